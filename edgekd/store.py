@@ -1,0 +1,239 @@
+"""The run folder: atomic writes, hashes, a lock, and stages that are skipped when nothing changed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgekd.errors import StoreError
+
+T = TypeVar("T")
+_PARTIAL = ".partial-"
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file's bytes.
+
+    Raises:
+        StoreError: The file is missing or unreadable.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StoreError(f"can't read it: {error.strerror}", where=str(path)) from None
+
+
+def fingerprint(*parts: object) -> str:
+    """Hash anything that JSON or a record can say; equal parts give equal fingerprints in any process.
+
+    >>> fingerprint("a", 1) == fingerprint("a", 1)
+    True
+    """
+    text = json.dumps([to_json(part) for part in parts], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@functools.cache
+def code_fingerprint(*modules: str) -> str:
+    """Hash the sources of parts of edgekd, each a file or folder below the package (`"stages/export.py"`)."""
+    root = Path(__file__).parent
+    files = sorted(
+        file
+        for module in modules
+        for file in ([root / module] if (root / module).is_file() else (root / module).rglob("*.py"))
+    )
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def tool_versions(*packages: str) -> dict[str, str]:
+    """Installed versions by distribution name; `absent` where a package is not there. Imports none."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def to_json(value: Any) -> Any:
+    """Turn records, paths and tuples into what `json` writes."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Path):
+        return value.as_posix()
+    if isinstance(value, Mapping):
+        return {str(key): to_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(each) for each in value]
+    return value
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to; it takes `path`'s place when the block ends well.
+
+    Raises:
+        StoreError: The disk is full or the folder is not writable; nothing is left behind.
+    """
+    partial = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise _write_error(path, error) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write records as JSON, whole or not at all; NaN is refused, because JSON has none."""
+    write_bytes(path, (json.dumps(to_json(value), indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """Read a record (or `list[record]`) back and check it against its type.
+
+    Raises:
+        StoreError: Missing, not JSON, or not such a record; says which key.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise StoreError("no such file", where=str(path)) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise StoreError(
+            f"not what edgekd wrote: {key or 'file'}: {first['msg']}",
+            where=str(path),
+            next_step="run the stage that makes it again",
+        ) from None
+    except OSError as error:
+        raise StoreError(f"can't read it: {error.strerror}", where=str(path)) from None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """What a finished stage leaves behind: what it depended on, and what it made."""
+
+    fingerprint: str
+    outputs: Mapping[str, str]
+
+
+class RunFolder:
+    """A folder with one sub-folder a stage.
+
+    Args:
+        path: Made when missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process; the lock dies with the process, however it ends.
+
+        Raises:
+            StoreError: Another process holds it.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _write_error(self.path, error) from error
+        held = FileLock(self.path / ".lock", timeout=0)
+        try:
+            held.acquire()
+        except Timeout:
+            raise StoreError(
+                "another edgekd is working in this run folder",
+                where=str(self.path),
+                next_step="wait for it, or choose another folder with --out",
+            ) from None
+        except OSError as error:
+            raise _write_error(self.path, error) from error
+        try:
+            for leftover in self.path.rglob(f"{_PARTIAL}*"):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            yield
+        finally:
+            held.release()
+
+    def stage(self, name: str) -> Path:
+        """The folder of a stage."""
+        return self.path / name
+
+    def is_done(self, name: str, fingerprint: str) -> bool:
+        """Whether a stage ended with this fingerprint and its outputs are still the bytes it wrote."""
+        marker = self.stage(name) / "stage.json"
+        if not marker.exists():
+            return False
+        record = read_json(marker, StageRecord)
+        return record.fingerprint == fingerprint and not self.damaged(name)
+
+    def damaged(self, name: str) -> list[str]:
+        """Outputs of a stage whose bytes are missing or not those that it wrote."""
+        record = read_json(self.stage(name) / "stage.json", StageRecord)
+        folder = self.stage(name)
+        return [
+            file
+            for file, digest in record.outputs.items()
+            if not (folder / file).is_file() or sha256_of(folder / file) != digest
+        ]
+
+    def begin(self, name: str) -> Path:
+        """Forget that a stage was done, keep its files (they may hold checkpoints), give its folder."""
+        folder = self.stage(name)
+        with contextlib.suppress(FileNotFoundError):
+            (folder / "stage.json").unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def finish(self, name: str, fingerprint: str, outputs: Sequence[Path]) -> None:
+        """Record that a stage is done; written last, so a stage is done wholly or not at all."""
+        folder = self.stage(name)
+        hashes = {output.relative_to(folder).as_posix(): sha256_of(output) for output in sorted(outputs)}
+        write_json(folder / "stage.json", StageRecord(fingerprint=fingerprint, outputs=hashes))
+
+
+def _write_error(path: Path, error: OSError) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            "the disk is full; nothing half-written was left",
+            where=str(path),
+            next_step="free some space and run the same command again: it goes on where it was",
+        )
+    return StoreError(
+        f"can't write it: {error.strerror or error}",
+        where=str(path),
+        next_step="choose a folder you may write to with --out",
+    )
