@@ -1,0 +1,15 @@
+"""Fixtures that all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of reference data and models; tests that need it skip where there is none."""
+    folder = os.environ.get("EDGEKD_TEST_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("set EDGEKD_TEST_DATA to a folder of reference data and models")
+    return Path(folder)
