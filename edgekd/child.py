@@ -77,12 +77,11 @@ def call(
 
 
 def _dumps(value: object) -> bytes:
-    try:
-        return pickle.dumps(value)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        import cloudpickle  # only for functions and networks of a script or notebook
+    # pickle would send a function or network of the user's own script as the name `__main__.x`, which
+    # means something else in the child; cloudpickle sends it whole.
+    import cloudpickle
 
-        return bytes(cloudpickle.dumps(value))
+    return bytes(cloudpickle.dumps(value))
 
 
 def _death(code: int) -> str:

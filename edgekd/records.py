@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Interval
 
 from edgekd.errors import ConfigError, MeasurementError
 
@@ -15,6 +17,11 @@ Role = Literal["teacher", "student"]
 Basis = Literal["measured", "emulated", "estimated"]
 Status = Literal["pass", "fail", "inconclusive", "unmeasured"]
 Options = Mapping[str, Any]
+# Bounds that `edgekd.config` checks and the JSON Schema shows.
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Count = Annotated[int, Ge(1)]
+Share = Annotated[float, Interval(ge=0, lt=1)]
 
 PRECISIONS = ("fp32", "fp16", "static_wi8_ai8")
 
@@ -105,8 +112,8 @@ class DataSpec:
     """
 
     source: str
-    validation: float = 0.1
-    test: float = 0.2
+    validation: Share = 0.1
+    test: Share = 0.2
     seed: int = 0
     options: Options = field(default_factory=dict)
 
@@ -124,7 +131,7 @@ class LossTerm:
     """One weighted term of the training loss, by plug-in name."""
 
     name: str
-    weight: float = 1.0
+    weight: NotNegative = 1.0
     options: Options = field(default_factory=dict)
 
 
@@ -147,13 +154,13 @@ class DistillSpec:
         mixed_precision: `auto` computes in bfloat16 where the hardware does.
     """
 
-    epochs: int = 30
-    batch_size: int = 128
+    epochs: Count = 30
+    batch_size: Count = 128
     optimizer: Literal["adamw", "sgd"] = "sgd"
-    learning_rate: float = 0.1
-    weight_decay: float = 5e-4
-    warmup_epochs: float = 1.0
-    patience: int | None = None
+    learning_rate: Positive = 0.1
+    weight_decay: NotNegative = 5e-4
+    warmup_epochs: NotNegative = 1.0
+    patience: Count | None = None
     seed: int = 0
     mixed_precision: Literal["auto", "off"] = "auto"
     augmentations: tuple[AugmentationTerm, ...] = ()
@@ -173,7 +180,7 @@ class TeacherSpec:
     source: str = "torch"
     model: str
     weights: Path | None = None
-    weight: float = 1.0
+    weight: Positive = 1.0
     train: DistillSpec | None = None
     options: Options = field(default_factory=dict)
 
@@ -182,7 +189,7 @@ class TeacherSpec:
 class QuantSpec:
     """How ranges of activations are found."""
 
-    samples: int = 256
+    samples: Count = 256
     seed: int = 0
 
 
@@ -206,9 +213,9 @@ class BenchmarkSpec:
     """
 
     targets: tuple[str, ...] = ("host",)
-    runs: int = 1000
-    time_limit_s: float = 5.0
-    threads: int | None = None
+    runs: Count = 1000
+    time_limit_s: Positive = 5.0
+    threads: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,15 +257,30 @@ class Target:
     transport: str = "local"
     address: str | None = None
     runtimes: tuple[str, ...]
-    threads: int = 1
+    threads: Count = 1
     arch: str | None = None
-    ram_bytes: int | None = None
-    flash_bytes: int | None = None
-    cooldown_s: float = 0.0
+    ram_bytes: Count | None = None
+    flash_bytes: Count | None = None
+    cooldown_s: NotNegative = 0.0
     time_basis: Basis = "measured"
     memory_basis: Basis = "measured"
     accuracy_samples: int | None = None
     source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that `edgekd run` does, from teachers to budgets."""
+
+    name: str
+    description: str = ""
+    data: DataSpec
+    teachers: tuple[TeacherSpec, ...] = ()
+    student: NetworkSpec
+    distill: DistillSpec = DistillSpec()
+    export: ExportSpec = ExportSpec()
+    benchmark: BenchmarkSpec = BenchmarkSpec()
+    budgets: tuple[Budget, ...] = ()
 
 
 # --- results -------------------------------------------------------------------------------------

@@ -1,0 +1,119 @@
+"""TOML to frozen specs: every error at once, each with file, key and what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgekd import store
+from edgekd.config.cross_check import cross_check
+from edgekd.config.files import RECIPES, find, load_target, parse, read_text, recipe_names, target_names
+from edgekd.config.reader import PLUG_IN_OF, Table, build
+from edgekd.errors import ConfigError
+from edgekd.records import Budget, Recipe
+
+__all__ = [
+    "LoadedRecipe",
+    "build",
+    "copy_recipe",
+    "json_schema",
+    "load_budgets",
+    "load_recipe",
+    "load_target",
+    "recipe_names",
+    "target_names",
+]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedRecipe:
+    """A recipe, the text it was read from, and what the command line set in its place."""
+
+    recipe: Recipe
+    text: str
+    path: Path
+    overrides: tuple[str, ...] = ()
+
+
+def load_recipe(source: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """Read a recipe by the name of a shipped one or by path, and check all of it.
+
+    Args:
+        source: `digits`, or `path/to/recipe.toml`.
+        overrides: `distill.epochs=3`: a dotted key and a TOML value (a bare word is text).
+
+    Raises:
+        ConfigError: Everything that is wrong, at once.
+
+    >>> load_recipe("digits", ["distill.epochs=3"]).recipe.distill.epochs
+    3
+    """
+    path = find(source, RECIPES, "recipe")
+    text = read_text(path)
+    table = parse(text, str(path))
+    for override in overrides:
+        _override(table, override)
+    recipe = build(Recipe, table, where=path.name, folder=path.parent)
+    if problems := cross_check(recipe, path.name):
+        raise ConfigError.of(problems)
+    return LoadedRecipe(recipe=recipe, text=text, path=path, overrides=tuple(overrides))
+
+
+def load_budgets(path: Path) -> tuple[Budget, ...]:
+    """Read the `[[budgets]]` of a TOML file that may hold nothing else.
+
+    Raises:
+        ConfigError: Everything that is wrong, at once.
+    """
+    table = parse(read_text(path), str(path))
+    if extra := sorted(table.keys() - {"budgets"}):
+        raise ConfigError(f"unknown key '{extra[0]}'", where=str(path), allowed="[[budgets]]")
+    return tuple(
+        build(Budget, budget, where=f"{path.name}: budgets.{index}", folder=path.parent)
+        for index, budget in enumerate(table.get("budgets", []))
+    )
+
+
+def copy_recipe(name: str, path: Path) -> Path:
+    """Copy a shipped recipe to a file of the user's.
+
+    Raises:
+        ConfigError: Unknown recipe, or the file is there already.
+    """
+    if path.exists():
+        raise ConfigError("is there already", where=str(path), next_step="choose another file with --out")
+    store.write_bytes(path, find(name, RECIPES, "recipe").read_bytes())
+    return path
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of recipes, for editors."""
+    from pydantic import TypeAdapter
+
+    schema = TypeAdapter(Recipe).json_schema()
+    with_options = {spec.__name__ for spec in PLUG_IN_OF}
+    for name, definition in [("Recipe", schema), *schema["$defs"].items()]:
+        definition["additionalProperties"] = name in with_options
+        definition["properties"].pop("options", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _override(table: Table, override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"'{override}' is no override", where="--set", allowed="key.sub_key=value")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    *parents, last = key.strip().split(".")
+    place: Any = table
+    for parent in parents:
+        place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
+    if isinstance(place, list):
+        place[int(last)] = parsed
+    else:
+        place[last] = parsed

@@ -1,0 +1,80 @@
+"""Finds what is well-formed in each place of a recipe but does not fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgekd import units
+from edgekd.config.files import load_target
+from edgekd.errors import ConfigError, EdgekdError, did_you_mean
+from edgekd.records import PRECISIONS, Budget, Recipe
+
+
+def cross_check(recipe: Recipe, where: str) -> list[EdgekdError]:
+    """Check a recipe's parts against each other.
+
+    Args:
+        recipe: Well-formed.
+        where: File name for messages.
+
+    Returns:
+        Every problem found.
+    """
+    found = [*_check_teachers(recipe), *_check_names(recipe), *_check_budgets(recipe)]
+    return [
+        ConfigError(error.what, where=f"{where}: {key}", allowed=error.allowed, next_step=error.next_step)
+        for key, error in found
+    ]
+
+
+def _check_teachers(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
+    for index, teacher in enumerate(recipe.teachers):
+        if teacher.weights is None and teacher.train is None:
+            yield (
+                f"teachers.{index}",
+                ConfigError(
+                    f"teacher '{teacher.model}' has neither weights nor a training",
+                    next_step='add weights = "file.safetensors", or a table [teachers.train]',
+                ),
+            )
+    if not recipe.teachers:
+        for index, term in enumerate(recipe.distill.losses):
+            if term.name == "kl":
+                yield (
+                    f"distill.losses.{index}",
+                    ConfigError("loss 'kl' needs a teacher", next_step="add [[teachers]]"),
+                )
+
+
+def _check_names(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
+    for precision in recipe.export.precisions:
+        if precision not in PRECISIONS:
+            yield "export.precisions", _unknown("precision", precision, PRECISIONS)
+    for target in recipe.benchmark.targets:
+        try:
+            load_target(target)
+        except EdgekdError as error:
+            yield "benchmark.targets", error
+
+
+def _check_budgets(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
+    targets = [Path(name).stem for name in recipe.benchmark.targets]
+    for index, budget in enumerate(recipe.budgets):
+        key = f"budgets.{index}"
+        try:
+            units.parse_limit(budget.metric, budget.limit)
+        except EdgekdError as error:
+            yield key, error
+        if budget.target and budget.target not in targets:
+            yield f"{key}.target", _unknown("measured target", budget.target, targets)
+        if budget.precision and not _is_made(budget, recipe):
+            yield f"{key}.precision", _unknown("exported precision", budget.precision, recipe.export.precisions)
+
+
+def _is_made(budget: Budget, recipe: Recipe) -> bool:
+    return budget.role == "teacher" or budget.format == "torch" or budget.precision in recipe.export.precisions
+
+
+def _unknown(what: str, word: str, known: tuple[str, ...] | list[str]) -> ConfigError:
+    return ConfigError(f"unknown {what} '{word}'", allowed=", ".join(known), next_step=did_you_mean(word, known))

@@ -1,0 +1,85 @@
+"""Finds and reads recipes and targets: shipped by name, the user's own by path."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from edgekd.config.reader import Table, build
+from edgekd.errors import ConfigError, did_you_mean
+from edgekd.records import Target
+
+_PACKAGE = Path(__file__).parent.parent
+RECIPES = _PACKAGE / "recipes"
+# In a wheel the targets lie inside the package, in a checkout at the top.
+TARGETS = next(folder for folder in (_PACKAGE / "_targets", _PACKAGE.parent / "targets") if folder.is_dir())
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that ship with edgekd.
+
+    >>> "digits" in recipe_names()
+    True
+    """
+    return tuple(sorted(file.stem for file in RECIPES.glob("*.toml")))
+
+
+def target_names() -> tuple[str, ...]:
+    """Names of the targets that ship with edgekd.
+
+    >>> "host" in target_names()
+    True
+    """
+    return tuple(sorted(file.stem for file in TARGETS.glob("*.toml")))
+
+
+def load_target(source: str) -> Target:
+    """Read a target by the name of a shipped one or by path.
+
+    Raises:
+        ConfigError: Unknown, or wrong keys.
+
+    >>> load_target("host").transport
+    'local'
+    """
+    path = find(source, TARGETS, "target")
+    table = parse(read_text(path), str(path))
+    if "name" in table:
+        raise ConfigError("unknown key 'name'", where=path.name, next_step="a target is named by its file")
+    return build(Target, {"name": path.stem, **table}, where=path.name, folder=path.parent)
+
+
+def find(source: str, shipped: Path, what: str) -> Path:
+    """Find a file by name among the shipped ones, or by path."""
+    if source.endswith(".toml") or "/" in source:
+        path = Path(source)
+        if path.is_file():
+            return path
+        raise ConfigError(f"no such {what} file", where=source)
+    path = shipped / f"{source}.toml"
+    if path.is_file():
+        return path
+    known = sorted(file.stem for file in shipped.glob("*.toml"))
+    raise ConfigError(
+        f"unknown {what} '{source}'",
+        allowed=f"{', '.join(known)}, or the path of a .toml file",
+        next_step=did_you_mean(source, known),
+    )
+
+
+def read_text(path: Path) -> str:
+    """Read a text file, or say in one line why not."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError("not a text file", where=str(path)) from None
+    except OSError as error:
+        raise ConfigError(f"can't read it: {error.strerror}", where=str(path)) from None
+
+
+def parse(text: str, where: str) -> Table:
+    """Parse TOML, or say where it is wrong."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}", where=where) from None

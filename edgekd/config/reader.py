@@ -1,0 +1,197 @@
+"""Checks a TOML table against a frozen spec and the options of the plug-ins that it names."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from edgekd import registry
+from edgekd.errors import ConfigError, EdgekdError, did_you_mean
+from edgekd.records import AugmentationTerm, DataSpec, LossTerm, NetworkSpec, TeacherSpec
+
+T = TypeVar("T")
+Table = dict[str, Any]
+Place = tuple[str, ...]
+
+# Specs whose other keys are options of a plug-in: its kind, and the key that names it.
+PLUG_IN_OF: dict[type, tuple[str, str]] = {
+    DataSpec: ("datasets", "source"),
+    NetworkSpec: ("networks", "model"),
+    TeacherSpec: ("networks", "model"),
+    LossTerm: ("losses", "name"),
+    AugmentationTerm: ("augmentations", "name"),
+}
+# What annotations of plug-in options may say; they are read from source, not imported.
+_OPTION_TYPES = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": bool,
+    "tuple": tuple,
+    "Path": Path,
+    "Literal": Literal,
+    "None": None,
+}
+
+
+def build(kind: type[T], table: Table, *, where: str, folder: Path) -> T:
+    """Check a table against a spec and make it.
+
+    Args:
+        kind: A frozen record.
+        table: As TOML gave it.
+        where: File name for messages.
+        folder: What relative paths start from, where there is such a file.
+
+    Raises:
+        ConfigError: Everything that is wrong, at once.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    reader = _Reader(where, folder)
+    shaped = reader.shape(kind, table, ())
+    wrong = {problem.where for problem in reader.problems}
+    try:
+        made = TypeAdapter(kind).validate_json(json.dumps(shaped, default=str), strict=True)
+    except ValidationError as error:
+        for each in error.errors():
+            key = ".".join(str(part) for part in each["loc"])
+            at = f"{where}: {key}"
+            if at not in wrong:
+                reader.problems.append(_explain(at, dict(each)))
+    if reader.problems:
+        raise ConfigError.of(reader.problems)
+    return made
+
+
+class _Reader:
+    """One pass over one file, collecting problems."""
+
+    def __init__(self, where: str, folder: Path) -> None:
+        self.where, self.folder = where, folder
+        self.problems: list[EdgekdError] = []
+
+    def shape(self, kind: type, table: object, path: Place) -> object:
+        """Move plug-in options to their place, find unknown keys, and go down into nested specs."""
+        if not isinstance(table, Mapping):
+            return table  # pydantic says what is wrong with it
+        hints = _hints(kind)
+        shaped: Table = {}
+        options: Table = {}
+        for key, value in table.items():
+            if key in hints and key != "options":
+                shaped[key] = self._shape_field(hints[key], value, (*path, key))
+            elif kind in PLUG_IN_OF:
+                options[key] = value
+            else:
+                self.problems.append(
+                    ConfigError(
+                        f"unknown key '{key}'",
+                        where=self._at(path),
+                        allowed=", ".join(hints),
+                        next_step=did_you_mean(key, hints),
+                    )
+                )
+        if kind in PLUG_IN_OF:
+            shaped["options"] = self._check_options(kind, shaped, options, path)
+        if isinstance(shaped.get("weights"), str):
+            shaped["weights"] = _resolve(shaped["weights"], self.folder)
+        return shaped
+
+    def _shape_field(self, hint: object, value: object, path: Place) -> object:
+        spec = _spec_in(hint)
+        if spec is None:
+            return value
+        if isinstance(value, list):
+            return [self.shape(spec, each, (*path, str(index))) for index, each in enumerate(value)]
+        return self.shape(spec, value, path)
+
+    def _check_options(self, kind: type, shaped: Table, options: Table, path: Place) -> Table:
+        """Check options against the parameters in the plug-in's source."""
+        plug_in_kind, key = PLUG_IN_OF[kind]
+        name = shaped.get(key)
+        if not isinstance(name, str):
+            return options
+        try:
+            plug_in = registry.describe(plug_in_kind, name)
+        except EdgekdError as error:
+            self.problems.append(
+                ConfigError(error.what, where=self._at((*path, key)), allowed=error.allowed, next_step=error.next_step)
+            )
+            return options
+        known = {parameter.name: parameter for parameter in plug_in.parameters}
+        own = [each.name for each in dataclasses.fields(kind) if each.name != "options"]
+        checked: Table = {}
+        for option, value in options.items():
+            if option not in known:
+                self.problems.append(
+                    ConfigError(
+                        f"unknown key '{option}'",
+                        where=self._at(path),
+                        allowed=", ".join([*own, *known]),
+                        next_step=did_you_mean(option, [*own, *known]),
+                    )
+                )
+                continue
+            checked[option] = self._check_option(known[option], value, self._at((*path, option)))
+        self.problems.extend(
+            ConfigError(f"{name} needs '{parameter.name}'", where=self._at(path))
+            for parameter in plug_in.parameters
+            if parameter.required and parameter.name not in options
+        )
+        return checked
+
+    def _check_option(self, parameter: registry.Parameter, value: object, at: str) -> object:
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            # The annotation comes from the plug-in's own source, which is code that is going to run anyway.
+            hint = eval(parameter.annotation, {"__builtins__": {}}, _OPTION_TYPES)  # noqa: S307
+        except NameError:
+            return value
+        try:
+            TypeAdapter(hint).validate_json(json.dumps(value, default=str), strict=True)
+        except ValidationError as error:
+            self.problems.append(_explain(at, dict(error.errors()[0])))
+            return value
+        return _resolve(value, self.folder) if hint is Path and isinstance(value, str) else value
+
+    def _at(self, path: Place) -> str:
+        return f"{self.where}: {'.'.join(path)}" if path else self.where
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _spec_in(hint: object) -> type | None:
+    """Find the record inside `Spec`, `Spec | None` or `tuple[Spec, ...]`."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return hint
+    if typing.get_origin(hint) in {tuple, types.UnionType, typing.Union}:
+        return next((spec for part in typing.get_args(hint) if (spec := _spec_in(part))), None)
+    return None
+
+
+def _resolve(path: str, folder: Path) -> str:
+    """Prefer a file beside the recipe; otherwise leave it to the working folder."""
+    beside = folder / path
+    return str(beside) if not Path(path).is_absolute() and beside.exists() else path
+
+
+def _explain(at: str, error: dict[str, Any]) -> EdgekdError:
+    value = error["input"]
+    if error["type"] in {"missing", "missing_keyword_only_argument"}:
+        return ConfigError("missing", where=at)
+    if error["type"] == "literal_error":
+        allowed = error["ctx"]["expected"].replace(" or ", ", ")
+        words = [word.strip("' ") for word in allowed.split(",")]
+        return ConfigError(f"'{value}'", where=at, allowed=allowed, next_step=did_you_mean(str(value), words))
+    return ConfigError(f"{value!r}: {error['msg'][0].lower()}{error['msg'][1:]}", where=at)

@@ -1,0 +1,302 @@
+"""What people see: progress with time left, tables, one-line errors; all of it also goes to the run's log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from edgekd import store
+from edgekd.progress import Silent
+from edgekd.records import Measurement, Release, Run
+from edgekd.units import METRICS, human
+
+if TYPE_CHECKING:
+    from edgekd import progress
+    from edgekd.inspection import Anatomy
+    from edgekd.stages.report.comparison import TargetFigures
+
+_log = logging.getLogger("edgekd")
+_MARKS = {
+    "pass": "[green]pass[/]",
+    "fail": "[red]FAIL[/]",
+    "inconclusive": "[yellow]open[/]",
+    "unmeasured": "[red]NONE[/]",
+}
+_VERDICTS = {
+    "pass": "[bold green]PASS[/]: every budget is met",
+    "fail": "[bold red]FAIL[/]: a budget is broken",
+    "inconclusive": "[bold yellow]INCONCLUSIVE[/]: not proven yet",
+    "unmeasured": "[bold red]UNMEASURED[/]: no evidence for a budget, or no budget at all",
+}
+# Where files were trained, checked and weighed, not run.
+_NOT_PLACES = {"training", "export", "file"}
+_PLAIN_INTERVAL_S = 10.0
+
+
+class Terminal:
+    """Prints to people, keeps what it prints in a log, and stays out of the way of `--json`.
+
+    Args:
+        as_json: Print nothing but the result, as JSON.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.out = Console(soft_wrap=not sys.stdout.isatty())
+        self.err = Console(stderr=True)
+        self._log: Console | None = None
+
+    @contextlib.contextmanager
+    def logging_to(self, folder: Path) -> Iterator[None]:
+        """Keep everything that is printed or logged in the folder's `log.txt`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "log.txt").open("a", encoding="utf-8") as file:
+            handler = logging.StreamHandler(file)
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            self._log = Console(file=file, width=140, no_color=True)
+            _log.addHandler(handler)
+            try:
+                yield
+            finally:
+                _log.removeHandler(handler)
+                self._log = None
+
+    def print(self, *renderables: RenderableType) -> None:
+        """Print for people."""
+        for console in (None if self.as_json else self.out, self._log):
+            if console:
+                console.print(*renderables)
+
+    def result(self, value: object) -> None:
+        """Print for machines, if they asked."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(store.to_json(value), indent=1) + "\n")
+
+    def show_log(self) -> None:
+        """Show what the library logs, without the per-epoch detail that goes to the log file."""
+        _log.setLevel(logging.DEBUG)
+        _log.addHandler(_LogToConsole(self.err))
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[progress.Progress]:
+        """Show long work: a bar with time left on a terminal, a line now and then elsewhere."""
+        if self.as_json:
+            yield Silent()
+        elif self.err.is_terminal:
+            columns = (
+                TextColumn("[cyan]{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f} %"),
+                TimeRemainingColumn(elapsed_when_finished=True),
+            )
+            with Progress(*columns, console=self.err, transient=True) as bars:
+                yield _Bars(bars)
+        else:
+            yield _Lines(self.err)
+
+
+class _LogToConsole(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno >= logging.WARNING else "dim"
+        self.console.print(escape(record.getMessage()), style=style, highlight=False, soft_wrap=True)
+
+
+class _Bars:
+    """Draws one bar a task."""
+
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.task: TaskID | None = None
+
+    def start(self, task: str, total: int) -> None:
+        self.task = self.bars.add_task(task, total=total)
+
+    def advance(self, count: int = 1) -> None:
+        if self.task is not None:
+            self.bars.advance(self.task, count)
+
+    def end(self) -> None:
+        if self.task is not None:
+            self.bars.remove_task(self.task)
+            self.task = None
+
+
+class _Lines:
+    """Writes a line every ten seconds, for logs of CI and cron."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.task, self.total, self.done, self.resumed = "", 1, 0, 0
+        self.started = self.written = time.monotonic()
+
+    def start(self, task: str, total: int) -> None:
+        self.task, self.total, self.done, self.resumed = task, max(total, 1), 0, 0
+        self.started = self.written = time.monotonic()
+
+    def advance(self, count: int = 1) -> None:
+        if self.done == 0 and count > 1:
+            self.resumed = count
+        self.done += count
+        now = time.monotonic()
+        fresh = self.done - self.resumed
+        if now - self.written >= _PLAIN_INTERVAL_S and fresh:
+            self.written = now
+            left = (now - self.started) / fresh * (self.total - self.done)
+            self.console.print(
+                f"{self.task}: {self.done / self.total:.0%}, {left:.0f} s left", style="dim", highlight=False
+            )
+
+    def end(self) -> None:
+        self.done = 0
+
+
+def checks_table(release: Release) -> Table:
+    """Budgets against what was observed."""
+    table = Table(title="Budgets", title_justify="left", box=None, pad_edge=False)
+    for column in ("", "budget", "file", "target"):
+        table.add_column(column)
+    for column in ("observed", "interval", "limit"):
+        table.add_column(column, justify="right")
+    for check in release.checks:
+        budget = check.budget
+        name = f"{budget.metric} {budget.statistic}" if budget.statistic else budget.metric
+        sign = "≤" if METRICS[budget.metric].bound == "at most" else "≥"
+        exact = check.low is None or check.low == check.high
+        interval = "" if exact else f"{_number(check.low, check.unit)} to {_number(check.high, check.unit)}"
+        table.add_row(
+            _MARKS[check.status],
+            name,
+            escape(check.model),
+            check.target,
+            _number(check.observed, check.unit),
+            interval,
+            f"{sign} {budget.limit}",
+        )
+    return table
+
+
+def verdict_lines(release: Release) -> str:
+    """The verdict, and why, when it is not a pass."""
+    lines = [_VERDICTS[release.status]]
+    lines += [
+        f"  {escape(check.budget.metric)} {escape(check.model)}: {escape(check.reason)}"
+        for check in release.checks
+        if check.status != "pass"
+    ]
+    return "\n".join(lines)
+
+
+def comparison_table(run: Run) -> Table:
+    """Teacher against student against every file."""
+    from edgekd.stages.report import summary_rows
+
+    table = Table(title="Files", title_justify="left", box=None, pad_edge=False)
+    table.add_column("file")
+    for column in ("size", "gzip", "parameters", "accuracy", "drop", "target", "p50", "p90", "arena", "memory"):
+        table.add_column(column, justify="right")
+    for row in summary_rows(run):
+        places: list[TargetFigures | None] = [each for each in row.targets if each.target not in _NOT_PLACES]
+        for index, place in enumerate(places or [None]):
+            first = index == 0
+            emulated = "~" if place and place.p50 and place.p50.basis != "measured" else ""
+            accuracy = place.accuracy if place and place.accuracy else (row.accuracy if first else None)
+            drop = place.drop if place and place.drop else (row.drop if first else None)
+            table.add_row(
+                escape(row.model) if first else "",
+                _number(row.size, "B") if first else "",
+                _number(row.compressed, "B") if first else "",
+                f"{row.parameters:,}" if first and row.parameters else "",
+                _number(accuracy.value, "1") if accuracy else "",
+                f"{drop.value * 100:+.2f} pt" if drop else "",
+                place.target if place else "",
+                emulated + _number(place.p50.value, "s") if place and place.p50 else "",
+                emulated + _number(place.p90.value, "s") if place and place.p90 else "",
+                _number(place.arena.value, "B") if place and place.arena else "",
+                _number(place.peak_memory.value, "B") if place and place.peak_memory else "",
+            )
+    table.caption = "drop: accuracy lost against the teacher   ~: emulated, not measured"
+    table.caption_justify = "left"
+    return table
+
+
+def measurements_table(measurements: Sequence[Measurement]) -> Table:
+    """What a bare benchmark gave."""
+    return comparison_table(Run(name="bench", folder=Path(), recipe="", measurements=tuple(measurements)))
+
+
+def anatomy_tables(anatomy: Anatomy, *, layers: bool) -> list[Table]:
+    """What is in a model file."""
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    for key, value in {
+        "format": anatomy.format,
+        "size": human(anatomy.size_bytes, "B"),
+        "parameters": f"{anatomy.parameters:,}",
+        "MACs": f"{anatomy.macs:,}",
+        "layout": anatomy.layout,
+        "inputs": ", ".join(f"{each.name} {_shape(each.shape)} {each.dtype}" for each in anatomy.inputs),
+        "outputs": ", ".join(f"{each.name} {_shape(each.shape)} {each.dtype}" for each in anatomy.outputs),
+        "operators": ", ".join(f"{name} x{count}" for name, count in anatomy.operators),
+        "tensors": ", ".join(
+            f"{each.dtype} x{each.tensors} ({human(each.size_bytes, 'B')})" for each in anatomy.dtypes
+        ),
+    }.items():
+        facts.add_row(f"[cyan]{key}[/]", escape(value))
+    if not layers:
+        return [facts]
+    by_layer = Table(title="Layers", title_justify="left", box=None, pad_edge=False)
+    for column in ("layer", "operator", "output"):
+        by_layer.add_column(column)
+    for column in ("parameters", "MACs", "weights", "bytes"):
+        by_layer.add_column(column, justify="right")
+    for layer in anatomy.layers:
+        by_layer.add_row(
+            escape(layer.name[-60:]),
+            layer.operator,
+            _shape(layer.output_shape),
+            f"{layer.parameters:,}",
+            f"{layer.macs:,}",
+            layer.weight_dtype or "",
+            f"{layer.size_bytes:,}",
+        )
+    return [facts, by_layer]
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of text."""
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    return table
+
+
+def facts_table(facts: Mapping[str, Any]) -> Table:
+    """Keys and values."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for key, value in facts.items():
+        table.add_row(f"[cyan]{escape(key)}[/]", escape(str(value)))
+    return table
+
+
+def _number(value: float | None, unit: str) -> str:
+    return "" if value is None else human(value, unit)
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return "x".join("?" if each is None else str(each) for each in shape)

@@ -1,0 +1,1 @@
+"""Exporters: a network becomes a float32 model file. One plug-in per file."""

@@ -1,0 +1,95 @@
+"""ONNX through torch's exporter: float32, any batch size, one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.errors import ExportError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Modules that must be importable, and distributions whose versions decide the bytes.
+NEEDS = ("torch", "onnxscript")
+TOOLS = ("torch", "onnxscript")
+
+_PROTOBUF_LIMIT_BYTES = 2**31 - 1
+
+
+def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> None:
+    """Write a network as a float32 ONNX file with input `input` and output `logits`.
+
+    Args:
+        network: In evaluation mode, on the CPU.
+        example: One input, shape (1, C, H, W) or (1, F); the batch stays dynamic in the file.
+        path: Written whole; the stage that calls this moves it into place.
+
+    Raises:
+        ExportError: The file would need external data.
+
+    >>> import tempfile, torch
+    >>> from edgekd import child, inspection
+    >>> file = Path(tempfile.mkdtemp()) / "linear.onnx"
+    >>> child.call("the converter", export, network=torch.nn.Linear(4, 2), example=np.zeros((1, 4), "f"), path=file)
+    >>> inspection.inspect(file).operators
+    (('Gemm', 1),)
+    """
+    import torch
+
+    # Batch 1 would be taken for a constant.
+    inputs = torch.from_numpy(np.repeat(example, 2, axis=0))
+    program = torch.onnx.export(
+        network,
+        (inputs,),
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        input_names=["input"],
+        output_names=["logits"],
+        optimize=True,
+        verbose=False,
+    )
+    if program is None:
+        raise ExportError("torch's ONNX exporter gave nothing", where=str(path))
+    model = program.model_proto
+    if model.ByteSize() > _PROTOBUF_LIMIT_BYTES:
+        raise ExportError("an ONNX file holds 2 GB at most", where=str(path), next_step="choose a smaller student")
+    _forget_origin(model)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _forget_origin(model: Any) -> None:
+    """Drop stack traces and paths: the same network gives the same bytes wherever the project lies."""
+    model.ClearField("doc_string")
+    del model.metadata_props[:]
+    graphs = [model.graph]
+    while graphs:
+        graph = graphs.pop()
+        graph.ClearField("doc_string")
+        del graph.metadata_props[:]
+        # Shapes between operators: runtimes and readers infer them.
+        del graph.value_info[:]
+        for each in [*graph.input, *graph.output, *graph.initializer]:
+            each.ClearField("doc_string")
+            del each.metadata_props[:]
+        for node in graph.node:
+            _forget_node(node)
+            for attribute in node.attribute:
+                graphs += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+    for function in model.functions:
+        function.ClearField("doc_string")
+        del function.metadata_props[:]
+        del function.value_info[:]
+        for node in function.node:
+            _forget_node(node)
+    model.graph.name = "edgekd"
+
+
+def _forget_node(node: Any) -> None:
+    node.ClearField("doc_string")
+    del node.metadata_props[:]
+    for attribute in node.attribute:
+        attribute.ClearField("doc_string")

@@ -1,0 +1,86 @@
+"""TFLite through litert-torch: float32, channels last, batch 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.errors import ExportError
+from edgekd.exporters._channels_last import drop_transposes
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Modules that must be importable, and distributions whose versions decide the bytes.
+NEEDS = ("torch", "litert_torch")
+TOOLS = ("torch", "litert-torch")
+
+_CHANNELS_LAST = (0, 2, 3, 1)
+
+
+def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> None:
+    """Write a network as a float32 TFLite file that takes (1, H, W, C) or (1, F).
+
+    Tensors keep the names that torch gave them, because quantizers find tensors by name.
+
+    Args:
+        network: In evaluation mode, on the CPU; takes (N, C, H, W) or (N, F).
+        example: One input, shape (1, C, H, W) or (1, F).
+        path: Written whole; the stage that calls this moves it into place.
+
+    Raises:
+        ExportError: The file of a channels-last network holds TRANSPOSE operators.
+
+    >>> import tempfile, torch
+    >>> from edgekd import child, inspection
+    >>> file = Path(tempfile.mkdtemp()) / "linear.tflite"
+    >>> child.call("the converter", export, network=torch.nn.Linear(4, 2), example=np.zeros((1, 4), "f"), path=file)
+    >>> inspection.inspect(file).operators
+    (('FULLY_CONNECTED', 1),)
+    """
+    import litert_torch
+    import torch
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    _pad_in_place()
+    channels_last = example.ndim == 4
+    if channels_last:
+        network = litert_torch.to_channel_last_io(network, args=[0]).eval()
+        example = np.ascontiguousarray(example.transpose(_CHANNELS_LAST))
+    litert_torch.convert(network, (torch.from_numpy(example),)).export(str(path))
+    if channels_last:
+        model = flatbuffer_utils.read_model(str(path))
+        if left := drop_transposes(model):
+            raise ExportError(
+                f"{left} TRANSPOSE operators between channels first and channels last",
+                where=path.name,
+                allowed="none in a convolutional network",
+                next_step="replace what permutes or reshapes channels in the network, or export to ONNX only",
+            )
+        flatbuffer_utils.write_model(model, str(path))
+
+
+def _pad_in_place() -> None:
+    """Teach litert-torch's layout pass that padding can be done channels last.
+
+    It then ends in a convolution that pads as SAME does; without it every padding outside of a convolution
+    stands between two TRANSPOSEs.
+    """
+    import torch
+    from litert_torch._convert.fx_passes.optimize_layout_transposes_pass import layout_check, layout_rewrite
+
+    pad = torch.ops.aten.constant_pad_nd
+
+    def sensitive_inputs(node: Any) -> list[Any]:
+        return [node.args[0]]
+
+    def rewrite(node: Any) -> None:
+        # From the last dimension on, two numbers each: W H C N becomes C W H N.
+        padding = [*node.args[1], *[0] * (8 - len(node.args[1]))]
+        node.args = (node.args[0], padding[4:6] + padding[0:4] + padding[6:8], *node.args[2:])
+
+    layout_check.layout_sensitive_inputs_getters.register(pad)(sensitive_inputs)
+    layout_rewrite.rewriters.register(pad)(rewrite)

@@ -1,0 +1,1 @@
+"""Formats: what is in a model file. One plug-in per file."""

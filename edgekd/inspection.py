@@ -1,0 +1,137 @@
+"""Reads what is in a model file: operators, parameters, multiplications, dtypes. Needs neither torch nor tensorflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from edgekd import child, registry
+from edgekd.errors import ModelError
+from edgekd.records import TensorSpec
+
+Layout = Literal["NCHW", "NHWC", "flat"]
+
+# A file that keeps a parser busy for longer than this is not one that a converter wrote.
+_TIMEOUT_S = 120.0
+_HEADER_BYTES = 8
+_TFLITE_IDENTIFIER = b"TFL3"
+_ALLOWED = ".onnx or .tflite files"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One operator of a model file, at batch 1.
+
+    Attributes:
+        name: As in the file, or the operator's index where the file has no names.
+        output_shape: `None` is a dynamic dimension, or an unknown one.
+        parameters: Numbers that were trained and that this operator is the first to use.
+        macs: Multiplications with accumulation of one inference.
+        weight_dtype: Of its largest constant, as stored; `None` without constants.
+        size_bytes: Of its constants, as stored.
+    """
+
+    name: str
+    operator: str
+    output_shape: tuple[int | None, ...]
+    parameters: int = 0
+    macs: int = 0
+    weight_dtype: str | None = None
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DtypeTotal:
+    """How many tensors have a dtype, and how many bytes of constants the file stores in it."""
+
+    dtype: str
+    tensors: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """What is in a model file.
+
+    Attributes:
+        operators: Name and count, the most frequent first.
+        parameters: Trained numbers; scales, zero points and shapes are none.
+        macs: Of one inference at batch 1, in convolutions, recurrent cells and matrix products.
+        dtypes: Of constants and activations.
+        layers: In the order of the file, without those that only decode a constant.
+        layout: Of the first input: `flat` where it has not four dimensions.
+        metadata: Producer, opset and the like.
+    """
+
+    format: Literal["onnx", "tflite"]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    operators: tuple[tuple[str, int], ...]
+    parameters: int
+    macs: int
+    dtypes: tuple[DtypeTotal, ...]
+    layers: tuple[Layer, ...]
+    size_bytes: int
+    layout: Layout
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def count(self, operator: str) -> int:
+        """How many times an operator is in the file."""
+        return dict(self.operators).get(operator, 0)
+
+
+def inspect(path: Path) -> Anatomy:
+    """Read a model file in a process of its own, so that a damaged one can do no harm.
+
+    Args:
+        path: An ONNX or TFLite file.
+
+    Raises:
+        ModelError: Missing, empty, damaged, of another format, or its external data is outside its folder.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "notes.onnx"
+    >>> _ = file.write_bytes(b"no model")
+    >>> try:
+    ...     inspect(file)
+    ... except ModelError as error:
+    ...     print(error.what)
+    not an ONNX model
+    """
+    format_name = _format_of(path)
+    try:
+        return child.call(f"the {format_name} parser", _read, format_name, path, timeout_s=_TIMEOUT_S)
+    except child.ChildCrashError as error:
+        # A traceback helps nobody here: its last line is what the parser tripped over.
+        reason = error.what.strip().splitlines()[-1].strip()
+        raise ModelError(f"damaged, or not a model: {reason}", where=str(path)) from None
+
+
+def _read(format_name: str, path: Path) -> Anatomy:
+    anatomy: Anatomy = registry.function("formats", format_name)(path)
+    return anatomy
+
+
+def _format_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except FileNotFoundError:
+        raise ModelError("no such file", where=str(path)) from None
+    except OSError as error:
+        raise ModelError(f"can't read it: {error.strerror}", where=str(path)) from None
+    if not header:
+        raise ModelError("the file is empty", where=str(path), allowed=_ALLOWED)
+    is_tflite = header[4:8] == _TFLITE_IDENTIFIER
+    suffix = path.suffix.lower()
+    if suffix == ".tflite" and not is_tflite:
+        raise ModelError("not a TFLite model: its identifier is missing", where=str(path), allowed=_ALLOWED)
+    if suffix == ".onnx" and is_tflite:
+        raise ModelError("a TFLite model with the name of an ONNX model", where=str(path), next_step="rename it")
+    if is_tflite:
+        return "tflite"
+    if suffix == ".onnx":
+        return "onnx"
+    raise ModelError(f"unknown kind of model file '{path.suffix or path.name}'", where=str(path), allowed=_ALLOWED)

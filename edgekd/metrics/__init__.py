@@ -1,0 +1,1 @@
+"""How well a model does: each metric scores outputs against labels, sample by sample."""

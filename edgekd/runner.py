@@ -1,0 +1,574 @@
+"""Runs a model file where it lies and prints what it saw, one JSON event a line.
+
+A transport copies this one file to the target: it needs Python 3.9, numpy and the runtime, and nothing of
+edgekd. `python runner.py job.json` takes these keys:
+
+    engine        onnxruntime, litert or tflite_micro
+    mode          latency: load, first inference, warm-up, then up to `runs` timed inferences
+                  load:    load and first inference only, for further samples of both
+                  memory:  what the model adds to the process (tflite_micro: what it needs of the arena)
+                  accuracy: every row of `inputs` through the model, outputs to a file beside the job
+                  environment: nothing but whether the runtime can be imported; needs no model
+    model         path of the model file
+    inputs        path of an .npy, float32, one sample a row; random values where it is absent
+    threads, runs, time_limit_s, warmup_runs, warmup_s, seed, ram_bytes
+
+Times are nanoseconds, sizes bytes. Statistics are made elsewhere, from these raw samples.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+RUNNER_VERSION = 1
+DEFAULTS = {
+    "mode": "latency",
+    "threads": 1,
+    "runs": 1000,
+    "time_limit_s": 5.0,
+    "warmup_runs": 20,
+    "warmup_s": 0.3,
+    "seed": 0,
+}
+WARMUP_SAMPLES_KEPT = 200
+MEMORY_RUNS = 20
+ARENA_PROBE_BYTES = 256 * 2**20
+MESSAGE_CHARACTERS = 600
+# What goes wrong at each step of a job, for whoever reads the events.
+KIND_OF_FAILURE = {
+    "job": "bad_job",
+    "runtime": "runtime_missing",
+    "model": "model_missing",
+    "load": "model_rejected",
+    "inputs": "inputs_unfit",
+    "inference": "model_rejected",
+}
+
+
+class JobError(Exception):
+    """A failure whose kind is known; `facts` go into its event."""
+
+    def __init__(self, kind: str, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.kind, self.facts = kind, facts
+
+
+class Events:
+    """Writes events to the real standard output, which native libraries can't reach."""
+
+    def __init__(self) -> None:
+        # Whatever else prints, in Python or C, goes to standard error: stdout holds events only.
+        self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+        os.dup2(2, 1)
+
+    def emit(self, event: str, **facts: object) -> None:
+        """Write one event as a line of JSON."""
+        self._stream.write(json.dumps(dict({"event": event}, **facts)) + "\n")
+
+
+# --- engines: one class a runtime, all with the same few attributes ------------------------------
+
+
+class OnnxRuntime:
+    """ONNX Runtime on the CPU; threads don't spin, so that a measurement costs what an app would pay."""
+
+    MODULE, PACKAGE = "onnxruntime", "onnxruntime"
+    delegate = "CPUExecutionProvider, spinning off"
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        import onnxruntime
+
+        self._runtime, self._job = onnxruntime, job
+        self.version = str(onnxruntime.__version__)
+
+    def load(self, path: str) -> None:
+        """Make a session."""
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = self._job["threads"]
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = self._runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def describe(self) -> None:
+        """Find inputs and outputs; dynamic dimensions become 1."""
+        self.inputs = [self._spec(each) for each in self._session.get_inputs()]
+        self.outputs = [self._spec(each) for each in self._session.get_outputs()]
+        self._binding = self._session.io_binding()
+        for each in self.outputs:
+            self._binding.bind_output(each["name"])
+        # Bound once: neither names nor arrays are looked at again when an inference is timed.
+        session, binding = self._session, self._binding
+        self.invoke: Callable[[], object] = lambda: session.run_with_iobinding(binding)
+
+    @staticmethod
+    def _spec(value: Any) -> dict[str, Any]:
+        names = {"float": "float32", "double": "float64"}
+        inner = re.sub(r"tensor\((\w+)\)", r"\1", value.type)
+        shape = [dim if isinstance(dim, int) and dim > 0 else 1 for dim in value.shape]
+        return {
+            "name": value.name,
+            "shape": shape,
+            "dynamic": [axis for axis, dim in enumerate(value.shape) if not isinstance(dim, int) or dim <= 0],
+            "dtype": names.get(inner, inner),
+            "scale": 0.0,
+            "zero_point": 0,
+        }
+
+    def set_input(self, index: int, array: Any) -> None:
+        """Bind an input."""
+        self._binding.bind_cpu_input(self.inputs[index]["name"], array)
+
+    def output(self) -> Any:
+        """The first output of the last inference."""
+        return self._binding.copy_outputs_to_cpu()[0]
+
+
+class LiteRT:
+    """LiteRT's interpreter with its default XNNPACK delegate."""
+
+    MODULE, PACKAGE = "ai_edge_litert", "ai-edge-litert"
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        from ai_edge_litert import interpreter
+
+        self._runtime, self._job = interpreter, job
+        self.version = _version(self.PACKAGE)
+
+    def load(self, path: str) -> None:
+        """Make an interpreter and allocate its tensors, which is where XNNPACK packs the weights."""
+        self._interpreter = self._runtime.Interpreter(model_path=path, num_threads=self._job["threads"])
+        self._interpreter.allocate_tensors()
+
+    def describe(self) -> None:
+        """Find inputs and outputs, and whether the delegate took any operators."""
+        self._input_details = self._interpreter.get_input_details()
+        self._output_details = self._interpreter.get_output_details()
+        self.inputs = [self._spec(each) for each in self._input_details]
+        self.outputs = [self._spec(each) for each in self._output_details]
+        # The log says "Created … delegate" even when it takes nothing; a DELEGATE node is the proof.
+        parts = sum(each["op_name"] == "DELEGATE" for each in self._interpreter._get_ops_details())  # noqa: SLF001 - there is no public way
+        self.delegate = {0: "none", 1: "XNNPACK"}.get(parts, f"XNNPACK in {parts} parts")
+        self.invoke: Callable[[], object] = self._interpreter.invoke
+
+    @staticmethod
+    def _spec(details: dict[str, Any]) -> dict[str, Any]:
+        scale, zero_point = details["quantization"]
+        return {
+            "name": details["name"],
+            "shape": [int(dim) for dim in details["shape"]],
+            "dtype": details["dtype"].__name__,
+            "scale": float(scale),
+            "zero_point": int(zero_point),
+        }
+
+    def set_input(self, index: int, array: Any) -> None:
+        """Copy an input into the interpreter."""
+        self._interpreter.set_tensor(self._input_details[index]["index"], array)
+
+    def output(self) -> Any:
+        """The first output of the last inference."""
+        return self._interpreter.get_tensor(self._output_details[0]["index"])
+
+
+class TFLiteMicro:
+    """TFLite Micro's interpreter with its reference kernels, in an arena no larger than the target's RAM."""
+
+    MODULE, PACKAGE = "tflite_micro", "tflite-micro"
+    delegate = "none"
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        from tflite_micro import runtime
+
+        self._runtime, self._job = runtime, job
+        self.version = _version(self.PACKAGE)
+
+    def load(self, path: str) -> None:
+        """Make an interpreter, or tell a model that is too big from one that can't run at all."""
+        content = Path(path).read_bytes()
+        limit = self._job.get("ram_bytes")
+        if not limit:
+            self._interpreter, log = self._attempt(content, ARENA_PROBE_BYTES)
+        else:
+            self._interpreter, log = self._attempt(content, limit)
+            if self._interpreter is None:
+                probe, log = self._attempt(content, max(ARENA_PROBE_BYTES, limit))
+                if probe is not None:
+                    probe.invoke()
+                    needed = _arena(probe)["bytes"]
+                    message = f"it needs an arena of {needed} bytes; the target has {limit} bytes of RAM"
+                    raise JobError("ram_too_small", message, needed_bytes=needed, ram_bytes=limit)
+        if self._interpreter is None:
+            raise JobError("model_rejected", f"TFLite Micro can't run it: {'; '.join(log) or 'no reason given'}")
+        self._content = content
+
+    def _attempt(self, content: bytes, arena_bytes: int) -> tuple[Any, list[str]]:
+        with captured_stderr() as log:
+            try:
+                return self._runtime.Interpreter.from_bytes(content, arena_size=arena_bytes), log
+            except RuntimeError:  # what failed is in the log only
+                return None, log
+
+    def describe(self) -> None:
+        """Find inputs and outputs."""
+        graph = self._runtime.convert_bytearray_to_object(self._content).subgraphs[0]
+        interpreter = self._interpreter
+        self.inputs = [self._spec(graph, k, interpreter.get_input_details(n)) for n, k in enumerate(graph.inputs)]
+        self.outputs = [self._spec(graph, k, interpreter.get_output_details(n)) for n, k in enumerate(graph.outputs)]
+        self.invoke: Callable[[], object] = interpreter.invoke
+
+    @staticmethod
+    def _spec(graph: Any, tensor: int, details: dict[str, Any]) -> dict[str, Any]:
+        name = graph.tensors[tensor].name
+        quantization = details["quantization_parameters"]
+        scales, zero_points = quantization["scales"], quantization["zero_points"]
+        return {
+            "name": name.decode("utf-8", "replace") if name else "",
+            "shape": [int(dim) for dim in details["shape"]],
+            "dtype": details["dtype"].__name__,
+            "scale": float(scales[0]) if len(scales) else 0.0,
+            "zero_point": int(zero_points[0]) if len(zero_points) else 0,
+        }
+
+    def set_input(self, index: int, array: Any) -> None:
+        """Copy an input into the arena."""
+        self._interpreter.set_input(array, index)
+
+    def output(self) -> Any:
+        """The first output of the last inference."""
+        return self._interpreter.get_output(0)
+
+    def arena(self) -> dict[str, int]:
+        """What the last inference used of the arena."""
+        return _arena(self._interpreter)
+
+
+ENGINES: dict[str, Any] = {"onnxruntime": OnnxRuntime, "litert": LiteRT, "tflite_micro": TFLiteMicro}
+
+
+def _arena(interpreter: Any) -> dict[str, int]:
+    with captured_stderr() as log:
+        interpreter.print_allocations()
+    found = dict(re.findall(r"Arena allocation (total|head|tail) (\d+) bytes", "\n".join(log)))
+    if "total" not in found:
+        raise JobError("internal", "TFLite Micro did not say what it allocated")
+    return {"bytes": int(found["total"]), "head_bytes": int(found["head"]), "tail_bytes": int(found["tail"])}
+
+
+@contextlib.contextmanager
+def captured_stderr() -> Iterator[list[str]]:
+    """Collect what C code prints to standard error; lines are in the list when the block ends."""
+    lines: list[str] = []
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            file.seek(0)
+            lines += file.read().decode("utf-8", "replace").splitlines()
+
+
+# --- values: the same arithmetic as the file's own -----------------------------------------------
+
+
+def quantize(values: Any, spec: dict[str, Any]) -> Any:
+    """Bring float32 values to the dtype of an input: q = round(x / scale) + zero_point, saturated."""
+    import numpy as np
+
+    dtype = np.dtype(spec["dtype"])
+    if dtype.kind in "fb":
+        return np.ascontiguousarray(values, dtype=dtype)
+    scaled = np.rint(values / np.float32(spec["scale"])) + spec["zero_point"] if spec["scale"] else values
+    if not spec["scale"] and not np.array_equal(np.rint(values), values):
+        raise JobError("inputs_unfit", f"input '{spec['name']}' is {dtype} without a scale, the samples are fractions")
+    limits = np.iinfo(dtype)
+    return np.ascontiguousarray(np.clip(scaled, limits.min, limits.max), dtype=dtype)
+
+
+def dequantize(values: Any, spec: dict[str, Any]) -> Any:
+    """Bring an output to float32: x = (q - zero_point) · scale."""
+    import numpy as np
+
+    if not spec["scale"] or np.dtype(spec["dtype"]).kind == "f":
+        return np.asarray(values, dtype=np.float32)
+    return ((values.astype(np.int64) - spec["zero_point"]) * spec["scale"]).astype(np.float32)
+
+
+def random_input(spec: dict[str, Any], seed: int) -> Any:
+    """Seeded values for an input nobody gave; indices stay small, for they may look up a table."""
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    try:
+        dtype = np.dtype(spec["dtype"])
+    except TypeError:
+        raise JobError("inputs_unfit", f"input '{spec['name']}' is of type {spec['dtype']}; give inputs") from None
+    if dtype.kind == "f":
+        return random.random(spec["shape"], dtype=np.float32).astype(dtype)
+    if dtype.itemsize == 1 and dtype.kind != "b":
+        limits = np.iinfo(dtype)
+        return random.integers(limits.min, limits.max, size=spec["shape"], dtype=dtype, endpoint=True)
+    return random.integers(0, 2, size=spec["shape"]).astype(dtype)
+
+
+def _set_inputs(engine: Any, job: dict[str, Any]) -> None:
+    if job.get("inputs") and len(engine.inputs) == 1:
+        spec = engine.inputs[0]
+        engine.set_input(0, quantize(_samples(job, spec)[:1], spec))
+        return
+    for index, spec in enumerate(engine.inputs):
+        engine.set_input(index, random_input(spec, job["seed"] + index))
+
+
+def _samples(job: dict[str, Any], spec: dict[str, Any]) -> Any:
+    import numpy as np
+
+    samples = np.load(job["inputs"], mmap_mode="r", allow_pickle=False)
+    one, wanted = [1, *samples.shape[1:]], list(spec["shape"])
+    for axis in spec.get("dynamic", []):
+        wanted[axis] = one[axis] if axis < len(one) else 1
+    if one != wanted or not len(samples):
+        raise JobError("inputs_unfit", f"input '{spec['name']}' is {spec['shape']}, the samples are {samples.shape}")
+    return samples
+
+
+# --- the machine ---------------------------------------------------------------------------------
+
+
+def describe_machine() -> dict[str, str]:
+    """Who runs this; does not change while a job runs."""
+    return {"host": platform.node(), "cpu": _cpu(), "arch": platform.machine(), "os": platform.platform()}
+
+
+def describe_state() -> dict[str, Any]:
+    """What may change while a job runs: the governor is read and never set."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    governor = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return {"governor": governor, "load": load, "throttled": _throttled()}
+
+
+def _cpu() -> str:
+    board = _read("/proc/device-tree/model")
+    info = _read("/proc/cpuinfo") or ""
+    name = re.search(r"^(?:model name|Model|Hardware|cpu model)\s*:\s*(.+)$", info, re.MULTILINE)
+    if board:
+        return board
+    return name[1].strip() if name else (platform.processor() or platform.machine())
+
+
+def _throttled() -> str | None:
+    """Flags of a Raspberry Pi, such as `0x50005`; nothing on other machines."""
+    try:
+        answer = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"throttled=(0x[0-9a-fA-F]+)", answer.stdout)
+    return found[1] if found else None
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
+    except OSError:
+        return None
+
+
+def _version(package: str) -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        for block in iter(lambda: file.read(2**20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _memory_bytes(key: str) -> int:
+    """`VmRSS` now, or `VmHWM`, its highest value so far."""
+    status = _read("/proc/self/status")
+    if status:
+        found = re.search(rf"^{key}:\s*(\d+) kB", status, re.MULTILINE)
+        if found:
+            return int(found[1]) * 1024
+    import resource  # not on Linux, where ru_maxrss starts at what the parent had when it forked
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _forget_peak() -> None:
+    """Bring the high-water mark down to the present, so that a peak while importing is not the model's."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+# --- jobs ----------------------------------------------------------------------------------------
+
+
+def run_job(job_path: Path, events: Events, step: list[str]) -> None:
+    """Run one job; `step[0]` always names what is being done, for the error that ends it."""
+    job: dict[str, Any] = {**DEFAULTS, **json.loads(job_path.read_text(encoding="utf-8"))}
+    modes: dict[str, Callable[..., None]] = {
+        "latency": _time_steady,
+        "load": lambda *_: None,
+        "memory": _measure_memory,
+        "accuracy": _run_samples,
+        "environment": lambda *_: None,
+    }
+    needs_model = job["mode"] != "environment"
+    if job.get("engine") not in ENGINES or job["mode"] not in modes or (needs_model and "model" not in job):
+        raise JobError("bad_job", f"engine {job.get('engine')!r}, mode {job['mode']!r}, model {job.get('model')!r}")
+
+    step[0] = "runtime"
+    import numpy as np
+
+    engine = ENGINES[job["engine"]](job)
+    events.emit(
+        "environment",
+        runner=RUNNER_VERSION,
+        python=platform.python_version(),
+        numpy=np.__version__,
+        runtime=job["engine"],
+        runtime_version=engine.version,
+        threads=1 if job["engine"] == "tflite_micro" else job["threads"],
+        **describe_machine(),
+    )
+    if not needs_model:
+        events.emit("done")
+        return
+    step[0] = "model"
+    events.emit("model", sha256=_sha256(job["model"]), size_bytes=Path(job["model"]).stat().st_size)
+    events.emit("conditions", when="before", **describe_state())
+
+    step[0] = "load"
+    gc.collect()
+    gc.disable()
+    _forget_peak()
+    before_bytes = _memory_bytes("VmRSS")
+    started = time.perf_counter_ns()
+    engine.load(job["model"])
+    load_ns = time.perf_counter_ns() - started
+    engine.describe()
+    events.emit("load", ns=load_ns, inputs=engine.inputs, outputs=engine.outputs, delegate=engine.delegate)
+
+    step[0] = "inputs"
+    _set_inputs(engine, job)
+    step[0] = "inference"
+    started = time.perf_counter_ns()
+    engine.invoke()
+    events.emit("first_inference", ns=time.perf_counter_ns() - started)
+    modes[job["mode"]](engine, job, events, before_bytes, job_path)
+    events.emit("conditions", when="after", **describe_state())
+    events.emit("done")
+
+
+def _time_steady(engine: Any, job: dict[str, Any], events: Events, *_: object) -> None:
+    invoke, clock, limit_ns = engine.invoke, time.perf_counter_ns, int(job["time_limit_s"] * 1e9)
+    warmup: list[int] = []
+    count, begun = 0, clock()
+    enough_ns = begun + min(int(job["warmup_s"] * 1e9), limit_ns)
+    while count < job["warmup_runs"] or clock() < enough_ns:
+        started = clock()
+        invoke()
+        ended = clock()
+        if count < WARMUP_SAMPLES_KEPT:
+            warmup.append(ended - started)
+        count += 1
+        if ended - begun > limit_ns:
+            break
+    events.emit("warmup", count=count, ns=warmup)
+
+    samples = [0] * job["runs"]
+    taken = 0
+    deadline = clock() + limit_ns
+    for index in range(job["runs"]):
+        started = clock()
+        invoke()
+        ended = clock()
+        samples[index] = ended - started
+        taken += 1
+        if ended > deadline:
+            break
+    events.emit("samples", ns=samples[:taken])
+
+
+def _measure_memory(engine: Any, job: dict[str, Any], events: Events, before_bytes: int, _: Path) -> None:
+    limit = time.perf_counter() + job["time_limit_s"]
+    for _run in range(MEMORY_RUNS):
+        engine.invoke()
+        if time.perf_counter() > limit:
+            break
+    if isinstance(engine, TFLiteMicro):
+        events.emit("arena", **engine.arena())
+        return
+    peak = _memory_bytes("VmHWM")
+    events.emit("memory", before_bytes=before_bytes, peak_bytes=peak, added_bytes=max(0, peak - before_bytes))
+
+
+def _run_samples(engine: Any, job: dict[str, Any], events: Events, _: int, job_path: Path) -> None:
+    import numpy as np
+
+    if not job.get("inputs") or len(engine.inputs) != 1:
+        raise JobError("inputs_unfit", f"accuracy needs inputs and one input tensor; it has {len(engine.inputs)}")
+    spec, out_spec = engine.inputs[0], engine.outputs[0]
+    samples = _samples(job, spec)
+    outputs: Any = None  # allocated when the first output says how large it is
+    for index in range(len(samples)):
+        engine.set_input(0, quantize(samples[index : index + 1], spec))
+        engine.invoke()
+        row = dequantize(engine.output(), out_spec)
+        row = row[0] if row.ndim > 1 and row.shape[0] == 1 else row
+        if outputs is None:
+            outputs = np.empty((len(samples), *row.shape), dtype=np.float32)
+        outputs[index] = row
+    path = job_path.with_suffix(".outputs.npy")
+    np.save(path, outputs)
+    events.emit("outputs", path=str(path), shape=list(outputs.shape), sha256=_sha256(str(path)))
+
+
+def main(argv: list[str]) -> int:
+    """Run the job named on the command line; every failure is an event and exit code 1."""
+    events, step = Events(), ["job"]
+    try:
+        run_job(Path(argv[1]), events, step)
+    except JobError as error:
+        events.emit("error", kind=error.kind, message=_one_line(error), **error.facts)
+    except Exception as error:  # noqa: BLE001 - runtimes raise what they like; the reader of the events raises it again
+        kind = "runtime_missing" if isinstance(error, ImportError) else KIND_OF_FAILURE[step[0]]
+        if step[0] == "inference" and isinstance(error, OSError):
+            kind = "outputs_unwritable"  # a full disk is not the model's fault
+        events.emit("error", kind=kind, message=_one_line(error) or type(error).__name__)
+    else:
+        return 0
+    return 1
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:MESSAGE_CHARACTERS]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

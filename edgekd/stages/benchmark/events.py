@@ -1,0 +1,72 @@
+"""What the runner printed on a target, and what its failures mean."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgekd.records import Conditions
+
+_FROM_ENVIRONMENT = ("host", "cpu", "arch", "os", "runtime", "runtime_version", "threads")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Events:
+    """The events of one process, and when it ran.
+
+    Attributes:
+        started_at: ISO 8601, UTC, by this machine's clock.
+        wall_s: How long the process took, its start and the way there included.
+        code: Its exit code.
+        stderr: What native code had to say.
+    """
+
+    events: Sequence[Mapping[str, Any]]
+    started_at: str = ""
+    wall_s: float = 0.0
+    code: int = 0
+    stderr: str = ""
+
+    def of(self, name: str, **facts: object) -> Mapping[str, Any]:
+        """The first event of this name with these facts, or nothing at all."""
+        matching = (each for each in self.events if each["event"] == name and facts.items() <= each.items())
+        return next(matching, {})
+
+    def conditions(self) -> Conditions:
+        """The conditions under which the process ran."""
+        environment, before = self.of("environment"), self.of("conditions", when="before")
+        return Conditions(
+            **{key: environment[key] for key in _FROM_ENVIRONMENT},
+            governor=before.get("governor"),
+            throttled_before=before.get("throttled"),
+            throttled_after=self.of("conditions", when="after").get("throttled"),
+            load_before=before.get("load"),
+            delegate=self.of("load").get("delegate"),
+        )
+
+    def death(self) -> str:
+        """How the process ended; a shell in between reports a signal as 128 + its number."""
+        try:
+            return signal.Signals(-self.code if self.code < 0 else self.code - 128).name
+        except ValueError:
+            return f"exit code {self.code}"
+
+
+def parse_events(stdout: str) -> list[Mapping[str, Any]]:
+    r"""Find the events among the lines; a login message of the target's shell is none.
+
+    >>> parse_events('Welcome!\n{"event": "done"}')
+    [{'event': 'done'}]
+    """
+    events: list[Mapping[str, Any]] = []
+    for line in stdout.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "event" in event:
+            events.append(event)
+    return events

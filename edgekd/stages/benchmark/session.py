@@ -1,0 +1,299 @@
+"""Measures pairs of file and runtime on one target, through its transport."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+import edgekd
+from edgekd import registry
+from edgekd.errors import DataError, EdgekdError, MeasurementError, ModelError, TargetError
+from edgekd.records import Basis, BenchmarkSpec, Conditions, Measurement, Model, Target
+from edgekd.stages.benchmark.events import Events, parse_events
+from edgekd.stages.benchmark.samples import choose_samples, fit_layout
+from edgekd.store import sha256_of, write_bytes
+from edgekd.transports import Transport
+from edgekd.units import METRICS
+
+# Latency, memory, accuracy, load: the parts of a pair that progress counts.
+STEPS = 4
+# Load time and first inference are one sample a process; so many processes where they start quickly.
+_LOADS = 5
+# What a process may take besides its inferences; emulated processors need minutes to import a runtime.
+_PATIENCE_S = 300.0
+_KINDS = {"model_rejected": ModelError, "inputs_unfit": DataError}
+_NS_PER_S = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A file, a target, and the runtime plug-in that reads the file there."""
+
+    model: Model
+    target: Target
+    runtime: ModuleType
+
+
+class TooBigError(ModelError):
+    """The arena does not fit the target's RAM; the events say how large it would be."""
+
+    events: Events
+
+
+class Session:
+    """A connection to one target, with the runner and the samples already there.
+
+    Args:
+        target: Where to measure.
+        spec: For how long.
+        inputs: (N, …), or none.
+        labels: (N,), or none.
+        folder: For raw events and outputs.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        spec: BenchmarkSpec,
+        inputs: NDArray[np.float32] | None,
+        labels: NDArray[np.integer] | None,
+        folder: Path | None,
+    ) -> None:
+        self._target, self._spec, self._folder = target, spec, folder
+        self._inputs, self._labels = inputs, labels
+        if inputs is not None and labels is not None:
+            chosen = choose_samples(labels, target.accuracy_samples)
+            self._inputs, self._labels = inputs[chosen], labels[chosen]
+        self._pushed_inputs: dict[tuple[int, ...], str] = {}
+        self._present: set[str] = set()
+        self._rest_s = 0.0
+
+    def __enter__(self) -> Self:
+        connect: Callable[[Target], Transport] = registry.function("transports", self._target.transport)
+        self._transport = connect(self._target)
+        self._temporary = tempfile.TemporaryDirectory(prefix="edgekd-")
+        self._local = Path(self._temporary.name)
+        self._runner = self._transport.push(Path(edgekd.__file__).with_name("runner.py"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._temporary.cleanup()
+        self._transport.close()
+
+    def require(self, runtime: ModuleType) -> None:
+        """Find out whether a runtime can be imported there, once.
+
+        Raises:
+            TargetError: It can't; says how to install it.
+        """
+        if runtime.REQUIRES in self._present:
+            return
+        events = self._execute(self._job(runtime, Path(), "environment"), _PATIENCE_S)
+        if not events.of("done"):
+            raise self._failure(events, runtime, self._target.name)
+        self._present.add(runtime.REQUIRES)
+
+    def measure(self, pair: Pair) -> Iterator[list[Measurement]]:
+        """Measure a file, one of `STEPS` after another.
+
+        Raises:
+            ModelError: The runtime rejects it.
+        """
+        time.sleep(self._rest_s)
+        self._rest_s = self._target.cooldown_s
+        remote, inputs, basis = self._transport.push(pair.model.path), self._push_inputs(pair.model), self._target
+
+        latency = self._run(pair, "latency", remote, inputs)
+        samples, warmup = ([ns / _NS_PER_S for ns in latency.of(name)["ns"]] for name in ("samples", "warmup"))
+        yield [self._measured(pair, latency, "latency", samples, basis=basis.time_basis, warmup=warmup)]
+
+        memory = self._run(pair, "memory", remote, inputs)
+        if arena := memory.of("arena"):
+            yield [self.arena(pair, memory, arena["bytes"])]
+        else:
+            added = memory.of("memory")["added_bytes"]
+            yield [self._measured(pair, memory, "peak_memory", [added], basis=basis.memory_basis)]
+
+        processes = [latency, memory]
+        if inputs and self._labels is not None:
+            patience_s = _PATIENCE_S + 20 * len(self._labels) * statistics.median(samples)
+            processes.append(self._run(pair, "accuracy", remote, inputs, patience_s))
+            yield [self._accuracy(pair, processes[-1], self._labels)]
+        else:
+            yield []
+
+        missing = _LOADS - len(processes)
+        if missing * memory.wall_s <= self._spec.time_limit_s:
+            processes += [self._run(pair, "load", remote, inputs) for _ in range(missing)]
+        yield [
+            self._measured(
+                pair, latency, metric, [each.of(event)["ns"] / _NS_PER_S for each in processes], basis=basis.time_basis
+            )
+            for event, metric in (("load", "load_time"), ("first_inference", "first_inference"))
+        ]
+
+    def arena(self, pair: Pair, events: Events, size_bytes: int) -> Measurement:
+        """The arena that a file needs, whether or not the target has so much."""
+        return self._measured(pair, events, "arena_size", [size_bytes], basis=self._target.memory_basis)
+
+    def _accuracy(self, pair: Pair, events: Events, labels: NDArray[np.integer]) -> Measurement:
+        local = self._local / "outputs.npy"
+        self._transport.pull(events.of("outputs")["path"], local)
+        if sha256_of(local) != events.of("outputs")["sha256"]:
+            raise MeasurementError("outputs changed on their way back", where=_where(pair))
+        self._keep(pair, "outputs.npy", local.read_bytes())
+        outputs = np.load(local, allow_pickle=False)
+        right = registry.function("metrics", "accuracy")(outputs=outputs.reshape(len(outputs), -1), labels=labels)
+        # The file's own arithmetic ran, wherever that was: outputs are real even where times are not.
+        return self._measured(pair, events, "accuracy", right.tolist(), basis="measured")
+
+    def _push_inputs(self, model: Model) -> str | None:
+        """Push the samples in the layout of a file, once a layout; none for a file of several inputs."""
+        if self._inputs is None or len(model.inputs) > 1:
+            return None
+        fitted = fit_layout(self._inputs, model)
+        if fitted.shape not in self._pushed_inputs:
+            local = self._local / "inputs.npy"
+            np.save(local, np.ascontiguousarray(fitted, dtype=np.float32))
+            self._pushed_inputs[fitted.shape] = self._transport.push(local)
+            local.unlink()
+        return self._pushed_inputs[fitted.shape]
+
+    def _job(self, runtime: ModuleType, model: Path, mode: str) -> dict[str, object]:
+        spec, target = self._spec, self._target
+        job: dict[str, object] = runtime.prepare(
+            model=model,
+            target=target,
+            threads=spec.threads or target.threads,
+            mode=mode,
+            runs=spec.runs,
+            time_limit_s=spec.time_limit_s,
+        )
+        return job
+
+    def _run(self, pair: Pair, mode: str, model: str, inputs: str | None, patience_s: float = _PATIENCE_S) -> Events:
+        job = {**self._job(pair.runtime, pair.model.path, mode), "model": model, "inputs": inputs}
+        events = self._execute(job, patience_s + 3 * self._spec.time_limit_s)
+        self._keep(pair, f"{mode}.jsonl", "".join(json.dumps(each) + "\n" for each in events.events).encode())
+        seen = events.of("model").get("sha256", pair.model.sha256)
+        if seen != pair.model.sha256:
+            raise MeasurementError(
+                f"the file there is another one (sha256 {seen[:12]}…, not {pair.model.sha256[:12]}…)",
+                where=_where(pair),
+                next_step="it was changed after its record was made: make the record again",
+            )
+        if not events.of("done"):
+            raise self._failure(events, pair.runtime, _where(pair))
+        return events
+
+    def _execute(self, job: dict[str, object], patience_s: float) -> Events:
+        local = self._local / "job.json"
+        local.write_text(json.dumps(job), encoding="utf-8")
+        remote = self._transport.push(local)
+        local.unlink()
+        started_at, started = now(), time.perf_counter()
+        finished = self._transport.run([self._transport.python, self._runner, remote], patience_s)
+        return Events(
+            events=parse_events(finished.stdout),
+            started_at=started_at,
+            wall_s=time.perf_counter() - started,
+            code=finished.code,
+            stderr=finished.stderr,
+        )
+
+    def _failure(self, events: Events, runtime: ModuleType, where: str) -> EdgekdError:
+        error = events.of("error")
+        if not error:
+            if not events.of("environment"):
+                last = (events.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+                return TargetError(f"the runner did not start ({events.death()}): {last}", where=self._target.name)
+            doing = "running" if events.of("load") else "loading"
+            return ModelError(f"the runtime crashed ({events.death()}) while {doing} it", where=where)
+        kind, message = error["kind"], error["message"]
+        if kind == "runtime_missing":
+            extra = registry.EXTRA_OF.get(runtime.REQUIRES)
+            package = f"'edgekd[{extra}]'" if extra else runtime.REQUIRES.replace("_", "-")
+            return TargetError(
+                f"'{runtime.REQUIRES}' can't be imported: {message}",
+                where=self._target.name,
+                next_step=f"pip install {package}",
+            )
+        if kind == "ram_too_small":
+            too_big = TooBigError(message, where=where)
+            too_big.events = events
+            return too_big
+        return _KINDS.get(kind, MeasurementError)(message, where=where)
+
+    def _measured(
+        self,
+        pair: Pair,
+        events: Events,
+        metric: str,
+        samples: Sequence[float],
+        *,
+        basis: Basis,
+        warmup: Sequence[float] = (),
+    ) -> Measurement:
+        return measurement(
+            pair.model,
+            self._target.name,
+            metric,
+            samples,
+            started_at=events.started_at,
+            basis=basis,
+            warmup=warmup,
+            conditions=events.conditions(),
+        )
+
+    def _keep(self, pair: Pair, name: str, content: bytes) -> None:
+        if self._folder:
+            write_bytes(self._folder / self._target.name / f"{pair.model.name}.{name}", content)
+
+
+def measurement(
+    model: Model,
+    target: str,
+    metric: str,
+    samples: Sequence[float],
+    *,
+    started_at: str,
+    basis: Basis = "measured",
+    warmup: Sequence[float] = (),
+    conditions: Conditions = Conditions(),  # noqa: B008 - frozen
+) -> Measurement:
+    """Make the record of samples of one metric of a file, in the metric's base unit."""
+    return Measurement(
+        model_sha256=model.sha256,
+        model=model.name,
+        format=model.format,
+        precision=model.precision,
+        role=model.role,
+        target=target,
+        metric=metric,
+        unit=METRICS[metric].unit,
+        samples=tuple(map(float, samples)),
+        warmup=tuple(map(float, warmup)),
+        conditions=conditions,
+        basis=basis,
+        started_at=started_at,
+    )
+
+
+def now() -> str:
+    """The time, ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _where(pair: Pair) -> str:
+    return f"{pair.model.name} on {pair.target.name}"

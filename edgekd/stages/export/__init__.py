@@ -1,0 +1,282 @@
+"""Makes model files of a student, and lets none go out that does not predict what the student predicts."""
+
+from __future__ import annotations
+
+import copy
+import platform
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd import store
+from edgekd.errors import ModelError
+from edgekd.inspection import Anatomy
+from edgekd.progress import Progress, Silent
+from edgekd.records import Conditions, ExportSpec, Format, Measurement, Model
+from edgekd.stages.export.converting import convert, pack, quantize, read_and_run, tools_of
+from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec, check_weights
+from edgekd.stages.export.verifying import Parity, compare, verify_anatomy, verify_outputs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Exported", "export"]
+
+_TORCH_BATCH = 256
+_RUNTIMES = {"onnx": "onnxruntime", "tflite": "ai-edge-litert"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What an export gave.
+
+    Attributes:
+        models: In the order of the spec: formats, then precisions.
+        measurements: `parity` (0 or 1 for each sample), `max_error` and `mean_error` (of the logits) of each file.
+    """
+
+    models: tuple[Model, ...]
+    measurements: tuple[Measurement, ...]
+
+
+def export(
+    student: nn.Module,
+    *,
+    folder: Path,
+    spec: ExportSpec | None = None,
+    calibration: NDArray[np.float32],
+    check: NDArray[np.float32],
+    parent_sha256: str | None = None,
+    input_scale: float = 1.0,
+    name: str = "student",
+    progress: Progress | None = None,
+) -> Exported:
+    """Write a student in every format and precision, and check each file against the student.
+
+    Files are called `{name}.{precision}.{format}`. They appear together, when all have passed: their weights
+    have the precision that they claim, and a runtime of their format predicts what torch predicts.
+
+    Args:
+        student: Takes (N, C, H, W) or (N, F), gives logits (N, classes). Stays as it is.
+        folder: Made when missing.
+        spec: Formats, precisions, and how many calibration samples; `None` takes the defaults.
+        calibration: Inputs of the training split, as the network takes them, shape (N, …).
+        check: Inputs of the validation split, as the network takes them, shape (N, …).
+        parent_sha256: Of the student's weights.
+        input_scale: What raw values of the data were multiplied by to give these inputs.
+        name: First part of the files' names.
+        progress: Told of each finished file.
+
+    Returns:
+        The files' records, and how each agrees with the student.
+
+    Raises:
+        ConfigError: A format or precision that does not exist, or none.
+        MissingExtraError: A converter that is not installed.
+        ModelError: Weights that are not finite, or outputs that are no logits.
+        DataError: Inputs that are not finite, constant, or of another shape than the others.
+        ExportError: A conversion failed, or a file is not what it claims; then no file is left.
+
+    >>> import tempfile, torch
+    >>> student = torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.ReLU(), torch.nn.Linear(64, 4))
+    >>> inputs = np.random.default_rng(0).normal(size=(16, 32)).astype(np.float32)
+    >>> made = export(
+    ...     student,
+    ...     folder=Path(tempfile.mkdtemp()),
+    ...     spec=ExportSpec(formats=("onnx",), precisions=("fp32",)),
+    ...     calibration=inputs,
+    ...     check=inputs,
+    ... )
+    >>> made.models[0].path.name, sum(made.measurements[0].samples)
+    ('student.fp32.onnx', 16.0)
+    """
+    spec = spec or ExportSpec()
+    check_spec(spec, name)
+    check_weights(student)
+    check_inputs("check", check)
+    if any(precision.startswith("static") for precision in spec.precisions):
+        check_calibration(calibration, check)
+        calibration = _choose(calibration, spec)
+    network = copy.deepcopy(student).cpu().eval()
+    job = _Job(
+        network=pack(network),
+        name=name,
+        precisions=spec.precisions,
+        calibration=calibration,
+        check=check,
+        logits=_predict(network, check),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    for format_name in spec.formats:
+        for precision in spec.precisions:
+            # A file of an earlier student must not pass for one of this.
+            (folder / job.file_name(precision, format_name)).unlink(missing_ok=True)
+    with (
+        _reported(progress or Silent(), len(spec.formats) * len(spec.precisions)) as advance,
+        # The name tells the run folder what to clear away after a crash.
+        tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial,
+    ):
+        # Threads only wait for children: each format's converter imports for seconds.
+        with ThreadPoolExecutor(len(spec.formats)) as pool:
+            futures = [pool.submit(job.run, each, Path(partial), advance) for each in spec.formats]
+            files = [file for future in futures for file in future.result()]
+        for file in files:
+            with store.atomic_path(folder / file.path.name) as path:
+                file.path.replace(path)
+    models = tuple(
+        Model(
+            name=file.path.name,
+            path=folder / file.path.name,
+            format=file.format,
+            precision=file.precision,
+            role="student",
+            sha256=store.sha256_of(folder / file.path.name),
+            size_bytes=file.anatomy.size_bytes,
+            inputs=file.anatomy.inputs,
+            outputs=file.anatomy.outputs,
+            parameters=file.anatomy.parameters,
+            parent_sha256=parent_sha256,
+            made_by=tools_of(file.format, file.precision),
+            input_scale=input_scale,
+        )
+        for file in files
+    )
+    measurements = [_measurements(model, file) for model, file in zip(models, files, strict=True)]
+    return Exported(models=models, measurements=tuple(each for three in measurements for each in three))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    path: Path
+    format: Format
+    precision: str
+    anatomy: Anatomy
+    parity: Parity
+    started_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    network: bytes
+    name: str
+    precisions: tuple[str, ...]
+    calibration: NDArray[np.float32]
+    check: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+    def file_name(self, precision: str, format_name: str) -> str:
+        return f"{self.name}.{precision}.{format_name}"
+
+    def run(self, format_name: Format, partial: Path, advance: _Advance) -> list[_File]:
+        """Make and check all files of a format."""
+        started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        # The float32 file is what sizes are held against, whether it was asked for or not.
+        precisions = ("fp32", *(each for each in self.precisions if each != "fp32"))
+        source = partial / f"{self.name}.{format_name}"
+        paths = {precision: partial / self.file_name(precision, format_name) for precision in precisions}
+        convert(format_name, self.network, self.check[:1], source)
+        quantize(format_name, source, self.calibration, list(paths.items()))
+        results = dict(zip(paths, read_and_run(format_name, list(paths.values()), self.check), strict=True))
+        files = []
+        for precision in self.precisions:
+            (anatomy, outputs), path = results[precision], paths[precision]
+            verify_anatomy(path.name, precision, anatomy, float_bytes=results["fp32"][0].size_bytes)
+            parity = compare(self.logits, outputs)
+            verify_outputs(path.name, precision, parity)
+            files.append(
+                _File(
+                    path=path,
+                    format=format_name,
+                    precision=precision,
+                    anatomy=anatomy,
+                    parity=parity,
+                    started_at=started_at,
+                )
+            )
+            advance()
+        return files
+
+
+class _Advance:
+    """Progress that several threads tell of."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._lock = progress, threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self._progress.advance()
+
+
+@contextmanager
+def _reported(progress: Progress, total: int) -> Iterator[_Advance]:
+    progress.start("export", total)
+    try:
+        yield _Advance(progress)
+    finally:
+        progress.end()
+
+
+def _choose(calibration: NDArray[np.float32], spec: ExportSpec) -> NDArray[np.float32]:
+    if len(calibration) <= spec.calibration.samples:
+        return calibration
+    random = np.random.default_rng(spec.calibration.seed)
+    return calibration[np.sort(random.choice(len(calibration), spec.calibration.samples, replace=False))]
+
+
+def _predict(network: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    import torch
+
+    with torch.inference_mode():
+        batches = [
+            network(torch.tensor(inputs[start : start + _TORCH_BATCH])) for start in range(0, len(inputs), _TORCH_BATCH)
+        ]
+    for batch in batches:
+        if not isinstance(batch, torch.Tensor) or batch.ndim != 2:
+            shape = tuple(batch.shape) if isinstance(batch, torch.Tensor) else type(batch).__name__
+            raise ModelError(f"the student gives {shape}", where="export", allowed="logits, shape (N, classes)")
+    logits: NDArray[np.float32] = torch.cat(batches).float().numpy()
+    if not np.isfinite(logits).all():
+        raise ModelError("the student gives logits that are not finite", where="export")
+    return logits
+
+
+def _measurements(model: Model, file: _File) -> tuple[Measurement, ...]:
+    runtime = _RUNTIMES[model.format]
+    conditions = Conditions(
+        arch=platform.machine(),
+        os=platform.system(),
+        runtime=runtime,
+        runtime_version=store.tool_versions(runtime)[runtime],
+    )
+    samples = {
+        "parity": tuple(float(each) for each in file.parity.agrees),
+        "max_error": (file.parity.max_error,),
+        "mean_error": (file.parity.mean_error,),
+    }
+    return tuple(
+        Measurement(
+            model_sha256=model.sha256,
+            model=model.name,
+            format=model.format,
+            precision=model.precision,
+            role=model.role,
+            target="export",
+            metric=metric,
+            unit="1",
+            samples=values,
+            conditions=conditions,
+            basis="measured",
+            started_at=file.started_at,
+        )
+        for metric, values in samples.items()
+    )

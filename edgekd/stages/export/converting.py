@@ -1,0 +1,166 @@
+"""Runs converters, quantizers and runtimes in processes of their own: they import gigabytes and may abort."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd import child, registry, store
+from edgekd.errors import ExportError
+from edgekd.inspection import Anatomy
+
+if TYPE_CHECKING:
+    from torch import nn
+
+R = TypeVar("R")
+
+_BATCH = 256
+
+
+def pack(network: nn.Module) -> bytes:
+    """Turn a network into bytes, with its classes where they belong to a script or notebook.
+
+    Raises:
+        ExportError: It holds something that can't go to another process.
+    """
+    import cloudpickle
+
+    try:
+        return bytes(cloudpickle.dumps(network))
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise ExportError(
+            f"the student can't be sent to the converter: {error}",
+            next_step="keep open files, threads and the like out of the network",
+        ) from None
+
+
+def tools_of(format_name: str, precision: str) -> str:
+    """Name the tools that decide a file's bytes, with their versions."""
+    kinds = ("exporters",) if precision == "fp32" else ("exporters", "quantizers")
+    tools = [tool for kind in kinds for tool in getattr(registry.load(kind, format_name), "TOOLS", ())]
+    return ", ".join(f"{tool} {version}" for tool, version in store.tool_versions(*tools).items())
+
+
+def convert(format_name: str, network: bytes, example: NDArray[np.float32], path: Path) -> None:
+    """Write the float32 file that the quantizers start from.
+
+    Args:
+        format_name: An exporter.
+        network: From `pack`.
+        example: One input, shape (1, …).
+        path: Where to.
+
+    Raises:
+        ExportError: The converter failed; with its last lines.
+    """
+    _in_child(f"the {format_name} converter", path, _convert, format_name, network, example, path)
+
+
+def quantize(format_name: str, source: Path, samples: NDArray[np.float32], paths: Sequence[tuple[str, Path]]) -> None:
+    """Write the files of a format, one for each precision, in one child.
+
+    Args:
+        format_name: A quantizer.
+        source: From `convert`.
+        samples: For calibration, shape (N, …).
+        paths: Precision and where to.
+
+    Raises:
+        ExportError: The quantizer failed; with its last lines.
+    """
+    _in_child(f"the {format_name} quantizer", source, _quantize, format_name, source, samples, paths)
+
+
+def read_and_run(
+    format_name: str, paths: Sequence[Path], inputs: NDArray[np.float32]
+) -> list[tuple[Anatomy, NDArray[np.float32]]]:
+    """Read files and run them on inputs, in one child.
+
+    Args:
+        format_name: `onnx` or `tflite`.
+        paths: The files.
+        inputs: Channels first, shape (N, …); quantized and transposed as each file wants.
+
+    Returns:
+        For each file what is in it, and its outputs, shape (N, classes), dequantized.
+
+    Raises:
+        ExportError: The runtime can't load or run a file.
+    """
+    return _in_child(f"the {format_name} runtime", paths[0], _read_and_run, format_name, paths, inputs)
+
+
+def _in_child(what: str, path: Path, function: Callable[..., R], *args: Any) -> R:
+    try:
+        return child.call(what, function, *args)
+    except child.ChildCrashError as error:
+        raise ExportError(error.what, where=path.name) from None
+
+
+def _convert(format_name: str, network: bytes, example: NDArray[np.float32], path: Path) -> None:
+    # The user's own modules lie in the working folder, which is the parent's too.
+    sys.path.append(str(Path.cwd()))
+    import cloudpickle
+
+    registry.function("exporters", format_name)(network=cloudpickle.loads(network), example=example, path=path)
+
+
+def _quantize(format_name: str, source: Path, samples: NDArray[np.float32], paths: Sequence[tuple[str, Path]]) -> None:
+    for precision, path in paths:
+        registry.function("quantizers", format_name)(source=source, precision=precision, samples=samples, path=path)
+
+
+def _read_and_run(
+    format_name: str, paths: Sequence[Path], inputs: NDArray[np.float32]
+) -> list[tuple[Anatomy, NDArray[np.float32]]]:
+    run = {"onnx": _run_onnx, "tflite": _run_tflite}[format_name]
+    return [(registry.function("formats", format_name)(path), run(path, inputs)) for path in paths]
+
+
+def _run_onnx(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    batches = [
+        np.asarray(session.run(None, {name: inputs[start : start + _BATCH]})[0])
+        for start in range(0, len(inputs), _BATCH)
+    ]
+    return np.concatenate(batches).astype(np.float32)
+
+
+def _run_tflite(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    if inputs.ndim == 4:
+        inputs = np.ascontiguousarray(inputs.transpose(0, 2, 3, 1))
+    outputs = []
+    for sample in inputs:
+        interpreter.set_tensor(taken["index"], _quantized(sample[None], taken))
+        interpreter.invoke()
+        outputs.append(_dequantized(interpreter.get_tensor(given["index"]), given)[0])
+    return np.stack(outputs)
+
+
+def _quantized(values: NDArray[np.float32], detail: dict[str, Any]) -> NDArray[Any]:
+    scale, zero_point = detail["quantization"]
+    if not scale:
+        return values
+    limits = np.iinfo(detail["dtype"])
+    rounded: NDArray[Any] = np.clip(np.round(values / scale) + zero_point, limits.min, limits.max)
+    return rounded.astype(detail["dtype"])
+
+
+def _dequantized(values: NDArray[Any], detail: dict[str, Any]) -> NDArray[np.float32]:
+    scale, zero_point = detail["quantization"]
+    floats: NDArray[np.float32] = values.astype(np.float32)
+    return (floats - np.float32(zero_point)) * np.float32(scale) if scale else floats

@@ -1,0 +1,122 @@
+"""What must hold before a conversion is worth starting."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd import registry
+from edgekd.errors import ConfigError, DataError, MissingExtraError, ModelError
+from edgekd.records import PRECISIONS, ExportSpec, decode_precision
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def check_spec(spec: ExportSpec, name: str) -> None:
+    """Refuse formats and precisions that don't exist, and converters that are not installed.
+
+    Raises:
+        ConfigError: Unknown, missing or repeated names.
+        MissingExtraError: Says which extra brings the converter.
+
+    >>> check_spec(ExportSpec(formats=("onnx",), precisions=("int3",)), "student")
+    Traceback (most recent call last):
+        ...
+    edgekd.errors.ConfigError: unknown precision 'int3'; allowed: fp32, fp16, static_wi8_ai8
+    """
+    if not name or Path(name).name != name:
+        raise ConfigError(f"'{name}' can't begin the name of a file", where="export")
+    if spec.calibration.samples < 1:
+        raise ConfigError(f"calibration.samples is {spec.calibration.samples}", where="export", allowed="1 or more")
+    for key, chosen, known in (
+        ("formats", spec.formats, registry.names("exporters")),
+        ("precisions", spec.precisions, PRECISIONS),
+    ):
+        if not chosen or len(set(chosen)) != len(chosen):
+            raise ConfigError(
+                f"{key} = {list(chosen)}", where="export", allowed=f"one or more of {', '.join(known)}, each once"
+            )
+    for precision in spec.precisions:
+        decode_precision(precision)
+    for format_name in spec.formats:
+        for kind in ("exporters", "quantizers"):
+            plug_in = registry.load(kind, format_name)
+            for module in getattr(plug_in, "NEEDS", ()):
+                _check_installed(module, f"exporting to {format_name}")
+
+
+def _check_installed(module: str, purpose: str) -> None:
+    # Importing a converter takes seconds and memory; only its child does that.
+    if importlib.util.find_spec(module) is None:
+        extra = registry.EXTRA_OF.get(module, "export")
+        raise MissingExtraError(
+            f"{purpose} needs '{module}', which is not installed", next_step=f"pip install 'edgekd[{extra}]'"
+        )
+
+
+def check_weights(student: nn.Module) -> None:
+    """Refuse a student whose weights or statistics are not finite.
+
+    Raises:
+        ModelError: Names the first such tensor.
+    """
+    import torch
+
+    for name, tensor in student.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ModelError(
+                f"'{name}' holds numbers that are not finite",
+                where="export",
+                next_step="train again with a lower learning rate, or take an earlier checkpoint",
+            )
+
+
+def check_inputs(what: str, inputs: NDArray[np.float32]) -> None:
+    """Refuse inputs that no network takes.
+
+    Args:
+        what: Which inputs, for the message.
+        inputs: Shape (N, C, H, W) or (N, F), float32.
+
+    Raises:
+        DataError: None, not float32, not finite, or of an odd shape.
+
+    >>> check_inputs("check", np.zeros((4, 8), np.uint8))
+    Traceback (most recent call last):
+        ...
+    edgekd.errors.DataError: export: check samples are uint8; allowed: float32, as the network takes them
+    """
+    if inputs.dtype != np.float32:
+        raise DataError(
+            f"{what} samples are {inputs.dtype}", where="export", allowed="float32, as the network takes them"
+        )
+    if inputs.ndim < 2 or not inputs.size:
+        raise DataError(
+            f"{what} samples have shape {inputs.shape}", where="export", allowed="(N, C, H, W) or (N, F), N above 0"
+        )
+    if not np.isfinite(inputs).all():
+        raise DataError(f"{what} samples hold numbers that are not finite", where="export")
+
+
+def check_calibration(calibration: NDArray[np.float32], check: NDArray[np.float32]) -> None:
+    """Refuse calibration samples from which no ranges can be learnt.
+
+    Raises:
+        DataError: As `check_inputs`; or all the same number; or of another shape than the check samples.
+    """
+    check_inputs("calibration", calibration)
+    if calibration.shape[1:] != check.shape[1:]:
+        raise DataError(
+            f"calibration samples have shape {calibration.shape[1:]}", where="export", allowed=f"{check.shape[1:]}"
+        )
+    if calibration.min() == calibration.max():
+        raise DataError(
+            f"all calibration samples are {calibration.flat[0]:g} everywhere",
+            where="export",
+            next_step="calibrate with samples of the training split",
+        )

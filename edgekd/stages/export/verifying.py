@@ -1,0 +1,184 @@
+"""Holds a model file against the torch student and against what its name claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.errors import ExportError
+from edgekd.inspection import Anatomy
+from edgekd.records import Precision, decode_precision
+
+_WEIGHTED = {
+    *("Conv", "ConvTranspose", "Gemm", "MatMul"),
+    *("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far a file may be from the student.
+
+    Attributes:
+        error: Largest error of a logit, as a share of the logits' standard deviation; `None` is any.
+        agreement: Smallest share of samples with the same prediction.
+        near_ties: Whether samples count whose two best logits differ by less than twice the error allowed.
+    """
+
+    error: float | None
+    agreement: float
+    near_ties: bool
+
+
+# float32 in another order of additions: 1e-7 of each sum, grown through some hundred layers. Where the two best
+# logits are closer than what rounding moves them, either is right.
+_FLOAT32 = Tolerance(error=1e-3, agreement=1.0, near_ties=False)
+# float16 has 11 bits: 5e-4 of each weight, which adds up over layers without changing clear predictions.
+_FLOAT16 = Tolerance(error=2e-2, agreement=0.99, near_ties=False)
+# int8 costs good networks a point of accuracy, and some more predictions that change without a loss. Below this a
+# conversion is broken: ranges from the wrong data or an operator that does not survive. The gate decides the rest.
+_INT8 = Tolerance(error=None, agreement=0.9, near_ties=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How a file's logits differ from the student's.
+
+    Attributes:
+        agrees: For each sample whether both predict the same class, shape (N,).
+        max_error: Largest absolute difference of a logit.
+        mean_error: Mean absolute difference of the logits.
+        deviation: Standard deviation of the student's logits.
+        margins: Best less second-best logit of the student, shape (N,).
+    """
+
+    agrees: NDArray[np.bool_]
+    max_error: float
+    mean_error: float
+    deviation: float
+    margins: NDArray[np.float64]
+
+
+def compare(student: NDArray[np.float32], file: NDArray[np.float32]) -> Parity:
+    """Compare logits of the same samples.
+
+    Args:
+        student: From torch, shape (N, classes).
+        file: From the file's runtime, shape (N, classes).
+
+    Raises:
+        ExportError: Another shape.
+
+    >>> compare(np.array([[0.0, 1.0]], "f"), np.array([[0.5, 1.0]], "f")).max_error
+    0.5
+    """
+    if student.shape != file.shape:
+        raise ExportError(f"the file gives outputs of shape {file.shape}", allowed=f"{student.shape}, as torch does")
+    expected = student.astype(np.float64)
+    errors = np.abs(file.astype(np.float64) - expected)
+    ordered = np.sort(expected, axis=1)
+    margins = ordered[:, -1] - ordered[:, -2] if expected.shape[1] > 1 else np.zeros(len(expected))
+    return Parity(
+        agrees=student.argmax(1) == file.argmax(1),
+        max_error=float(errors.max()),
+        mean_error=float(errors.mean()),
+        deviation=float(expected.std()),
+        margins=margins,
+    )
+
+
+def verify_outputs(name: str, precision: str, parity: Parity) -> None:
+    """Refuse a file that does not predict what the student predicts.
+
+    Args:
+        name: Of the file.
+        precision: Decides how much may differ.
+        parity: From `compare`.
+
+    Raises:
+        ExportError: Names the file, the check, what was observed and what is allowed.
+
+    >>> parity = compare(np.array([[0.0, 1.0]], "f"), np.array([[0.5, 1.0]], "f"))
+    >>> verify_outputs("student.fp32.onnx", "fp32", parity)
+    Traceback (most recent call last):
+        ...
+    edgekd.errors.ExportError: student.fp32.onnx: largest error of a logit is 1 of the logits' deviation; ...
+    """
+    decoded = decode_precision(precision)
+    tolerance = {"float32": _FLOAT32, "float16": _FLOAT16}.get(decoded.weights, _INT8)
+    # Logits without any deviation leave nothing to be relative to.
+    deviation = parity.deviation or 1.0
+    if not np.isfinite(parity.max_error):
+        raise ExportError("outputs that are not finite", where=name, allowed="finite logits")
+    if tolerance.error is not None and parity.max_error > tolerance.error * deviation:
+        raise ExportError(
+            f"largest error of a logit is {parity.max_error / deviation:.3g} of the logits' deviation",
+            where=name,
+            allowed=f"{tolerance.error:g}",
+            next_step=_next_step(decoded),
+        )
+    agrees = parity.agrees
+    if not tolerance.near_ties and tolerance.error is not None:
+        agrees = agrees | (parity.margins <= 2 * tolerance.error * deviation)
+    if agrees.mean() < tolerance.agreement:
+        raise ExportError(
+            f"predicts what the student predicts on {agrees.mean():.2%} of {len(agrees)} samples",
+            where=name,
+            allowed=f"{tolerance.agreement:.0%} or more",
+            next_step=_next_step(decoded),
+        )
+
+
+def _next_step(precision: Precision) -> str:
+    if precision.mode == "static":
+        return "calibrate with more samples of the training split, or train the student longer"
+    return "the student may use an operator that the converter gets wrong: report it with the network"
+
+
+def verify_anatomy(name: str, precision: str, anatomy: Anatomy, *, float_bytes: int) -> None:
+    """Refuse a file that is not what its name claims.
+
+    Args:
+        name: Of the file.
+        precision: That it claims.
+        anatomy: Of the file.
+        float_bytes: Size of the float32 file of the same format.
+
+    Raises:
+        ExportError: Names the file, the check, what was observed and what is allowed.
+    """
+    decoded = decode_precision(precision)
+    weighted = [layer for layer in anatomy.layers if layer.operator in _WEIGHTED and layer.weight_dtype is not None]
+    for layer in weighted:
+        if layer.weight_dtype != decoded.weights:
+            raise ExportError(
+                f"weights of {layer.operator} '{layer.name}' are {layer.weight_dtype}",
+                where=name,
+                allowed=decoded.weights,
+            )
+    if decoded.mode == "static":
+        _verify_static(name, decoded, anatomy, quantized=bool(weighted))
+    if anatomy.layout == "NHWC" and anatomy.count("TRANSPOSE"):
+        raise ExportError(f"{anatomy.count('TRANSPOSE')} TRANSPOSE operators", where=name, allowed="none")
+    if decoded.weights == "int8" and anatomy.size_bytes >= float_bytes:
+        raise ExportError(
+            f"{anatomy.size_bytes:,} B, not smaller than the float32 file",
+            where=name,
+            allowed=f"below {float_bytes:,} B",
+            next_step="so small a student gains nothing from int8: leave it out of the precisions",
+        )
+
+
+def _verify_static(name: str, precision: Precision, anatomy: Anatomy, *, quantized: bool) -> None:
+    if not quantized:
+        raise ExportError("no operator has weights", where=name, allowed=f"{precision.weights} weights")
+    if anatomy.format == "onnx":
+        # QDQ files take and give float32.
+        if not anatomy.count("QuantizeLinear"):
+            raise ExportError("no QuantizeLinear: activations are not quantized", where=name)
+        return
+    for end in (*anatomy.inputs, *anatomy.outputs):
+        if end.dtype != precision.activations or end.scale is None:
+            raise ExportError(f"'{end.name}' is {end.dtype}", where=name, allowed=precision.activations)

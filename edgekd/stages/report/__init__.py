@@ -1,0 +1,90 @@
+"""The last stage: everything a run knows, for machines in `report.json` and for people in one `report.html`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekd.records import Run
+from edgekd.stages.report.comparison import Row, TargetFigures, Verdict, summary_rows, verdict_of
+from edgekd.stages.report.page import render
+from edgekd.stages.report.summary import Figure, Summary, joined, summarise
+from edgekd.store import to_json, write_bytes, write_json
+
+__all__ = ["Figure", "Report", "Row", "Summary", "TargetFigures", "Verdict", "report", "summary_rows"]
+
+FORMAT = 1  # of report.json; raised when a key changes its meaning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Where a report was written: `json_path` for machines, `html_path` for people."""
+
+    json_path: Path
+    html_path: Path
+
+
+def report(run: Run, *, folder: Path) -> Report:
+    """Write `report.json` and the self-contained `report.html` of a run, finished or not.
+
+    Equal runs give equal bytes. The page needs no network and asks for none.
+
+    Args:
+        run: What there is; every part may be missing.
+        folder: Where the two files go; made when missing.
+
+    Returns:
+        The paths of both files.
+
+    Raises:
+        MeasurementError: Samples that can't be summarised, such as a latency that is not a number.
+        StoreError: The folder is not writable or the disk is full; no half-written file is left.
+
+    >>> import tempfile
+    >>> run = Run(name="empty", folder=Path(), recipe="")
+    >>> report(run, folder=Path(tempfile.mkdtemp())).html_path.name
+    'report.html'
+    """
+    written = Report(json_path=folder / "report.json", html_path=folder / "report.html")
+    content, html = _content(run), render(run).encode()
+    write_json(written.json_path, content)
+    write_bytes(written.html_path, html)
+    return written
+
+
+def _content(run: Run) -> Any:
+    verdict = verdict_of(run)
+    return _finite(
+        to_json(
+            {
+                "edgekd_report": FORMAT,
+                "name": run.name,
+                "verdict": verdict,
+                "checks": run.release.checks if run.release else (),
+                "evidence": run.release.evidence if run.release else (),
+                "summary": summary_rows(run),
+                "metrics": [summarise(each) for each in joined(run.measurements)],
+                "models": [{**to_json(model), "path": _relative(model.path, run.folder)} for model in run.models],
+                "environment": run.environment,
+                "recipe": run.recipe,
+                "histories": run.histories,
+                # Last, because they are long: what every number above is computed from.
+                "measurements": run.measurements,
+            }
+        )
+    )
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON can't say, such as the loss of a training that diverged, by null."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,134 @@
+"""The charts of raw latency samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edgekd.records import Measurement
+from edgekd.stages.report.charts import COLOURS, Chart, axis_unit, specification
+from edgekd.stages.report.comparison import Row
+from edgekd.stages.report.summary import summarise
+from edgekd.units import human
+
+POINTS_PER_FILE = 500
+POINTS_PER_REPORT = 8000  # keeps the page well below 1.5 MB, however many files there are
+_LANE = 58  # pixels of height for one file's strip
+
+
+def latencies(measurements: Sequence[Measurement], rows: Sequence[Row]) -> list[Chart]:
+    """Plot the raw latency samples of every file, one chart a target."""
+    found = [each for each in measurements if each.metric == "latency" and each.samples]
+    numbers = {row.sha256: number for number, row in enumerate(rows, 1)}
+    found.sort(key=lambda each: numbers.get(each.model_sha256, 0))
+    cap = max(20, min(POINTS_PER_FILE, POINTS_PER_REPORT // max(len(found), 1)))
+    charts = []
+    for index, target in enumerate(dict.fromkeys(each.target for each in measurements)):
+        here = [each for each in found if each.target == target]
+        if here:
+            charts.append(_latency_chart(f"latency-{index}", target, here, numbers, cap))
+    return charts
+
+
+def _latency_chart(name: str, target: str, here: Sequence[Measurement], numbers: Mapping[str, int], cap: int) -> Chart:
+    everything = [sample for each in here for sample in each.samples]
+    factor, unit = axis_unit(everything, "s")
+    log = min(everything) > 0 and max(everything) / min(everything) > 10
+    points, marks, heads = [], [], []
+    for lane, each in enumerate(here):
+        summary = summarise(each)
+        row = {"file": each.model, "lane": lane}
+        words = ", ".join(f"{q} {human(figure.value, 's')}" for q, figure in summary.quantiles.items() if q != "p99")
+        few = f"{len(each.samples)} runs" + ("" if words else ", too few for quantiles")
+        basis = "" if each.basis == "measured" else f", {each.basis}"
+        heads.append(
+            {
+                "lane": lane - 0.36,
+                "file": each.model,
+                "text": f"{numbers.get(each.model_sha256, '')}  {_short(each.model)}",
+                "more": f"{words + ', ' if words else ''}{few}{basis}",
+            }
+        )
+        for order, sample in enumerate(evenly(sorted(each.samples), cap)):
+            # The golden ratio spreads neighbours apart, the same way every time.
+            jitter = (order * 0.618033988749895) % 1 - 0.5
+            points.append({"f": lane, "v": float(f"{sample / factor:.5g}"), "y": round(lane + 0.14 + jitter * 0.34, 3)})
+        for q, figure in summary.quantiles.items():
+            if q != "p99":
+                marks.append({**row, "q": q, "x": figure.value / factor, "y": lane - 0.06, "y2": lane + 0.34})
+    x = {
+        "field": "v",
+        "type": "quantitative",
+        "title": f"latency ({unit})",
+        "scale": {"type": "log", "nice": False, "padding": 8} if log else {"zero": False, "padding": 8},
+        "axis": {"format": "~g", "tickCount": 6, "labelOverlap": "greedy"},
+    }
+    y = {
+        "field": "y",
+        "type": "quantitative",
+        "axis": None,
+        "scale": {"domain": [-0.62, len(here) - 0.55], "reverse": True, "nice": False, "zero": False},
+    }
+    spec = specification(
+        f"Latency of every run of {len(here)} model files on {target}",
+        _LANE * len(here) + 10,
+        layer=[
+            {
+                "data": {"values": points},
+                "mark": {"type": "circle", "size": 12, "opacity": 0.4, "color": COLOURS[0]},
+                "encoding": {"x": x, "y": y, "tooltip": {**x, "format": ".4g"}},
+            },
+            {
+                "data": {"values": marks},
+                "mark": {"type": "rule", "strokeWidth": 2.5, "color": COLOURS[1]},
+                "encoding": {
+                    "x": {**x, "field": "x"},
+                    "y": y,
+                    "y2": {"field": "y2"},
+                    "tooltip": [
+                        {"field": "file", "type": "nominal"},
+                        {"field": "q", "type": "nominal", "title": "quantile"},
+                        {"field": "x", "type": "quantitative", "title": f"latency ({unit})", "format": ".4g"},
+                    ],
+                },
+            },
+            {
+                "data": {"values": heads},
+                "mark": {"type": "text", "align": "left", "x": 0, "fontSize": 12},
+                "encoding": {
+                    "x": {"value": 2},
+                    "y": {**y, "field": "lane"},
+                    "text": {"field": "text", "type": "nominal"},
+                    "tooltip": [
+                        {"field": "file", "type": "nominal"},
+                        {"field": "more", "type": "nominal", "title": ""},
+                    ],
+                },
+            },
+        ],
+    )
+    most = max(len(each.samples) for each in here)
+    shown = f" At most {cap} of up to {most} runs are drawn, evenly chosen by rank." if most > cap else ""
+    log_note = " The axis is logarithmic." if log else ""
+    return Chart(
+        name=name,
+        title=f"Latency on {target}",
+        caption=f"Every dot is one run; upright lines are p50 and p90.{log_note}{shown}",
+        options=(("", spec),),
+    )
+
+
+def _short(name: str, longest: int = 40) -> str:
+    return name if len(name) <= longest else f"{name[: longest // 2]}…{name[-longest // 2 :]}"
+
+
+def evenly(ordered: Sequence[float], most: int) -> list[float]:
+    """Take at most so many of an ordered sequence, first and last included, evenly by rank.
+
+    >>> evenly([1.0, 2.0, 3.0, 4.0, 5.0], 3)
+    [1.0, 3.0, 5.0]
+    """
+    if len(ordered) <= most:
+        return list(ordered)
+    return [ordered[i] for i in np.linspace(0, len(ordered) - 1, most).round().astype(int)]

@@ -1,0 +1,276 @@
+"""The page: what it says comes from the comparison, how it looks from the template beside this module."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from markupsafe import Markup, escape
+
+from edgekd.records import Check, Conditions, Measurement, Run, TensorSpec
+from edgekd.stages.report.charts import Chart
+from edgekd.stages.report.comparison import describe_budget, summary_rows, verdict_of
+from edgekd.stages.report.latency import latencies
+from edgekd.stages.report.summary import Figure
+from edgekd.stages.report.tradeoff import tradeoff
+from edgekd.stages.report.training import training
+from edgekd.units import METRICS, human
+
+_NONE = "\N{EN DASH}"
+_HERE = Path(__file__).parent
+_STATUS_WORDS = {
+    "pass": "Pass",
+    "fail": "Fail",
+    "inconclusive": "Inconclusive",
+    "unmeasured": "Unmeasured",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """Where observed value, interval and limit stand on a line, in percent of its width."""
+
+    observed: float
+    low: float
+    high: float
+    limit: float
+
+    @property
+    def start(self) -> float:
+        """Left end of the stretch between observed value and limit."""
+        return min(self.observed, self.limit)
+
+    @property
+    def width(self) -> float:
+        """Length of that stretch."""
+        return abs(self.observed - self.limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Conditions that measurements share, in words, with what was measured under them."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def render(run: Run) -> str:
+    """Write the whole page of a run as HTML."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    rows = summary_rows(run)
+    drawn: dict[str, Sequence[Chart]] = {
+        "tradeoff": [chart] if (chart := tradeoff(rows)) else [],
+        "training": training(run.histories),
+        "latency": latencies(run.measurements, rows),
+    }
+    every = [chart for group in drawn.values() for chart in group]
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        figure=_figure,
+        interval=_interval,
+        points=_points,
+        size=_size,
+        count=_count,
+        shape=_shape,
+        amount=amount,
+        breakable=_breakable,
+        drop=_drop,
+        observed=_observed,
+    )
+    return environment.get_template("page.html.j2").render(
+        run=run,
+        verdict=verdict_of(run),
+        status_words=_STATUS_WORDS,
+        checks=[
+            (check, describe_budget(check.budget), bar_of(check))
+            for check in (run.release.checks if run.release else ())
+        ],
+        rows=rows,
+        emulated=sorted({each.basis for each in run.measurements} - {"measured"}),
+        drawn=drawn,
+        settings=settings_of(run.measurements),
+        parents={model.sha256: model.name for model in run.models},
+        style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  (our own file)
+        script=_script((_HERE / "page.js").read_text(encoding="utf-8")),
+        library=_script(_library()) if every else "",
+        chart_data=_script_json(
+            [{"name": chart.name, "specs": [spec for _, spec in chart.options]} for chart in every]
+        ),
+    )
+
+
+# --- what goes into script elements --------------------------------------------------------------
+
+
+@cache
+def _library() -> str:
+    # Vega, Vega-Lite and Vega-Embed in one text; made by a JavaScript engine that takes seconds to start.
+    import vl_convert
+
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+
+
+def _script(code: str) -> Markup:
+    """Keep an end tag inside a string or comment of a script from ending the script."""
+    return Markup(re.sub("</(?=script)", r"<\\/", code, flags=re.IGNORECASE))  # noqa: S704  (our own and Vega's code)
+
+
+def _script_json(value: object) -> Markup:
+    r"""Write JSON that no HTML parser can take for markup.
+
+    >>> _script_json("</script>")
+    Markup('"\\u003c/script\\u003e"')
+    """
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704  (markup was escaped just now)
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def _figure(figure: Figure | None, unit: str) -> str:
+    return human(figure.value, unit) if figure else _NONE
+
+
+def _interval(figure: Figure | None, unit: str) -> str:
+    if figure is None or figure.low is None or figure.high is None or figure.low == figure.high:
+        return ""
+    return _between(human(figure.low, unit), human(figure.high, unit))
+
+
+def _between(low: str, high: str) -> str:
+    """Name two amounts, and their unit once where it is the same."""
+    (first, _, unit), (_, _, other) = low.partition(" "), high.partition(" ")
+    return f"{first} to {high}" if unit == other else f"{low} to {high}"
+
+
+def _points(share: float) -> str:
+    return f"{share * 100:.2f} pt".replace("-", "\N{MINUS SIGN}")
+
+
+def _size(value: int | None) -> str:
+    return _NONE if value is None else human(value, "B")
+
+
+def _count(value: int | None) -> str:
+    return _NONE if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def _shape(tensor: TensorSpec) -> str:
+    dimensions = "\N{MULTIPLICATION SIGN}".join("?" if each is None else str(each) for each in tensor.shape)
+    return f"{tensor.name} {dimensions} {tensor.dtype}"
+
+
+def _breakable(name: str) -> Markup:
+    """Escape a name and let it break after its dots, dashes and underscores."""
+    return Markup(re.sub(r"([._/-])(?=[^._/-])", r"\1<wbr>", str(escape(name))))  # noqa: S704  (escaped just now)
+
+
+def _drop(figure: Figure) -> str:
+    if figure.low is None or figure.high is None:
+        return ""
+    return _between(_points(figure.low), _points(figure.high))
+
+
+def _observed(check: Check) -> str:
+    """Write the interval of a check, unless it is exact."""
+    if check.low is None or check.high is None or check.low == check.high:
+        return ""
+    return _between(amount(check.low, check), amount(check.high, check))
+
+
+def amount(value: float | None, check: Check) -> str:
+    """Write a value of a check in the unit people wrote the limit in, as far as drops go."""
+    if value is None:
+        return _NONE
+    metric = METRICS.get(check.budget.metric)
+    if metric and metric.dimension == "drop" and check.budget.limit.rstrip().endswith("pt"):
+        return _points(value)
+    return human(value, check.unit)
+
+
+def bar_of(check: Check) -> Bar | None:
+    """Place observed value, interval and limit on one line; `None` where nothing was observed.
+
+    Sizes and times start at zero; shares don't, because 97 and 98 % would fall together.
+    """
+    if check.observed is None:
+        return None
+    low = check.observed if check.low is None else check.low
+    high = check.observed if check.high is None else check.high
+    smallest, largest = min(low, check.observed, check.limit), max(high, check.observed, check.limit)
+    metric = METRICS.get(check.budget.metric)
+    if metric and metric.dimension == "share":
+        margin = max((largest - smallest) * 0.25, 1e-4)
+        start, end = smallest - margin, largest + margin
+    else:
+        start, end = min(0.0, smallest * 1.1), max(largest * 1.1, 1e-12)
+
+    def place(value: float) -> float:
+        return round((value - start) / (end - start) * 100, 2)
+
+    return Bar(observed=place(check.observed), low=place(low), high=place(high), limit=place(check.limit))
+
+
+def settings_of(measurements: Sequence[Measurement]) -> list[Setting]:
+    """Gather under what conditions was measured: one setting for each target and set of conditions that matter."""
+    groups: dict[tuple[object, ...], list[Measurement]] = {}
+    for each in measurements:
+        if each.conditions == Conditions():
+            continue  # exact facts such as a file's size depend on none
+        key = (each.target, *(getattr(each.conditions, name) for name in Conditions.MUST_AGREE))
+        groups.setdefault(key, []).append(each)
+    return [_setting(group) for group in groups.values()]
+
+
+def _setting(group: Sequence[Measurement]) -> Setting:
+    first = group[0].conditions
+    loads = [each.conditions.load_before for each in group if each.conditions.load_before is not None]
+    starts = sorted(each.started_at for each in group if each.started_at)
+    facts: Mapping[str, object] = {
+        "host": first.host,
+        "CPU": first.cpu,
+        "architecture": first.arch,
+        "system": first.os,
+        "runtime": f"{first.runtime} {first.runtime_version}".strip(),
+        "threads": first.threads,
+        "batch": first.batch,
+        "delegate": first.delegate,
+        "governor": first.governor,
+        "load before": _span([f"{load:.2f}" for load in sorted(loads)]),
+        "throttled before": _several(each.conditions.throttled_before for each in group),
+        "throttled after": _several(each.conditions.throttled_after for each in group),
+        **{
+            basis: _several(each.metric.replace("_", " ") for each in group if each.basis == basis)
+            for basis in ("measured", "emulated", "estimated")
+        },
+        "files": len({each.model_sha256 for each in group}),
+        "started (UTC)": _span([start.replace("T", " ").removesuffix("Z").removesuffix("+00:00") for start in starts]),
+    }
+    title = f"{group[0].target}: {first.runtime}" if first.runtime else group[0].target
+    return Setting(
+        title=title, facts=tuple((key, str(value)) for key, value in facts.items() if value not in (None, ""))
+    )
+
+
+def _span(ordered: Sequence[str]) -> str:
+    if not ordered:
+        return ""
+    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
+
+
+def _several(values: Iterable[str | None]) -> str:
+    return ", ".join(dict.fromkeys(value for value in values if value))

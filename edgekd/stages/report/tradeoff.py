@@ -1,0 +1,162 @@
+"""The chart of accuracy over size or latency."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgekd.stages.report.charts import COLOURS, Chart, Spec, axis_unit, specification
+from edgekd.stages.report.comparison import Row
+from edgekd.stages.report.summary import Figure
+from edgekd.units import human
+
+
+def tradeoff(rows: Sequence[Row]) -> Chart | None:
+    """Plot accuracy over size or latency of every file; `None` where no file has both."""
+    costs: list[tuple[str, str, list[tuple[int, Row, float, Figure]]]] = []
+    for label, attribute in (("file size", "size"), ("compressed size", "compressed")):
+        found = [
+            (number, row, float(cost), row.accuracy)
+            for number, row in enumerate(rows, 1)
+            if row.accuracy and (cost := getattr(row, attribute))
+        ]
+        costs.append((label, "B", found))
+    for target in dict.fromkeys(each.target for row in rows for each in row.targets):
+        found = [
+            (number, row, each.p50.value, accuracy)
+            for number, row in enumerate(rows, 1)
+            for each in row.targets
+            if each.target == target and each.p50 and (accuracy := each.accuracy or row.accuracy)
+        ]
+        costs.append((f"median latency on {target}{_basis(found, target, rows)}", "s", found))
+    options = tuple((label, _tradeoff_spec(label, unit, found)) for label, unit, found in costs if found)
+    if not options:
+        return None
+    return Chart(
+        name="tradeoff",
+        title="Accuracy over cost",
+        caption="Up and left is better. Bars are 95 % intervals of the accuracy; the horizontal axis is logarithmic.",
+        options=options,
+        key=tuple(row.model for row in rows),
+    )
+
+
+def _basis(found: Sequence[tuple[int, Row, float, Figure]], target: str, rows: Sequence[Row]) -> str:
+    bases = {each.p50.basis for row in rows for each in row.targets if each.target == target and each.p50}
+    return f" ({', '.join(sorted(bases))})" if found and bases != {"measured"} else ""
+
+
+def _tradeoff_spec(label: str, unit: str, found: Sequence[tuple[int, Row, float, Figure]]) -> Spec:
+    factor, shown = axis_unit([cost for _, _, cost, _ in found], unit)
+    values: list[dict[str, Any]] = [
+        {
+            "n": number,
+            "file": row.model,
+            "role": row.role,
+            "format": row.format,
+            "x": round(cost / factor, 6),
+            "cost": human(cost, unit),
+            "y": round(accuracy.value * 100, 4),
+            "low": round((accuracy.value if accuracy.low is None else accuracy.low) * 100, 4),
+            "high": round((accuracy.value if accuracy.high is None else accuracy.high) * 100, 4),
+        }
+        for number, row, cost, accuracy in found
+    ]
+    xs = [value["x"] for value in values]
+    x = {
+        "field": "x",
+        "type": "quantitative",
+        "title": f"{label} ({shown})",
+        "scale": {"type": "log", "domain": [min(xs) / 1.5, max(xs) * 1.5], "nice": False},
+        "axis": {"format": "~g", "labelOverlap": "greedy", "tickCount": 6, "grid": True},
+    }
+    y_title = "accuracy (%)"
+    y = {
+        "field": "y",
+        "type": "quantitative",
+        "title": y_title,
+        "scale": {"zero": False, "nice": True, "padding": 12},
+    }
+    tooltip = [
+        {"field": "file", "type": "nominal"},
+        {"field": "role", "type": "nominal"},
+        {"field": "y", "type": "quantitative", "title": y_title, "format": ".2f"},
+        {"field": "low", "type": "quantitative", "title": "95 % from", "format": ".2f"},
+        {"field": "high", "type": "quantitative", "title": "95 % to", "format": ".2f"},
+        {"field": "cost", "type": "nominal", "title": label},
+    ]
+    formats = ["onnx", "tflite", "torch"]
+    present = [each for each in formats if any(value["format"] == each for value in values)]
+    colour = {
+        "field": "format",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": present, "range": [COLOURS[formats.index(each)] for each in present]},
+    }
+    shape = {
+        "field": "role",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": ["student", "teacher"], "range": ["circle", "diamond"]},
+        "legend": {"symbolFillColor": "var(--ink)", "symbolStrokeColor": "var(--ink)"},
+    }
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "rule", "strokeWidth": 1.5, "opacity": 0.7},
+            "encoding": {
+                "x": x,
+                "y": {**y, "field": "low"},
+                "y2": {"field": "high"},
+                "color": colour,
+            },
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
+            "encoding": {"x": x, "y": y, "color": colour, "shape": shape, "tooltip": tooltip},
+        },
+    ]
+    places = _label_places(values)
+    for place in dict.fromkeys(places):
+        labels = [value for value, mine in zip(values, places, strict=True) if mine == place]
+        layers.append(
+            {
+                "data": {"values": labels},
+                "mark": {"type": "text", "dx": place[0], "dy": place[1], "fontSize": 12, "fontWeight": 600},
+                "encoding": {"x": x, "y": y, "text": {"field": "n", "type": "nominal"}},
+            }
+        )
+    return specification(
+        f"Accuracy over {label} of {len(values)} model files", 320, data={"values": values}, layer=layers
+    )
+
+
+def _label_places(values: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
+    """Choose for every point where its number stands, away from other points and numbers.
+
+    Reckons with the narrow plot of a phone, 280 by 300 pixels; wider ones only have more room.
+    """
+    xs = np.log([value["x"] for value in values])
+    ys = np.asarray([value["y"] for value in values], np.float64)
+    bottom, top = min(value["low"] for value in values), max(value["high"] for value in values)
+    points = np.stack(
+        [
+            (xs - xs.min() + math.log(1.5)) / (float(np.ptp(xs)) + 2 * math.log(1.5)) * 280,
+            (top - ys) / max(top - bottom, 1e-9) * 300,
+        ],
+        axis=1,
+    )
+    taken = [tuple(point) for point in points]
+    places = []
+    for point in points:
+        candidates = [(dx, dy) for dx, dy in ((13, -9), (-13, -9), (13, 9), (-13, 9), (20, 0), (-20, 0), (0, 19))]
+        clear = [
+            min(math.dist(point + place, other) for other in taken if other != tuple(point)) if len(taken) > 1 else 99
+            for place in candidates
+        ]
+        best = next((i for i, room in enumerate(clear) if room > 14), int(np.argmax(clear)))
+        places.append(candidates[best])
+        taken.append(tuple(point + candidates[best]))
+    return places

@@ -1,0 +1,301 @@
+"""Quantiles, proportions and paired differences with their confidence intervals: pure functions on numbers.
+
+Intervals are two-sided: each end is missed with a probability of at most (1 - confidence) / 2, exactly so for
+quantiles and proportions and nearly so for paired differences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from edgekd.errors import MeasurementError
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+Samples = Sequence[float] | npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """An estimate and the confidence interval around it; low <= estimate <= high."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def quantile_interval(samples: Samples, q: float, confidence: float = 0.95) -> Interval:
+    """Bound a quantile without any assumption on the distribution, by two of the samples.
+
+    [X_(r), X_(s)] with the largest r for which P(Bin(n, q) <= r - 1) <= a and the smallest s for which
+    P(Bin(n, q) >= s) <= a, where a = (1 - confidence) / 2; David & Nagaraja, Order Statistics, 3rd ed.
+    (2003), section 7.1. The estimate interpolates linearly between samples, as NumPy does.
+
+    Args:
+        samples: Shape (n,), any unit, in any order.
+        q: Which quantile, in (0, 1).
+        confidence: In (0, 1).
+
+    Returns:
+        In the unit of the samples; both ends are samples.
+
+    Raises:
+        MeasurementError: No samples, one that is not a finite number, or too few for both ends to exist.
+
+    >>> interval = quantile_interval(range(1, 101), 0.9)
+    >>> interval.low, interval.high
+    (84.0, 96.0)
+    """
+    values = np.sort(_finite(samples))
+    _check_share("quantile", q)
+    _check_share("confidence", confidence)
+    n, tail = values.size, (1 - confidence) / 2
+    ranks = np.arange(1, n + 1)
+    lower = np.flatnonzero(special.bdtr(ranks - 1, n, q) <= tail)
+    upper = np.flatnonzero(special.bdtrc(ranks - 1, n, q) <= tail)
+    if not lower.size or not upper.size:
+        raise MeasurementError(
+            f"{n} samples are too few to bound the {100 * q:g} % quantile with {100 * confidence:g} % confidence",
+            next_step=f"take {runs_needed(q, confidence)} or more",
+        )
+    return Interval(
+        estimate=float(np.quantile(values, q)),
+        low=float(values[lower[-1]]),
+        high=float(values[upper[0]]),
+    )
+
+
+def runs_needed(q: float, confidence: float = 0.95) -> int:
+    """Say how many samples a quantile needs before a statement about it means anything.
+
+    The rule: one sample may exceed the upper bound by mishap, so the second largest of n samples must bound
+    the quantile from above, P(Bin(n, 1 - q) <= 1) <= 1 - confidence; and the two-sided interval must exist,
+    max(q, 1 - q)^n <= (1 - confidence) / 2.
+
+    Args:
+        q: Which quantile, in (0, 1).
+        confidence: In (0, 1).
+
+    Returns:
+        The smallest such n, at least 2.
+
+    Raises:
+        MeasurementError: `q` or `confidence` is outside (0, 1).
+
+    >>> [runs_needed(q) for q in (0.5, 0.9, 0.95, 0.99)]
+    [8, 46, 93, 473]
+    """
+    _check_share("quantile", q)
+    _check_share("confidence", confidence)
+
+    def enough(n: int) -> bool:
+        return bool(
+            special.bdtr(1, n, 1 - q) <= 1 - confidence and max(q, 1 - q) ** n <= (1 - confidence) / 2,
+        )
+
+    return _smallest(enough)
+
+
+def supported_quantiles(n: int, confidence: float = 0.95) -> tuple[str, ...]:
+    """Name those of p50, p90 and p99 that `n` samples support, by the rule of `runs_needed`.
+
+    Raises:
+        MeasurementError: `confidence` is outside (0, 1).
+
+    >>> supported_quantiles(50), supported_quantiles(5)
+    (('p50', 'p90'), ())
+    """
+    return tuple(name for name, q in QUANTILES.items() if n >= runs_needed(q, confidence))
+
+
+def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
+    """Bound a proportion by the exact method, which never covers less than it claims.
+
+    Clopper & Pearson, Biometrika 26 (1934): low and high are the a and 1 - a quantiles of
+    Beta(k, n - k + 1) and Beta(k + 1, n - k), a = (1 - confidence) / 2. A gate needs the guarantee more than
+    it needs the narrower interval of Wilson (1927), which covers too little for some proportions.
+
+    Args:
+        successes: k, 0 to n.
+        n: Number of trials, at least 1.
+        confidence: In (0, 1).
+
+    Returns:
+        Shares, in [0, 1].
+
+    Raises:
+        MeasurementError: No trials, or not 0 <= successes <= n.
+
+    >>> interval = proportion_interval(8766, 10000)
+    >>> print(f"{interval.low:.4f} {interval.high:.4f}")
+    0.8700 0.8830
+    """
+    _check_share("confidence", confidence)
+    if n < 1 or not 0 <= successes <= n:
+        raise MeasurementError(f"{successes} of {n} is no proportion", allowed="0 to n of n >= 1")
+    tail = (1 - confidence) / 2
+    low = 0.0 if successes == 0 else float(special.betaincinv(successes, n - successes + 1, tail))
+    high = 1.0 if successes == n else float(special.betaincinv(successes + 1, n - successes, 1 - tail))
+    return Interval(estimate=successes / n, low=low, high=high)
+
+
+def paired_drop_interval(reference: Samples, candidate: Samples, confidence: float = 0.95) -> Interval:
+    """Bound the accuracy lost from one model to another that answered the same samples.
+
+    Newcombe, Statistics in Medicine 17:2635-2650 (1998), method 10, the hybrid score interval. With e samples
+    right in both, f in the reference only, g in the candidate only and h in neither, p1 = (e + f) / n,
+    p2 = (e + g) / n and Wilson's limits l and u of each:
+
+        low  = p1 - p2 - sqrt((p1 - l1)^2 - 2 phi (p1 - l1)(u2 - p2) + (u2 - p2)^2)
+        high = p1 - p2 + sqrt((u1 - p1)^2 - 2 phi (u1 - p1)(p2 - l2) + (p2 - l2)^2)
+
+    phi = (eh - fg) / sqrt((e + f)(g + h)(e + g)(f + h)), where a numerator above 0 is max(eh - fg - n/2, 0),
+    and phi = 0 where the denominator is.
+
+    Args:
+        reference: Shape (n,), 1 where it was right and 0 where it was wrong.
+        candidate: Shape (n,), of the same samples in the same order.
+        confidence: In (0, 1).
+
+    Returns:
+        Accuracy of the reference minus accuracy of the candidate, a share in [-1, 1].
+
+    Raises:
+        MeasurementError: No samples, other values than 0 and 1, or lengths that differ.
+
+    >>> interval = paired_drop_interval([1] * 36 + [1] * 12 + [0] * 2, [1] * 36 + [0] * 12 + [1] * 2)
+    >>> print(f"{interval.estimate:.2f} {interval.low:.4f} {interval.high:.4f}")
+    0.20 0.0569 0.3404
+    """
+    one, two, phi = _pair(reference, candidate, confidence)
+    drop = one.estimate - two.estimate
+    below1, above1 = one.estimate - one.low, one.high - one.estimate
+    below2, above2 = two.estimate - two.low, two.high - two.estimate
+    down = math.sqrt(max(below1**2 - 2 * phi * below1 * above2 + above2**2, 0.0))
+    up = math.sqrt(max(above1**2 - 2 * phi * above1 * below2 + below2**2, 0.0))
+    return Interval(estimate=drop, low=max(drop - down, -1.0), high=min(drop + up, 1.0))
+
+
+def relative_drop_interval(reference: Samples, candidate: Samples, confidence: float = 0.95) -> Interval:
+    """Bound the accuracy lost from one model to another as a share of the reference's accuracy.
+
+    1 - p2 / p1, with the ratio bounded by the method of variance estimates recovery from Wilson's limits and
+    Newcombe's phi (see `paired_drop_interval`): its ends are the R at which the hybrid interval of p2 - R p1
+    just touches 0; Donner & Zou, Statistical Methods in Medical Research 21:347-359 (2012); for pairs Fagerland,
+    Lydersen & Laake, Statistical Analysis of Contingency Tables (2017), chapter 8, who leave phi uncorrected:
+    two models that agree on every sample would then differ by 0 with certainty, however few samples there are.
+
+    Args:
+        reference: Shape (n,), 1 where it was right and 0 where it was wrong.
+        candidate: Shape (n,), of the same samples in the same order.
+        confidence: In (0, 1).
+
+    Returns:
+        A share of the reference's accuracy, at most 1; negative where the candidate is better.
+
+    Raises:
+        MeasurementError: As `paired_drop_interval`; or the reference is never right.
+
+    >>> interval = relative_drop_interval([1] * 36 + [1] * 12 + [0] * 2, [1] * 36 + [0] * 12 + [1] * 2)
+    >>> print(f"{interval.estimate:.4f} {interval.low:.4f} {interval.high:.4f}")
+    0.2083 0.0639 0.3516
+    """
+    one, two, phi = _pair(reference, candidate, confidence)
+    if one.estimate == 0:
+        raise MeasurementError("the reference is never right, so nothing can be a share of its accuracy")
+
+    low = _ratio_end(one, two, phi, side="low")
+    high = _ratio_end(one, two, phi, side="high")
+    estimate = two.estimate / one.estimate
+    return Interval(estimate=1 - estimate, low=1 - max(high, estimate), high=1 - min(low, estimate))
+
+
+def _ratio_end(one: Interval, two: Interval, phi: float, *, side: Literal["low", "high"]) -> float:
+    """Solve (p2 - R p1)^2 = gap2^2 - 2 phi gap2 (R gap1) + (R gap1)^2 for R, below or above p2 / p1."""
+    if side == "low":
+        gap1, gap2 = one.high - one.estimate, two.estimate - two.low
+    else:
+        gap1, gap2 = one.estimate - one.low, two.high - two.estimate
+    # a R^2 - 2 b R + c = 0
+    a = one.estimate**2 - gap1**2
+    b = one.estimate * two.estimate - phi * gap1 * gap2
+    c = two.estimate**2 - gap2**2
+    far = b + math.sqrt(max(b * b - a * c, 0.0))
+    if side == "high":
+        return far / a
+    # The same root as (b - sqrt(...)) / a, which breaks where a poor reference makes a zero or negative.
+    return max(c, 0.0) / far if far > 0 else 0.0
+
+
+def _pair(reference: Samples, candidate: Samples, confidence: float) -> tuple[Interval, Interval, float]:
+    """Wilson's intervals of both accuracies, and Newcombe's corrected phi between them."""
+    _check_share("confidence", confidence)
+    first, second = _right_or_wrong(reference), _right_or_wrong(candidate)
+    if first.size != second.size:
+        raise MeasurementError(
+            f"{first.size} and {second.size} samples can't be paired",
+            next_step="measure both models on the same samples",
+        )
+    n = first.size
+    e, f, g, h = (
+        int(np.count_nonzero(mask)) for mask in (first & second, first & ~second, ~first & second, ~first & ~second)
+    )
+    product = (e + f) * (g + h) * (e + g) * (f + h)
+    numerator = float(e * h - f * g)
+    if numerator > 0:
+        numerator = max(numerator - n / 2, 0.0)
+    phi = numerator / math.sqrt(product) if product else 0.0
+    return _wilson(e + f, n, confidence), _wilson(e + g, n, confidence), phi
+
+
+def _wilson(successes: int, n: int, confidence: float) -> Interval:
+    """Wilson's score interval without continuity correction (1927), which Newcombe's method is made of."""
+    z = float(special.ndtri((1 + confidence) / 2))
+    centre = successes + z * z / 2
+    spread = z * math.sqrt(z * z / 4 + successes * (n - successes) / n)
+    estimate = successes / n
+    # At 0 and n the ends are 0 and 1 exactly; rounding would leave 1e-17 and give a wrong side to the estimate.
+    return Interval(
+        estimate=estimate,
+        low=min((centre - spread) / (n + z * z), estimate) if successes else 0.0,
+        high=max((centre + spread) / (n + z * z), estimate) if successes < n else 1.0,
+    )
+
+
+def _smallest(enough: Callable[[int], bool]) -> int:
+    """Smallest n >= 2 that is enough, where every larger one is."""
+    high = 2
+    while not enough(high):
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def _check_share(what: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise MeasurementError(f"{what} is {value}", allowed="between 0 and 1")
+
+
+def _finite(samples: Samples) -> npt.NDArray[np.float64]:
+    values = np.asarray(samples, dtype=np.float64)
+    if values.ndim != 1 or not values.size:
+        raise MeasurementError("no samples" if not values.size else f"samples of shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise MeasurementError(f"{np.count_nonzero(~np.isfinite(values))} of {values.size} samples are not finite")
+    return values
+
+
+def _right_or_wrong(samples: Samples) -> npt.NDArray[np.bool_]:
+    values = _finite(samples)
+    if not np.isin(values, (0.0, 1.0)).all():
+        raise MeasurementError("samples of right and wrong hold other values", allowed="0 and 1")
+    return values.astype(np.bool_)

@@ -1,0 +1,1 @@
+"""Ways to load a trained teacher: one file each, named as in recipes."""

@@ -1,0 +1,116 @@
+"""The TFLite quantizer on a reference file, against formulas, LiteRT and TFLite Micro."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from edgekd import child
+from edgekd.errors import ExportError
+from edgekd.inspection import inspect
+from edgekd.quantizers.tflite import quantize
+
+# Channels first, as the rest of edgekd has them; between 0 and 1, as MNIST.
+SAMPLES = np.random.default_rng(0).uniform(0, 0.9, size=(24, 1, 28, 28)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def source(shared_data: Path) -> Path:
+    return shared_data / "models/ai_edge_quantizer/conv_fc_mnist.tflite"
+
+
+@pytest.fixture(scope="module")
+def folder(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quantized")
+    samples = SAMPLES
+    jobs = [(each, samples, each) for each in ("fp32", "fp16", "static_wi8_ai8")]
+    jobs.append(("static_wi8_ai8", samples[::-1], "reversed"))
+
+    def quantize_all() -> None:
+        for precision, some, name in jobs:
+            quantize(source=source, precision=precision, samples=some, path=folder / f"{name}.tflite")
+
+    child.call("the quantizer", quantize_all)
+    return folder
+
+
+def run(path: Path) -> NDArray[np.float64]:
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    outputs = []
+    for sample in SAMPLES.transpose(0, 2, 3, 1):
+        scale, zero = taken["quantization"]
+        values = np.clip(np.round(sample / scale) + zero, -128, 127) if scale else sample
+        interpreter.set_tensor(taken["index"], values[None].astype(taken["dtype"]))
+        interpreter.invoke()
+        scale, zero = given["quantization"]
+        raw = interpreter.get_tensor(given["index"])[0].astype(np.float64)
+        outputs.append((raw - zero) * scale if scale else raw)
+    return np.stack(outputs)
+
+
+def test_int8_file_is_int8_from_end_to_end(folder: Path, source: Path) -> None:
+    anatomy = inspect(folder / "static_wi8_ai8.tflite")
+    assert [end.dtype for end in (*anatomy.inputs, *anatomy.outputs)] == ["int8", "int8"]
+    assert {layer.weight_dtype for layer in anatomy.layers} == {None, "int8"}
+    assert {total.dtype for total in anatomy.dtypes} == {"int8", "int32"}
+    assert anatomy.parameters == inspect(source).parameters
+    assert anatomy.size_bytes < source.stat().st_size / 3
+
+
+def test_input_range_is_that_of_all_samples(folder: Path) -> None:
+    # scale = (max - min) / 255, with 0 in the range (Jacob et al. 2018, section 3).
+    expected = float(SAMPLES.max()) / 255
+    (taken,) = inspect(folder / "static_wi8_ai8.tflite").inputs
+    assert taken.scale == pytest.approx(expected, rel=1e-3)
+
+
+def test_order_of_the_samples_does_not_matter(folder: Path) -> None:
+    assert (folder / "reversed.tflite").read_bytes() == (folder / "static_wi8_ai8.tflite").read_bytes()
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-6), ("fp16", 2e-3), ("static_wi8_ai8", 0.1)])
+def test_outputs_are_near_the_float_ones(folder: Path, source: Path, precision: str, tolerance: float) -> None:
+    np.testing.assert_allclose(run(folder / f"{precision}.tflite"), run(source), atol=tolerance)
+
+
+def test_float16_weights_halve_the_file(folder: Path, source: Path) -> None:
+    anatomy = inspect(folder / "fp16.tflite")
+    assert {layer.weight_dtype for layer in anatomy.layers} == {None, "float16"}
+    assert anatomy.size_bytes < 0.55 * source.stat().st_size
+
+
+def test_names_are_gone_and_the_signature_is_not(folder: Path) -> None:
+    for precision in ("fp32", "fp16", "static_wi8_ai8"):
+        path = folder / f"{precision}.tflite"
+        assert b"sequential" not in path.read_bytes()
+        assert b"StatefulPartitionedCall" not in path.read_bytes()
+        assert Interpreter(str(path)).get_signature_list() == {
+            "serving_default": {"inputs": ["input"], "outputs": ["logits"]}
+        }
+        assert "min_runtime_version" in inspect(path).metadata
+
+
+def test_runs_on_tflite_micro(folder: Path) -> None:
+    micro = pytest.importorskip("tflite_micro", reason="tflite-micro has wheels for x86-64 Linux only")
+    path = folder / "static_wi8_ai8.tflite"
+    interpreter = micro.runtime.Interpreter.from_file(str(path), arena_size=200_000)
+    (taken,), (given,) = inspect(path).inputs, inspect(path).outputs
+    assert taken.scale is not None
+    assert taken.zero_point is not None
+    assert given.scale is not None
+    assert given.zero_point is not None
+    values = np.round(SAMPLES[0].transpose(1, 2, 0) / taken.scale) + taken.zero_point
+    interpreter.set_input(np.clip(values, -128, 127).astype(np.int8)[None], 0)
+    interpreter.invoke()
+    logits = (interpreter.get_output(0).astype(np.float64) - given.zero_point) * given.scale
+    # Two implementations of the same integer arithmetic: one step of the output's scale at most.
+    np.testing.assert_allclose(logits[0], run(path)[0], atol=given.scale * 1.01)
+
+
+def test_static_ranges_need_samples(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="no calibration samples"):
+        quantize(source=source, precision="static_wi8_ai8", samples=SAMPLES[:0], path=tmp_path / "int8.tflite")

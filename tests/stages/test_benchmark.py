@@ -1,0 +1,405 @@
+"""Measurements of real files, by the real runner, on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import logging
+import os
+import subprocess
+import sys
+import tomllib
+import zlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from pydantic import TypeAdapter
+
+from edgekd import registry
+from edgekd.errors import DataError, MeasurementError, ModelError, TargetError
+from edgekd.records import BenchmarkSpec, Measurement, Model, Target, TensorSpec
+from edgekd.stages.benchmark import benchmark, choose_samples, describe_file, fit_layout
+
+QUICK = BenchmarkSpec(runs=5, time_limit_s=0.2)
+TARGETS = Path(__file__).parents[2] / "targets"
+RESNET8 = "models/mlperf_tiny/image_classification/pretrainedResnet_quant.tflite"
+HYBRID = "models/dtln/model_quant_1.tflite"
+
+
+def read_target(name: str) -> Target:
+    content = tomllib.loads((TARGETS / f"{name}.toml").read_text())
+    return TypeAdapter(Target).validate_python({"name": name, **content})
+
+
+HOST = read_target("host")
+MCU = dataclasses.replace(read_target("cortex-m4"), accuracy_samples=None)
+
+
+def by_metric(measurements: tuple[Measurement, ...], target: str | None = None) -> dict[str, Measurement]:
+    return {each.metric: each for each in measurements if target in (None, each.target)}
+
+
+@pytest.fixture
+def channel_means(tmp_path: Path) -> Model:
+    """An ONNX file that scores three classes by the mean of three channels."""
+    ends = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 8, 6]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3]),
+    ]
+    nodes = [helper.make_node("GlobalAveragePool", ["x"], ["p"]), helper.make_node("Flatten", ["p"], ["y"])]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    path = tmp_path / "means.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return describe_file(path)
+
+
+def images(count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    x = np.random.default_rng(0).random((count, 3, 8, 6), dtype=np.float32)
+    return x, x.astype(np.float64).mean(axis=(2, 3)).argmax(axis=1)
+
+
+# --- what comes out ------------------------------------------------------------------------------
+
+
+def test_all_metrics_of_an_onnx_file(channel_means: Model, tmp_path: Path) -> None:
+    x, labels = images(20)
+    labels[:5] = (labels[:5] + 1) % 3  # five answers that the file can't give
+    found = benchmark(
+        [channel_means], targets=[HOST], spec=QUICK, inputs=x, labels=labels, folder=tmp_path / "benchmark"
+    )
+    metrics = by_metric(found)
+    assert len(metrics) == len(found) == 7
+    assert metrics["accuracy"].samples == (0.0,) * 5 + (1.0,) * 15
+    assert len(metrics["latency"].samples) == QUICK.runs
+    assert metrics["latency"].warmup
+    assert metrics["peak_memory"].samples[0] > 0
+    assert len(metrics["load_time"].samples) == len(metrics["first_inference"].samples) == 3
+    assert all(0 < sample < 60 for name in ("latency", "load_time") for sample in metrics[name].samples)
+    assert {each.model_sha256 for each in found} == {channel_means.sha256}
+    assert {each.unit for each in found} == {"s", "B", "1"}
+    assert {each.basis for each in found} == {"measured"}
+    assert all(each.started_at.endswith("+00:00") for each in found)
+    conditions = metrics["latency"].conditions
+    assert (conditions.runtime, conditions.threads) == ("onnxruntime", 1)
+    assert (conditions.host, conditions.arch) == (os.uname().nodename, os.uname().machine)
+    assert conditions.cpu
+    assert conditions.runtime_version
+    kept = sorted(file.name for file in (tmp_path / "benchmark" / "host").iterdir())
+    assert kept == [f"means.onnx.{end}" for end in ("accuracy.jsonl", "latency.jsonl", "memory.jsonl", "outputs.npy")]
+
+
+def test_sizes_need_no_target(channel_means: Model) -> None:
+    metrics = by_metric(benchmark([channel_means], targets=[]))
+    content = channel_means.path.read_bytes()
+    assert metrics["file_size"].target == "file"
+    assert list(metrics["file_size"].samples) == [len(content)]
+    compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
+    assert list(metrics["compressed_size"].samples) == [len(compressor.compress(content) + compressor.flush())]
+
+
+def test_load_is_sampled_five_times_where_that_is_quick(channel_means: Model) -> None:
+    spec = BenchmarkSpec(runs=2, time_limit_s=60)
+    metrics = by_metric(benchmark([channel_means], targets=[HOST], spec=spec))
+    assert len(metrics["load_time"].samples) == len(metrics["first_inference"].samples) == 5
+
+
+def test_threads_of_the_spec_win(channel_means: Model) -> None:
+    spec = dataclasses.replace(QUICK, threads=2)
+    assert by_metric(benchmark([channel_means], targets=[HOST], spec=spec))["latency"].conditions.threads == 2
+
+
+def test_a_microcontroller_gives_real_memory_and_emulated_times(shared_data: Path) -> None:
+    pytest.importorskip("tflite_micro")
+    metrics = by_metric(benchmark([describe_file(shared_data / RESNET8)], targets=[MCU], spec=QUICK), MCU.name)
+    assert metrics.keys() == {"latency", "arena_size", "load_time", "first_inference"}
+    assert abs(metrics["arena_size"].samples[0] - 55_984) <= 64
+    assert metrics["arena_size"].basis == "measured"
+    assert {metrics[name].basis for name in ("latency", "load_time", "first_inference")} == {"emulated"}
+
+
+def test_int8_resnet_is_as_accurate_as_published(shared_data: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    with np.load(shared_data / "cifar10/cifar10_jpeg_bytes.npz") as data:
+        content, offsets, labels = (data[key] for key in ("test_bytes", "test_offsets", "y_test"))
+    picked = choose_samples(labels, 300)
+    x = np.stack(
+        [np.asarray(image.open(io.BytesIO(content[offsets[i] : offsets[i + 1]].tobytes())), np.float32) for i in picked]
+    ).transpose(0, 3, 1, 2)
+    model = describe_file(shared_data / RESNET8)
+    metrics = by_metric(benchmark([model], targets=[HOST], spec=QUICK, inputs=x, labels=labels[picked]), HOST.name)
+    right = metrics["accuracy"].samples
+    assert len(right) == 300
+    # 86.5 to 87.0 % on devices, on lossless images. JPEG costs another published network 10.7 points; 300 samples ± 5.
+    assert abs(np.mean(right) - (0.8675 - 0.107)) < 0.05
+
+
+def test_at_most_as_many_samples_as_the_target_takes(channel_means: Model) -> None:
+    x, labels = images(60)
+    few = dataclasses.replace(HOST, accuracy_samples=10)
+    wrong = (labels + 1) % 3
+    picked = choose_samples(labels, 10)
+    wrong[picked] = labels[picked]
+    samples = by_metric(benchmark([channel_means], targets=[few], spec=QUICK, inputs=x, labels=labels))["accuracy"]
+    assert samples.samples == (1.0,) * 10
+
+
+# --- what can't be measured ----------------------------------------------------------------------
+
+
+def test_a_file_changed_since_its_record_was_made(channel_means: Model) -> None:
+    channel_means.path.write_bytes(channel_means.path.read_bytes() + b"\0")
+    with pytest.raises(MeasurementError, match=r"means\.onnx on host: the file there is another one"):
+        benchmark([channel_means], targets=[HOST], spec=QUICK)
+
+
+@pytest.mark.parametrize("name", ["noise.onnx", "noise.tflite"])
+def test_random_bytes_are_one_line(tmp_path: Path, channel_means: Model, name: str) -> None:
+    (tmp_path / name).write_bytes(np.random.default_rng(0).bytes(5000))
+    with pytest.raises(ModelError):
+        describe_file(tmp_path / name)
+    noise = forge(channel_means, tmp_path / name)
+    with pytest.raises(ModelError) as caught:
+        benchmark([noise], targets=[HOST], spec=QUICK)
+    assert str(caught.value).startswith(f"{name} on host: ")
+    assert "\n" not in str(caught.value)
+
+
+def forge(like: Model, path: Path) -> Model:
+    """A record of a file that nothing could read."""
+    content = path.read_bytes()
+    return dataclasses.replace(
+        like,
+        name=path.name,
+        path=path,
+        format="onnx" if path.suffix == ".onnx" else "tflite",
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+    )
+
+
+def test_a_file_that_is_gone(channel_means: Model) -> None:
+    channel_means.path.unlink()
+    with pytest.raises(ModelError, match="No such file"):
+        benchmark([channel_means], targets=[HOST], spec=QUICK)
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose modules take the place of installed ones in the runner's process."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return folder
+
+
+def test_a_runtime_that_crashes_is_one_line(channel_means: Model, stand_in: Path) -> None:
+    (stand_in / "onnxruntime.py").write_text(
+        "import os, signal\n__version__ = '0'\ndef SessionOptions(): os.kill(os.getpid(), signal.SIGSEGV)\n"
+    )
+    with pytest.raises(ModelError) as caught:
+        benchmark([channel_means], targets=[HOST], spec=QUICK)
+    assert str(caught.value) == "means.onnx on host: the runtime crashed (SIGSEGV) while loading it"
+
+
+@pytest.mark.parametrize(
+    ("target", "module", "command"),
+    [(MCU, "tflite_micro", "pip install 'edgekd[micro]'"), (HOST, "ai_edge_litert", "pip install ai-edge-litert")],
+)
+def test_a_missing_runtime_says_how_to_get_it(
+    channel_means: Model, stand_in: Path, target: Target, module: str, command: str
+) -> None:
+    (stand_in / f"{module}.py").write_text(f"raise ModuleNotFoundError(\"No module named '{module}'\")")
+    model = dataclasses.replace(channel_means, format="tflite")  # found out before the file is looked at
+    with pytest.raises(TargetError) as caught:
+        benchmark([model], targets=[target], spec=QUICK)
+    assert caught.value.exit_code == 3
+    assert str(caught.value) == f"{target.name}: '{module}' can't be imported: No module named '{module}'; {command}"
+
+
+def test_a_python_that_does_not_start(channel_means: Model, stand_in: Path) -> None:
+    (stand_in / "json.py").write_text("raise SystemExit('no such codec')")
+    with pytest.raises(TargetError, match=r"the runner did not start .*no such codec"):
+        benchmark([channel_means], targets=[HOST], spec=QUICK)
+
+
+def test_a_file_that_no_target_reads_is_warned_about(channel_means: Model, caplog: pytest.LogCaptureFixture) -> None:
+    found = benchmark([channel_means], targets=[MCU], spec=QUICK)
+    assert {each.target for each in found} == {"file"}
+    assert "no runtime of cortex-m4 reads onnx" in caplog.text
+
+
+def test_a_file_that_another_target_reads_is_skipped_in_silence(
+    channel_means: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = benchmark([channel_means], targets=[HOST, MCU], spec=QUICK)
+    assert {each.target for each in found} == {"file", "host"}
+    assert not caplog.records
+
+
+def test_a_rejected_file_is_an_error_only_where_nothing_else_runs_it(
+    shared_data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("tflite_micro")
+    model = describe_file(shared_data / HYBRID)
+    with pytest.raises(ModelError, match=r"on cortex-m4: TFLite Micro can't run it: .*prepare"):
+        benchmark([model], targets=[MCU], spec=QUICK)
+    for targets in ([HOST, MCU], [MCU, HOST]):
+        caplog.clear()
+        found = benchmark([model], targets=targets, spec=QUICK)
+        assert {each.target for each in found} == {"file", "host"}
+        assert "is not measured on cortex-m4" in caplog.text
+
+
+def test_a_file_too_big_for_the_ram_still_gives_its_arena(shared_data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("tflite_micro")
+    small = dataclasses.replace(MCU, ram_bytes=50_000)
+    found = by_metric(benchmark([describe_file(shared_data / RESNET8)], targets=[small], spec=QUICK), small.name)
+    assert found.keys() == {"arena_size"}
+    assert found["arena_size"].samples[0] > 50_000
+    assert "the target has 50000 bytes of RAM" in caplog.text
+
+
+def test_inputs_and_labels_come_together(channel_means: Model) -> None:
+    x, labels = images(4)
+    with pytest.raises(DataError, match="as many labels"):
+        benchmark([channel_means], targets=[HOST], spec=QUICK, inputs=x)
+    with pytest.raises(DataError, match="as many labels"):
+        benchmark([channel_means], targets=[HOST], spec=QUICK, inputs=x, labels=labels[:3])
+
+
+# --- how it goes ---------------------------------------------------------------------------------
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.total, self.count, self.ended = 0, 0, 0
+
+    def start(self, task: str, total: int) -> None:
+        assert task == "benchmark"
+        self.total = total
+
+    def advance(self, count: int = 1) -> None:
+        self.count += count
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+def test_progress_reaches_its_total(channel_means: Model) -> None:
+    heard = Recorder()
+    benchmark([channel_means], targets=[HOST], spec=QUICK, progress=heard)
+    assert heard.count == heard.total > 0
+    assert heard.ended == 1
+
+
+def test_nothing_is_printed_and_no_training_stack_is_imported(
+    channel_means: Model, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        benchmark([channel_means], targets=[HOST], spec=QUICK)
+    assert capfd.readouterr() == ("", "")
+    program = (
+        "import sys, edgekd.stages.benchmark; heavy = {'torch', 'tensorflow', 'onnxruntime', 'onnx', 'ai_edge_litert'};"
+        "sys.exit(str(heavy & sys.modules.keys()) if heavy & sys.modules.keys() else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "precision"),
+    [
+        (RESNET8, "static_wi8_ai8"),
+        ("models/mlperf_tiny/image_classification/pretrainedResnet.tflite", "fp32"),
+        ("models/dtln/model_1.onnx", "fp32"),
+        ("models/dtln/model_quant_1.tflite", "dynamic_wi8_afp32"),
+        ("models/tflm/hello_world_int8.tflite", "static_wi8_ai8"),
+        ("models/ai_edge_quantizer/conv_fc_mnist_srq_a8w8.tflite", "static_wi8_ai8"),
+    ],
+)
+def test_precision_is_guessed_from_the_file(shared_data: Path, file: str, precision: str) -> None:
+    model = describe_file(shared_data / file)
+    assert model.precision == precision
+    assert model.size_bytes == (shared_data / file).stat().st_size
+
+
+@given(labels=st.lists(st.integers(0, 5), min_size=1, max_size=200), limit=st.integers(1, 220))
+def test_chosen_samples_are_spread_over_the_classes(labels: list[int], limit: int) -> None:
+    array = np.array(labels)
+    chosen = choose_samples(array, limit)
+    assert len(chosen) == min(limit, len(array))
+    assert (np.diff(chosen) > 0).all()
+    for label in set(labels):
+        share = np.mean(array == label) * len(chosen)
+        assert abs((array[chosen] == label).sum() - share) <= 1 + len(chosen) / len(array)
+
+
+def test_classes_that_take_turns_are_all_chosen() -> None:
+    chosen = choose_samples(np.arange(1000) % 10, 100)
+    assert np.bincount(chosen % 10, minlength=10).tolist() == [10] * 10
+
+
+@pytest.mark.parametrize(
+    ("model_format", "wanted", "given_shape", "expected"),
+    [
+        ("tflite", (None, 8, 6, 3), (3, 8, 6), (8, 6, 3)),
+        ("onnx", (None, 3, 8, 6), (3, 8, 6), (3, 8, 6)),
+        ("onnx", (1, 8, 6, 3), (3, 8, 6), (8, 6, 3)),
+        ("onnx", (1, 3, None, None), (3, 8, 6), (3, 8, 6)),
+        ("tflite", (1, 28, 28, 1), (1, 28, 28), (28, 28, 1)),
+        ("tflite", (1, 28, 28), (1, 28, 28), (28, 28)),
+        ("tflite", (1, 640), (640,), (640,)),
+        ("tflite", (1, 49, 10, 1), (49, 10), (49, 10, 1)),
+    ],
+)
+def test_layout_follows_the_file(
+    channel_means: Model,
+    model_format: str,
+    wanted: tuple[int | None, ...],
+    given_shape: tuple[int, ...],
+    expected: tuple[int, ...],
+) -> None:
+    spec = TensorSpec(name="x", shape=wanted, dtype="float32")
+    model = TypeAdapter(Model).validate_python(
+        {**dataclasses.asdict(channel_means), "format": model_format, "inputs": (dataclasses.asdict(spec),)}
+    )
+    x = np.random.default_rng(0).random((2, *given_shape), dtype=np.float32)
+    fitted = fit_layout(x, model)
+    assert fitted.shape == (2, *expected)
+    if len(given_shape) == 3 and expected == (*given_shape[1:], given_shape[0]):
+        np.testing.assert_array_equal(fitted, np.einsum("nchw->nhwc", x))
+    else:
+        np.testing.assert_array_equal(fitted.ravel(), x.ravel())
+
+
+def test_a_cube_is_channels_last_in_tflite_only(channel_means: Model) -> None:
+    spec = TensorSpec(name="x", shape=(1, 3, 3, 3), dtype="float32")
+    x = np.arange(27, dtype=np.float32).reshape(1, 3, 3, 3)
+    as_tflite = dataclasses.replace(channel_means, format="tflite", inputs=(spec,))
+    as_onnx = dataclasses.replace(channel_means, inputs=(spec,))
+    np.testing.assert_array_equal(fit_layout(x, as_tflite), x.transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(fit_layout(x, as_onnx), x)
+
+
+def test_samples_of_another_size_are_refused(channel_means: Model) -> None:
+    with pytest.raises(DataError, match=r"means\.onnx: one sample is \(3, 9, 6\)"):
+        fit_layout(np.zeros((1, 3, 9, 6), np.float32), channel_means)
+
+
+@pytest.mark.parametrize("file", sorted(TARGETS.glob("*.toml")), ids=lambda file: file.stem)
+def test_targets_that_ship_are_targets(file: Path) -> None:
+    content = tomllib.loads(file.read_text())
+    assert content.keys() <= {each.name for each in dataclasses.fields(Target)} - {"name"}
+    target = read_target(file.stem)
+    assert set(target.runtimes) <= set(registry.names("runtimes"))
+    assert target.transport in registry.names("transports")

@@ -1,0 +1,255 @@
+"""The runner as targets run it: a process, a job file, lines of JSON."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgekd import runner
+
+RUNNER = Path(runner.__file__)
+QUICK = {"runs": 5, "time_limit_s": 0.5, "warmup_runs": 2, "warmup_s": 0.0}
+RESNET8 = "models/mlperf_tiny/image_classification/pretrainedResnet_quant.tflite"
+
+
+def run(folder: Path, **job: Any) -> tuple[int, list[dict[str, Any]]]:
+    path = folder / "job.json"
+    path.write_text(json.dumps({**QUICK, **job}, default=str))
+    done = subprocess.run([sys.executable, RUNNER, path], capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]  # nothing but JSON is there
+
+
+def one(events: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    (found,) = [each for each in events if each["event"] == name]
+    return found
+
+
+def affine_model(path: Path, *, shape: list[int | str], dtype: int = TensorProto.FLOAT) -> Path:
+    """An ONNX file that computes 2·x + x, so that its answer is known."""
+    ends = [helper.make_tensor_value_info(name, dtype, shape) for name in ("x", "y")]
+    nodes = [helper.make_node("Add", ["x", "x"], ["z"]), helper.make_node("Add", ["z", "x"], ["y"])]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_source_is_python_3_9_and_needs_nothing_of_edgekd() -> None:
+    tree = ast.parse(RUNNER.read_text(), feature_version=(3, 9))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    third_party = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
+    assert third_party == {"numpy", "onnxruntime", "ai_edge_litert", "tflite_micro"}
+    at_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert {name.partition(".")[0] for node in at_top for name in imported_by(node)} <= sys.stdlib_module_names
+
+
+def imported_by(node: ast.Import | ast.ImportFrom) -> list[str]:
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+
+
+def test_latency_events(tmp_path: Path) -> None:
+    model = affine_model(tmp_path / "m.onnx", shape=["batch", 4])
+    code, events = run(tmp_path, engine="onnxruntime", mode="latency", model=model, threads=1)
+    assert code == 0
+    assert [each["event"] for each in events] == [
+        "environment",
+        "model",
+        "conditions",
+        "load",
+        "first_inference",
+        "warmup",
+        "samples",
+        "conditions",
+        "done",
+    ]
+    environment = one(events, "environment")
+    assert {"host", "cpu", "arch", "os", "python", "numpy", "runtime_version"} <= environment.keys()
+    assert environment["host"] == os.uname().nodename
+    assert environment["arch"] == os.uname().machine
+    assert one(events, "model")["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert [each["when"] for each in events if each["event"] == "conditions"] == ["before", "after"]
+    assert one(events, "load")["delegate"] == "CPUExecutionProvider, spinning off"
+    assert one(events, "load")["inputs"][0]["shape"] == [1, 4]
+    samples, warmup = one(events, "samples")["ns"], one(events, "warmup")
+    assert len(samples) == QUICK["runs"]
+    assert len(warmup["ns"]) == warmup["count"] == QUICK["warmup_runs"]
+    assert all(isinstance(ns, int) and ns > 0 for ns in [*samples, *warmup["ns"], one(events, "load")["ns"]])
+
+
+def test_time_limit_ends_the_samples(tmp_path: Path) -> None:
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 200_000])
+    _, events = run(tmp_path, engine="onnxruntime", model=model, runs=10**6, time_limit_s=0.2)
+    samples = one(events, "samples")["ns"]
+    assert 1 <= len(samples) < 10**6
+    assert sum(samples) / 1e9 < 5  # a busy machine may stretch the last one
+
+
+def test_accuracy_writes_the_outputs_of_every_row(tmp_path: Path) -> None:
+    model = affine_model(tmp_path / "m.onnx", shape=["batch", 3])
+    rows = np.arange(12, dtype=np.float32).reshape(4, 3) / 7
+    np.save(tmp_path / "in.npy", rows)
+    _, events = run(tmp_path, engine="onnxruntime", mode="accuracy", model=model, inputs=tmp_path / "in.npy")
+    written = one(events, "outputs")
+    outputs = np.load(written["path"])
+    assert outputs.dtype == np.float32
+    np.testing.assert_allclose(outputs, 3 * rows.astype(np.float64), rtol=1e-6)
+    assert written["sha256"] == hashlib.sha256(Path(written["path"]).read_bytes()).hexdigest()
+
+
+def test_integer_inputs_without_a_scale_are_passed_as_they_are(tmp_path: Path) -> None:
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 3], dtype=TensorProto.INT64)
+    np.save(tmp_path / "in.npy", np.array([[1, 2, 300]], np.float32))
+    job = {"engine": "onnxruntime", "mode": "accuracy", "model": model, "inputs": tmp_path / "in.npy"}
+    _, events = run(tmp_path, **job)
+    np.testing.assert_array_equal(np.load(one(events, "outputs")["path"]), [[3, 6, 900]])
+    np.save(tmp_path / "in.npy", np.array([[1, 2, 0.5]], np.float32))
+    code, events = run(tmp_path, **job)
+    assert (code, one(events, "error")["kind"]) == (1, "inputs_unfit")
+
+
+def test_memory_sees_what_the_model_holds(tmp_path: Path) -> None:
+    # 24 MB of constants, so that the answer stands out from what any session costs.
+    values = np.random.default_rng(0).random(6_000_000, dtype=np.float32)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    nodes = [helper.make_node("ReduceMax", ["w"], ["m"], keepdims=0), helper.make_node("Add", ["x", "m"], ["y"])]
+    added = {}
+    for name, size in (("large", 6_000_000), ("small", 10)):
+        weights = helper.make_tensor("w", TensorProto.FLOAT, [size], values[:size].tobytes(), raw=True)
+        graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [weights])
+        onnx.save(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx"
+        )
+        _, events = run(tmp_path, engine="onnxruntime", mode="memory", model=tmp_path / "m.onnx")
+        memory = one(events, "memory")
+        assert memory["added_bytes"] == memory["peak_bytes"] - memory["before_bytes"]
+        added[name] = memory["added_bytes"]
+    assert 20e6 < added["large"] - added["small"] < 200e6
+
+
+@pytest.mark.parametrize(
+    ("job", "kind"),
+    [
+        ({"engine": "abacus"}, "bad_job"),
+        ({"mode": "speed"}, "bad_job"),
+        ({"model": "gone.onnx"}, "model_missing"),
+        ({"inputs": "gone.npy"}, "inputs_unfit"),
+    ],
+)
+def test_failures_are_one_event(tmp_path: Path, job: dict[str, str], kind: str) -> None:
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 3])
+    code, events = run(tmp_path, **{"engine": "onnxruntime", "model": model, **job})
+    assert (code, events[-1]["event"], events[-1]["kind"]) == (1, "error", kind)
+    assert events[-1]["message"]
+    assert "\n" not in events[-1]["message"]
+
+
+def test_samples_of_another_shape_are_refused(tmp_path: Path) -> None:
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 3])
+    np.save(tmp_path / "in.npy", np.zeros((2, 4), np.float32))
+    code, events = run(tmp_path, engine="onnxruntime", mode="accuracy", model=model, inputs=tmp_path / "in.npy")
+    assert (code, events[-1]["kind"]) == (1, "inputs_unfit")
+    assert "(2, 4)" in events[-1]["message"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "suffix"), [("onnxruntime", "onnx"), ("litert", "tflite"), ("tflite_micro", "tflite")]
+)
+def test_random_bytes_are_rejected(tmp_path: Path, engine: str, suffix: str) -> None:
+    if engine == "tflite_micro":
+        pytest.importorskip("tflite_micro")
+    model = tmp_path / f"m.{suffix}"
+    model.write_bytes(np.random.default_rng(1).bytes(4000))
+    code, events = run(tmp_path, engine=engine, model=model)
+    assert (code, events[-1]["event"], events[-1]["kind"]) == (1, "error", "model_rejected")
+
+
+def test_a_python_without_numpy_says_so(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(json.dumps({"engine": "onnxruntime", "model": "m.onnx"}))
+    # -S leaves out site-packages: a bare Python, as on a fresh target.
+    argv = [sys.executable, "-S", str(RUNNER), str(tmp_path / "job.json")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    event = json.loads(done.stdout)
+    assert (done.returncode, event["kind"]) == (1, "runtime_missing")
+    assert "numpy" in event["message"]
+
+
+@pytest.mark.parametrize(
+    ("file", "arena_bytes"),
+    [(RESNET8, 55_984), ("models/mlperf_tiny/anomaly_detection/ad01_int8.tflite", 3_984)],
+)
+def test_arena_is_that_of_mlperf_tiny(shared_data: Path, tmp_path: Path, file: str, arena_bytes: int) -> None:
+    pytest.importorskip("tflite_micro")
+    code, events = run(
+        tmp_path, engine="tflite_micro", mode="memory", model=shared_data / file, ram_bytes=655_360, time_limit_s=0.1
+    )
+    assert code == 0
+    assert abs(one(events, "arena")["bytes"] - arena_bytes) <= 64
+
+
+def test_too_little_ram_says_how_much_is_needed(shared_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tflite_micro")
+    code, events = run(tmp_path, engine="tflite_micro", model=shared_data / RESNET8, ram_bytes=50_000)
+    error = events[-1]
+    assert (code, error["kind"]) == (1, "ram_too_small")
+    assert abs(error["needed_bytes"] - 55_984) <= 64
+
+
+def test_unsupported_operator_is_named(shared_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tflite_micro")
+    model = shared_data / "models/mobilenet_v1_025/mobilenet_v1_0.25_224_quant.tflite"
+    code, events = run(tmp_path, engine="tflite_micro", model=model)
+    assert (code, events[-1]["kind"]) == (1, "model_rejected")
+    assert "CONV_2D" in events[-1]["message"]
+
+
+def test_litert_reports_its_delegate_and_quantization(shared_data: Path, tmp_path: Path) -> None:
+    _, events = run(tmp_path, engine="litert", mode="load", model=shared_data / RESNET8)
+    load = one(events, "load")
+    assert load["delegate"].startswith("XNNPACK")
+    assert (load["inputs"][0]["dtype"], load["inputs"][0]["zero_point"]) == ("int8", -128)
+    assert load["outputs"][0]["scale"] == 1 / 256
+
+
+def test_litert_and_tflite_micro_agree(shared_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tflite_micro")
+    rows = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
+    np.save(tmp_path / "in.npy", rows)
+    outputs = {}
+    for engine in ("litert", "tflite_micro"):
+        job = {"mode": "accuracy", "model": shared_data / RESNET8, "inputs": tmp_path / "in.npy"}
+        _, events = run(tmp_path, engine=engine, **job)
+        outputs[engine] = np.load(one(events, "outputs")["path"])
+    assert outputs["litert"].shape == (4, 10)
+    np.testing.assert_allclose(outputs["litert"].sum(axis=1), 1, atol=10 / 256)  # a softmax, dequantized
+    np.testing.assert_allclose(outputs["litert"], outputs["tflite_micro"], atol=2 / 256)  # kernels round differently
+
+
+def test_quantize_is_the_formula_of_tflite() -> None:
+    spec = {"name": "x", "dtype": "int8", "scale": 0.5, "zero_point": -3}
+    values = np.array([0.0, 0.25, 0.75, 1.0, -1e6, 1e6], np.float32)
+    expected = [np.clip(np.round(v / 0.5) - 3, -128, 127) for v in values.astype(np.float64)]
+    quantized = runner.quantize(values, spec)
+    assert quantized.dtype == np.int8
+    np.testing.assert_array_equal(quantized, expected)
+    np.testing.assert_allclose(runner.dequantize(quantized[:4], spec), (np.array(expected[:4]) + 3) * 0.5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "uint8", "int32", "int64", "bool"])
+def test_random_inputs_are_seeded_and_typed(dtype: str) -> None:
+    spec = {"name": "x", "dtype": dtype, "shape": [2, 50]}
+    first, again, other = (runner.random_input(spec, seed) for seed in (0, 0, 1))
+    assert first.dtype == dtype
+    assert first.shape == (2, 50)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()

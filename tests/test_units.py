@@ -1,0 +1,98 @@
+"""Limits as people write them, and values as people read them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgekd import units
+from edgekd.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("metric", "text", "value"),
+    [
+        ("file_size", "100 kB", 100_000),
+        ("file_size", "100KiB", 102_400),
+        ("arena_size", "1.5 MiB", 1_572_864),
+        ("peak_memory", " 2 GB ", 2_000_000_000),
+        ("latency", "10 ms", 0.01),
+        ("latency", "250 µs", 0.00025),
+        ("latency", "250 us", 0.00025),
+        ("latency", "1e3 ns", 1e-6),
+        ("accuracy", "98 %", 0.98),
+        ("parity", "99.5%", 0.995),
+        ("accuracy_drop", "2 pt", 0.02),
+        ("accuracy_drop", "2 %", 0.02),
+    ],
+)
+def test_limits_become_base_units(metric: str, text: str, value: float) -> None:
+    limit = units.parse_limit(metric, text)
+    assert limit.value == pytest.approx(value, rel=1e-12)
+    assert limit.unit in text
+
+
+@pytest.mark.parametrize(
+    ("metric", "text"),
+    [
+        ("file_size", "100"),
+        ("file_size", "kB"),
+        ("file_size", "-1 kB"),
+        ("file_size", "1 ms"),
+        ("file_size", "1 KB"),
+        ("latency", "1 kB"),
+        ("latency", "nan ms"),
+        ("accuracy", "98 pt"),
+        ("accuracy", "0.98"),
+        ("accuracy_drop", "1,5 pt"),
+        ("accuracy_drop", ""),
+    ],
+)
+def test_limits_without_a_fitting_unit_are_refused(metric: str, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        units.parse_limit(metric, text)
+    assert f"'{text}'" in caught.value.what
+    assert caught.value.allowed == " ".join(units.UNITS[units.METRICS[metric].dimension])
+
+
+def test_an_unknown_metric_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match=r"unknown metric 'file_sise'.*did you mean 'file_size'\?"):
+        units.parse_limit("file_sise", "1 kB")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0, "B", "0 B"),
+        (999, "B", "999 B"),
+        (98_496, "B", "98.5 kB"),
+        (1.5e6, "B", "1.5 MB"),
+        (2e9, "B", "2.0 GB"),
+        (-2_000, "B", "-2.0 kB"),
+        (0, "s", "0 ns"),
+        (5e-7, "s", "500 ns"),
+        (78e-6, "s", "78.0 µs"),
+        (1.234e-3, "s", "1.23 ms"),
+        (12.34, "s", "12.3 s"),
+        (0.8766, "1", "87.66 %"),
+        (3, "runs", "3 runs"),
+    ],
+)
+def test_values_are_written_for_people(value: float, unit: str, text: str) -> None:
+    assert units.human(value, unit) == text
+
+
+@given(st.floats(1e-6, 1e12), st.sampled_from(["B", "s"]))
+def test_written_sizes_and_times_can_be_read_back(value: float, unit: str) -> None:
+    metric, smallest = ("file_size", 1.0) if unit == "B" else ("latency", 1e-9)
+    read = units.parse_limit(metric, units.human(value, unit)).value
+    assert read == pytest.approx(value, rel=0.05, abs=smallest)
+
+
+def test_every_metric_has_units_to_limit_it_in() -> None:
+    for name, metric in units.METRICS.items():
+        assert metric.name == name
+        assert metric.unit == units.BASE_UNIT[metric.dimension]
+        unit = next(iter(units.UNITS[metric.dimension]))
+        assert units.parse_limit(name, f"1 {unit}").value == units.UNITS[metric.dimension][unit]
