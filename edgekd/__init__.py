@@ -2,3 +2,57 @@
 
 Everything public is loaded on first use: `import edgekd` imports neither torch nor tensorflow.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgekd import losses
+    from edgekd.api import benchmark, distill, export
+    from edgekd.datasets import Dataset, Split
+    from edgekd.errors import EdgekdError
+    from edgekd.records import BenchmarkSpec, Budget, DistillSpec, Release
+    from edgekd.stages.gate import gate
+
+__all__ = [
+    "BenchmarkSpec",
+    "Budget",
+    "Dataset",
+    "DistillSpec",
+    "EdgekdError",
+    "Release",
+    "Split",
+    "benchmark",
+    "distill",
+    "export",
+    "gate",
+    "losses",
+]
+
+_HOME = {
+    "BenchmarkSpec": "records",
+    "Budget": "records",
+    "Dataset": "datasets",
+    "DistillSpec": "records",
+    "EdgekdError": "errors",
+    "Release": "records",
+    "Split": "datasets",
+    "benchmark": "api",
+    "distill": "api",
+    "export": "api",
+    "gate": "stages.gate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "losses":
+        return importlib.import_module("edgekd.losses")
+    if name not in _HOME:
+        raise AttributeError(f"module 'edgekd' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"edgekd.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

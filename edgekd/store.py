@@ -48,13 +48,16 @@ def fingerprint(*parts: object) -> str:
 def code_fingerprint(*modules: str) -> str:
     """Hash the sources of parts of edgekd, each a file or folder below the package (`"stages/export.py"`)."""
     root = Path(__file__).parent
-    files = sorted(
-        file
-        for module in modules
-        for file in ([root / module] if (root / module).is_file() else (root / module).rglob("*.py"))
-    )
+    files: list[Path] = []
+    for module in modules:
+        place = root / module
+        found = [place] if place.is_file() else [each for each in place.rglob("*") if each.is_file()]
+        if not found:
+            raise FileNotFoundError(place)
+        # Templates and style sheets decide what a stage makes as much as code does.
+        files += [each for each in found if each.suffix != ".pyc"]
     digest = hashlib.sha256()
-    for file in files:
+    for file in sorted(files):
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
 

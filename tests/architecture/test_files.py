@@ -16,6 +16,8 @@ from edgekd import registry
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "edgekd"
 MAX_LINES = 400
+# Pushed to targets as one file, so it can't become a folder.
+ONE_FILE = PACKAGE / "runner.py"
 # Recipes give these no options: they take a file, or a target, and nothing else.
 TAKE_ONE_THING = {"formats", "transports"}
 PLUG_INS = [
@@ -41,7 +43,9 @@ def readme_file_map() -> list[str]:
     return [line.split()[0] for line in match[1].splitlines() if line.strip()]
 
 
-@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: file.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "file", sorted({*PACKAGE.rglob("*.py")} - {ONE_FILE}), ids=lambda file: file.relative_to(ROOT).as_posix()
+)
 def test_no_file_is_too_long_to_read(file: Path) -> None:
     assert len(file.read_text().splitlines()) <= MAX_LINES, "make it a folder of the same name"
 

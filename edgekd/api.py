@@ -1,0 +1,146 @@
+"""The stages for notebooks and training scripts, on one's own live objects."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgekd.config import load_target
+from edgekd.errors import ConfigError, did_you_mean
+from edgekd.records import BenchmarkSpec, DistillSpec, ExportSpec, LossTerm, Measurement, Model, QuantSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgekd.datasets import Dataset
+    from edgekd.progress import Progress
+    from edgekd.stages.distill import Distilled
+    from edgekd.stages.export import Exported
+
+
+def distill(
+    *,
+    student: nn.Module,
+    data: Dataset,
+    teachers: Sequence[nn.Module] = (),
+    losses: Sequence[LossTerm] = (),
+    folder: Path | str | None = None,
+    progress: Progress | None = None,
+    **schedule: Any,
+) -> Distilled:
+    """Train a student from teachers, or a teacher from labels when there are none.
+
+    Args:
+        student: Takes (B, *data.input_shape) float32, gives (B, classes) logits; trained in place.
+        data: Its validation split chooses the epoch.
+        teachers: Networks with the same inputs and outputs.
+        losses: Terms such as `edgekd.losses.kl(temperature=4.0)`; Hinton's by default.
+        folder: Keeps a checkpoint, so that a killed training goes on.
+        progress: Hears of batches.
+        **schedule: Fields of `edgekd.DistillSpec`, such as `epochs=30`.
+
+    Returns:
+        The student with the weights of its best epoch, and its history.
+
+    Raises:
+        ConfigError: A field that does not exist.
+        EdgekdError: As `edgekd.stages.distill.distill`.
+    """
+    from edgekd.stages import distill as stage
+
+    spec = _spec(DistillSpec, {"losses": tuple(losses), **schedule})
+    return stage.distill(
+        student, data=data, teachers=teachers, spec=spec, folder=Path(folder) if folder else None, progress=progress
+    )
+
+
+def export(
+    student: Distilled | nn.Module,
+    *,
+    calibration: Dataset,
+    formats: Sequence[Literal["onnx", "tflite"]] = ("onnx", "tflite"),
+    precisions: Sequence[str] = ("fp32", "static_wi8_ai8"),
+    folder: Path | str = "exported",
+    samples: int = 256,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write a student in every format and precision; each file is checked against it.
+
+    Args:
+        student: What `distill` gave, or any network.
+        calibration: Ranges come from its training split, the check from its validation split.
+        formats: `onnx`, `tflite`.
+        precisions: `fp32`, `fp16`, `static_wi8_ai8`.
+        folder: Made when missing.
+        samples: For calibration.
+        progress: Hears of files.
+
+    Returns:
+        The files' records, and how each agrees with the student.
+
+    Raises:
+        EdgekdError: As `edgekd.stages.export.export`.
+    """
+    from edgekd.stages.distill import Distilled
+    from edgekd.stages.export import export as stage
+
+    spec = ExportSpec(formats=tuple(formats), precisions=tuple(precisions), calibration=QuantSpec(samples=samples))
+    return stage(
+        student.network if isinstance(student, Distilled) else student,
+        folder=Path(folder),
+        spec=spec,
+        calibration=calibration.ready(calibration.train, samples),
+        check=calibration.ready(calibration.validation),
+        input_scale=calibration.scale,
+        progress=progress,
+    )
+
+
+def benchmark(
+    files: Exported | Sequence[Model | Path | str],
+    *,
+    targets: Sequence[str] = ("host",),
+    data: Dataset | None = None,
+    progress: Progress | None = None,
+    **method: Any,
+) -> tuple[Measurement, ...]:
+    """Measure model files on targets.
+
+    Args:
+        files: What `export` gave, or paths of any .onnx and .tflite files.
+        targets: Names of shipped targets, or .toml files.
+        data: Its test split gives accuracy.
+        progress: Hears of measurements.
+        **method: Fields of `edgekd.BenchmarkSpec`, such as `runs=5000`.
+
+    Returns:
+        Measurements of these files, with those of their export.
+
+    Raises:
+        ConfigError: A field that does not exist, or an unknown target.
+        EdgekdError: As `edgekd.stages.benchmark.benchmark`.
+    """
+    from edgekd.stages.benchmark import benchmark as stage
+    from edgekd.stages.benchmark import describe_file
+    from edgekd.stages.export import Exported
+
+    known = files.models if isinstance(files, Exported) else files
+    measured = stage(
+        [each if isinstance(each, Model) else describe_file(Path(each)) for each in known],
+        targets=[load_target(name) for name in targets],
+        spec=_spec(BenchmarkSpec, {"targets": tuple(targets), **method}),
+        inputs=data.ready(data.test) if data else None,
+        labels=data.test.labels if data else None,
+        progress=progress,
+    )
+    return (*files.measurements, *measured) if isinstance(files, Exported) else measured
+
+
+def _spec(kind: type[Any], values: dict[str, Any]) -> Any:
+    known = [each.name for each in dataclasses.fields(kind)]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"unknown argument '{key}'", allowed=", ".join(known), next_step=did_you_mean(key, known))
+    return kind(**values)

@@ -1,0 +1,45 @@
+"""One function per subcommand: parse, call the stage, print, exit code; no logic."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import click
+
+from edgekd.cli import facts, stages
+from edgekd.cli.group import EXIT_INTERRUPTED, EXIT_USER, edgekd
+from edgekd.errors import EdgekdError
+
+__all__ = ["edgekd", "facts", "main", "stages"]
+
+
+def main() -> None:
+    """Entry point of the command: one line for an error, the right exit code for everything."""
+    sys.exit(_main())
+
+
+def _main() -> int:  # noqa: PLR0911 - one exit code a line
+    try:
+        code: int = edgekd.main(standalone_mode=False) or 0
+    except EdgekdError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USER
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; the same command goes on where this one stopped", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:  # noqa: BLE001 - the one place; a bug must show its traceback, and not exit with a user's code
+        traceback.print_exc()
+        click.echo("this is a bug in edgekd; please report it with the lines above", err=True)
+        return 70
+    return code

@@ -1,0 +1,160 @@
+"""Subcommands that look at things: run folders, model files, targets, recipes, what is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgekd.cli.group import EXIT_REFUSED, Command, Group, command, edgekd, json_option
+
+
+@command("""
+    edgekd verify runs/digits
+""")
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@json_option
+def verify(folder: Path, as_json: bool) -> int:
+    """Hold every file of a run against the sha256 in its manifest; exit 1 when one differs."""
+    from edgekd import pipeline
+    from edgekd.console import Terminal, plain_table
+
+    terminal = Terminal(as_json=as_json)
+    found = pipeline.verify(folder)
+    wrong = [name for name, state in found.items() if state != "ok"]
+    terminal.print(plain_table(("state", "file"), [(state, name) for name, state in found.items()]))
+    terminal.print(f"{len(found) - len(wrong)} of {len(found)} files are what the manifest says")
+    terminal.result(found)
+    return EXIT_REFUSED if wrong else 0
+
+
+@command("""
+    edgekd inspect model.tflite
+    edgekd inspect model.onnx --layers
+""")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--layers", is_flag=True, help="Also list every layer.")
+@json_option
+def inspect(model: Path, layers: bool, as_json: bool) -> int:
+    """Say what is in a model file: operators, parameters, MACs, tensor types, size by layer."""
+    from edgekd.console import Terminal, anatomy_tables
+    from edgekd.inspection import inspect as look
+
+    terminal = Terminal(as_json=as_json)
+    anatomy = look(model)
+    terminal.print(*anatomy_tables(anatomy, layers=layers))
+    terminal.result(anatomy)
+    return 0
+
+
+@edgekd.group(
+    cls=Group,
+    epilog="""
+    edgekd targets list
+    edgekd targets show cortex-m4
+    edgekd targets check host
+    """,
+)
+def targets() -> None:
+    """Say where models can be measured."""
+
+
+@targets.command("list", cls=Command, epilog="edgekd targets list --json")
+@json_option
+def list_targets(as_json: bool) -> int:
+    """List the targets that ship with edgekd."""
+    from edgekd.config import load_target, target_names
+    from edgekd.console import Terminal, plain_table
+
+    terminal = Terminal(as_json=as_json)
+    found = [load_target(name) for name in target_names()]
+    rows = [(each.name, each.transport, ", ".join(each.runtimes), each.description) for each in found]
+    terminal.print(plain_table(("target", "transport", "runtimes", "description"), rows))
+    terminal.result(found)
+    return 0
+
+
+@targets.command("show", cls=Command, epilog="edgekd targets show cortex-m4")
+@click.argument("name")
+@json_option
+def show_target(name: str, as_json: bool) -> int:
+    """Show all that is known of a target (a name or a .toml file)."""
+    from edgekd import store
+    from edgekd.config import load_target
+    from edgekd.console import Terminal, facts_table
+
+    terminal = Terminal(as_json=as_json)
+    target = load_target(name)
+    facts = {key: value for key, value in store.to_json(target).items() if value is not None}
+    terminal.print(facts_table(facts))
+    terminal.result(target)
+    return 0
+
+
+@targets.command("check", cls=Command, epilog="edgekd targets check host")
+@click.argument("name")
+@json_option
+def check_target(name: str, as_json: bool) -> int:
+    """Look whether a target can be used now; exit 3 when it can't."""
+    from edgekd.config import load_target
+    from edgekd.console import Terminal, plain_table
+    from edgekd.doctor import check_target as look
+    from edgekd.errors import TargetError
+
+    terminal = Terminal(as_json=as_json)
+    findings = look(load_target(name))
+    rows = [("ok" if each.right else "missing", each.name, each.detail, each.next_step) for each in findings]
+    terminal.print(plain_table(("state", "what", "found", "what to do"), rows))
+    terminal.result(findings)
+    return 0 if all(each.right for each in findings) else TargetError.exit_code
+
+
+@command("""
+    edgekd recipes
+    edgekd recipes --schema > recipe.schema.json
+""")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of recipes, for editors.")
+@json_option
+def recipes(schema: bool, as_json: bool) -> int:
+    """List the recipes that ship with edgekd."""
+    from edgekd.config import json_schema, load_recipe, recipe_names
+    from edgekd.console import Terminal, plain_table
+
+    terminal = Terminal(as_json=as_json or schema)
+    found = {name: load_recipe(name).recipe.description for name in recipe_names()}
+    terminal.print(plain_table(("recipe", "description"), list(found.items())))
+    terminal.result(json_schema() if schema else found)
+    return 0
+
+
+@command("""
+    edgekd init digits
+    edgekd init fashion-mnist --out my-recipe.toml
+""")
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write [default: NAME.toml].")
+def init(name: str, out: Path | None) -> int:
+    """Copy a shipped recipe, to start your own from."""
+    from edgekd.config import copy_recipe
+
+    path = copy_recipe(name, out or Path(f"{name}.toml"))
+    click.echo(f"wrote {path}; change it, then: edgekd run {path}")
+    return 0
+
+
+@command("""
+    edgekd doctor
+    edgekd doctor --json
+""")
+@json_option
+def doctor(as_json: bool) -> int:
+    """Say what is installed, which extras are missing, and the command that adds them."""
+    from edgekd.console import Terminal, plain_table
+    from edgekd.doctor import examine
+
+    terminal = Terminal(as_json=as_json)
+    findings = examine()
+    rows = [("ok" if each.right else "missing", each.name, each.detail, each.next_step) for each in findings]
+    terminal.print(plain_table(("state", "what", "found", "what to do"), rows))
+    terminal.result(findings)
+    return 0

@@ -1,0 +1,65 @@
+"""The command itself, and what its subcommands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+EXIT_REFUSED, EXIT_USER, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 1, 2, 4, 130
+EXIT_OF = {"pass": 0, "fail": EXIT_REFUSED, "unmeasured": EXIT_REFUSED, "inconclusive": EXIT_INCONCLUSIVE}
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder [default: runs/NAME of the recipe]."
+)
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. distill.epochs=3."
+)
+
+
+class Group(click.Group):
+    """Subcommands, with examples in --help."""
+
+    def format_epilog(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, with their line breaks."""
+        _write_examples(self, formatter)
+
+
+class Command(click.Command):
+    """A subcommand, with examples in --help."""
+
+    def format_epilog(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, with their line breaks."""
+        _write_examples(self, formatter)
+
+
+def _write_examples(command: click.Command, formatter: click.HelpFormatter) -> None:
+    if command.epilog:
+        with formatter.section("Examples"):
+            formatter.write("".join(f"  {line.strip()}\n" for line in command.epilog.strip().splitlines()))
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""
+    edgekd run digits
+    edgekd bench model.tflite model.onnx --target host
+    edgekd gate runs/digits
+    """,
+)
+@click.version_option(package_name="edgekd")
+def edgekd() -> None:
+    """Distil a small student, export it, measure it, and gate its release.
+
+    Exit codes: 0 ok, 1 gate refused, 2 user error, 3 target error, 4 inconclusive, 130 interrupted.
+    """
+
+
+def command(epilog: str) -> Callable[[F], click.Command]:
+    """Make a function a subcommand; `epilog` holds its examples, one a line."""
+    return edgekd.command(cls=Command, epilog=epilog)

@@ -1,0 +1,196 @@
+"""Subcommands that run a stage or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgekd.cli.group import EXIT_OF, command, json_option, out_option, set_option
+
+if TYPE_CHECKING:
+    from edgekd.console import Terminal
+    from edgekd.records import Measurement, Release
+
+
+@command("""
+    edgekd run digits
+    edgekd run my-recipe.toml --out runs/try-2 --set distill.epochs=60
+    EDGEKD_DATA=~/data edgekd run fashion-mnist
+""")
+@click.argument("recipe")
+@out_option
+@set_option
+@json_option
+def run(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Run a recipe: teachers, student, files, measurements, verdict, report.
+
+    RECIPE is the name of a shipped one (see `edgekd recipes`) or a .toml file. What is done already is
+    skipped; a run that was killed goes on where it was.
+    """
+    return _run_until("report", recipe, out, overrides, as_json=as_json)
+
+
+@command("""
+    edgekd distill digits
+    edgekd distill my-recipe.toml --set distill.seed=1 --out runs/seed-1
+""")
+@click.argument("recipe")
+@out_option
+@set_option
+@json_option
+def distill(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Train a recipe's teachers and student, no further."""
+    return _run_until("distill", recipe, out, overrides, as_json=as_json)
+
+
+@command("""
+    edgekd export digits
+    edgekd export my-recipe.toml --set 'export.precisions=["fp16"]'
+""")
+@click.argument("recipe")
+@out_option
+@set_option
+@json_option
+def export(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Make a recipe's ONNX and TFLite files, training first where that is not done."""
+    return _run_until("export", recipe, out, overrides, as_json=as_json)
+
+
+@command("""
+    edgekd bench digits
+    edgekd bench model.tflite model.onnx --target host
+    edgekd bench model.tflite --target host --target cortex-m4 --runs 5000 --out runs/bench
+""")
+@click.argument("models", nargs=-1, required=True, metavar="RECIPE | MODEL...")
+@click.option("--target", "targets", multiple=True, help="Where to measure; may be given often [default: host].")
+@click.option("--runs", type=click.IntRange(1), default=1000, show_default=True, help="Timed inferences per file.")
+@click.option("--time-limit", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="Seconds.")
+@click.option("--threads", type=click.IntRange(1), help="Threads [default: the target's own].")
+@out_option
+@set_option
+@json_option
+def bench(
+    models: tuple[str, ...],
+    targets: tuple[str, ...],
+    runs: int,
+    time_limit: float,
+    threads: int | None,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Measure model files: any .tflite or .onnx, or those of a recipe."""
+    if len(models) == 1 and not models[0].endswith((".tflite", ".onnx")) and not Path(models[0]).is_file():
+        return _run_until("benchmark", models[0], out, overrides, as_json=as_json)
+    if models[0].endswith(".toml"):
+        return _run_until("benchmark", models[0], out, overrides, as_json=as_json)
+    from edgekd.config import load_target
+    from edgekd.console import Terminal, measurements_table
+    from edgekd.records import BenchmarkSpec
+    from edgekd.stages.benchmark import benchmark, describe_file
+
+    terminal = Terminal(as_json=as_json)
+    terminal.show_log()
+    spec = BenchmarkSpec(targets=targets or ("host",), runs=runs, time_limit_s=time_limit, threads=threads)
+    places = [load_target(name) for name in spec.targets]
+    described = [describe_file(Path(model)) for model in models]
+    with terminal.progress() as progress:
+        measurements = benchmark(described, targets=places, spec=spec, progress=progress)
+    if out:
+        _save_bench(out, measurements)
+    terminal.print(measurements_table(measurements))
+    terminal.result(measurements)
+    return 0
+
+
+def _save_bench(out: Path, measurements: Sequence[Measurement]) -> None:
+    from edgekd import store
+    from edgekd.records import Run
+    from edgekd.stages.report import report
+
+    store.write_json(out / "measurements.json", measurements)
+    report(Run(name=out.name, folder=out, recipe="", measurements=tuple(measurements)), folder=out)
+
+
+@command("""
+    edgekd gate runs/digits
+    edgekd gate runs/digits --set 'budgets.3.limit="20 kB"'
+    edgekd gate runs/digits --budgets release.toml --json
+""")
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--budgets", type=click.Path(path_type=Path), help="Take [[budgets]] from this file instead.")
+@set_option
+@json_option
+def gate(folder: Path, budgets: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Hold a run's measurements against budgets; exit 1 when one is broken or has no evidence."""
+    from edgekd import pipeline
+    from edgekd.config import load_budgets
+    from edgekd.console import Terminal
+    from edgekd.stages.gate import gate as judge
+
+    terminal = Terminal(as_json=as_json)
+    opened = pipeline.open_run(folder)
+    chosen = load_budgets(budgets) if budgets else pipeline.open_recipe(folder, overrides).recipe.budgets
+    release = judge(opened.measurements, budgets=chosen)
+    _print_release(terminal, release)
+    terminal.result({"status": release.status, "release": release})
+    return EXIT_OF[release.status]
+
+
+@command("""
+    edgekd report runs/digits
+    edgekd report runs/digits --json
+""")
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@json_option
+def report(folder: Path, as_json: bool) -> int:
+    """Write report.html and report.json of a run, finished or not."""
+    from edgekd import pipeline
+    from edgekd.console import Terminal, comparison_table
+    from edgekd.stages.report import report as write
+
+    terminal = Terminal(as_json=as_json)
+    opened = pipeline.open_run(folder)
+    written = write(opened, folder=folder / "report")
+    terminal.print(comparison_table(opened), "", f"report: {written.html_path}")
+    terminal.result(written)
+    return 0
+
+
+def _run_until(step: str, source: str, out: Path | None, overrides: Sequence[str], *, as_json: bool) -> int:
+    from edgekd import pipeline
+    from edgekd.config import load_recipe
+    from edgekd.console import Terminal, comparison_table
+
+    terminal = Terminal(as_json=as_json)
+    terminal.show_log()
+    loaded = load_recipe(source, overrides)
+    folder = out or Path("runs") / loaded.recipe.name
+    with terminal.logging_to(folder), terminal.progress() as progress:
+        outcome = pipeline.run(loaded, folder=folder, until=step, progress=progress)
+    with terminal.logging_to(folder):
+        terminal.print("", comparison_table(outcome.run), "")
+        release = outcome.run.release if step == "report" else None
+        if release:
+            _print_release(terminal, release)
+            terminal.print(f"report: {folder / 'report' / 'report.html'}")
+        terminal.print(f"files: {folder / 'export'}" if step != "distill" else f"files: {folder / 'distill'}")
+    terminal.result(
+        {
+            "folder": folder,
+            "made": outcome.made,
+            "skipped": outcome.skipped,
+            "status": release.status if release else None,
+            "models": outcome.run.models,
+        }
+    )
+    return EXIT_OF[release.status] if release else 0
+
+
+def _print_release(terminal: Terminal, release: Release) -> None:
+    from edgekd.console import checks_table, verdict_lines
+
+    terminal.print(checks_table(release), "", verdict_lines(release))

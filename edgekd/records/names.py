@@ -1,0 +1,59 @@
+"""Words that records share, and the one decoder of precision names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Interval
+
+from edgekd.errors import ConfigError
+
+Format = Literal["torch", "onnx", "tflite"]
+Role = Literal["teacher", "student"]
+Basis = Literal["measured", "emulated", "estimated"]
+Status = Literal["pass", "fail", "inconclusive", "unmeasured"]
+Options = Mapping[str, Any]
+# Bounds that `edgekd.config` checks and the JSON Schema shows.
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Count = Annotated[int, Ge(1)]
+Share = Annotated[float, Interval(ge=0, lt=1)]
+
+PRECISIONS = ("fp32", "fp16", "static_wi8_ai8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """A decoded precision name.
+
+    Attributes:
+        name: As in recipes and file names.
+        mode: `float`, or how ranges of activations are found: `static`.
+        weights: dtype of the weights in the file.
+        activations: dtype of what flows between operators.
+    """
+
+    name: str
+    mode: Literal["float", "static"]
+    weights: str
+    activations: str
+
+
+def decode_precision(name: str) -> Precision:
+    """Decode a precision name; the one place that knows their grammar.
+
+    Raises:
+        ConfigError: The name is none that edgekd makes.
+
+    >>> decode_precision("static_wi8_ai8").weights
+    'int8'
+    """
+    if name not in PRECISIONS:
+        raise ConfigError(f"unknown precision '{name}'", allowed=", ".join(PRECISIONS))
+    if match := re.fullmatch(r"static_wi(\d+)_ai(\d+)", name):
+        return Precision(name=name, mode="static", weights=f"int{match[1]}", activations=f"int{match[2]}")
+    dtype = {"fp32": "float32", "fp16": "float16"}[name]
+    return Precision(name=name, mode="float", weights=dtype, activations="float32")

@@ -1,0 +1,184 @@
+"""What the stages find: files, raw samples, checks, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edgekd.errors import MeasurementError
+from edgekd.records.names import Basis, Format, Role, Status
+from edgekd.records.specs import Budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """An input or output of a model file; `None` in the shape is a dynamic dimension."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model file and where it comes from.
+
+    Attributes:
+        name: Unique in a run, e.g. `student.static_wi8_ai8.tflite`.
+        parent_sha256: The file this one was made from, if any.
+        made_by: The tools that made it, with their versions.
+        input_scale: What the raw values of the data are multiplied by before they go in.
+    """
+
+    name: str
+    path: Path
+    format: Format
+    precision: str
+    role: Role
+    sha256: str
+    size_bytes: int
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    parameters: int | None = None
+    parent_sha256: str | None = None
+    made_by: str = ""
+    input_scale: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """What one epoch of training gave; no times, so that a resumed run writes the same bytes."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """The state of the machine and the tools under which samples were taken."""
+
+    host: str = ""
+    cpu: str = ""
+    arch: str = ""
+    os: str = ""
+    runtime: str = ""
+    runtime_version: str = ""
+    threads: int = 1
+    governor: str | None = None
+    throttled_before: str | None = None
+    throttled_after: str | None = None
+    load_before: float | None = None
+    delegate: str | None = None
+    batch: int = 1
+
+    MUST_AGREE = ("host", "cpu", "arch", "runtime", "runtime_version", "threads", "governor", "delegate", "batch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """Raw samples of one metric of one model file on one target.
+
+    Attributes:
+        samples: In `unit`. Accuracy and parity hold one 0 or 1 per data sample, in the order of the
+            split; exact facts such as a file's size hold one number.
+        warmup: Samples taken before the steady state, kept apart.
+        started_at: ISO 8601, UTC.
+    """
+
+    model_sha256: str
+    model: str
+    format: Format
+    precision: str
+    role: Role
+    target: str
+    metric: str
+    unit: str
+    samples: tuple[float, ...]
+    warmup: tuple[float, ...] = ()
+    conditions: Conditions = Conditions()
+    basis: Basis = "measured"
+    started_at: str = ""
+
+    def merge(self, other: Measurement) -> Measurement:
+        """Join the samples of two measurements of the same thing under the same conditions.
+
+        Raises:
+            MeasurementError: Something that matters differs; the error names it.
+        """
+        keys = ("model_sha256", "target", "metric", "unit", "basis")
+        different = [key for key in keys if getattr(self, key) != getattr(other, key)]
+        different += [
+            f"conditions.{key}"
+            for key in Conditions.MUST_AGREE
+            if getattr(self.conditions, key) != getattr(other.conditions, key)
+        ]
+        if different:
+            first = different[0].removeprefix("conditions.")
+            mine, theirs = (
+                getattr(each.conditions if different[0] != first else each, first) for each in (self, other)
+            )
+            raise MeasurementError(
+                f"measurements differ in {', '.join(different)} ({mine!r} and {theirs!r})",
+                next_step="measure both again under the same conditions",
+            )
+        return replace(self, samples=self.samples + other.samples, warmup=self.warmup + other.warmup)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A budget held against one measurement.
+
+    Attributes:
+        model: Name of the model file; empty where nothing was measured.
+        limit: In the base unit of the metric, as are observed, low and high.
+        low: Lower end of the interval of the observed value; equals `high` for exact facts.
+        reason: One line: why this status, and what would change it.
+    """
+
+    budget: Budget
+    model: str
+    target: str
+    unit: str
+    limit: float
+    observed: float | None
+    low: float | None
+    high: float | None
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """The verdict on a set of files; anything but all-`pass` is not a release."""
+
+    model_sha256s: tuple[str, ...]
+    checks: tuple[Check, ...]
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        """The worst status of all checks; no check at all proves nothing."""
+        for status in ("fail", "unmeasured", "inconclusive"):
+            if any(check.status == status for check in self.checks):
+                return status
+        return "pass" if self.checks else "unmeasured"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """All that a finished or unfinished run folder holds, for the report."""
+
+    name: str
+    folder: Path
+    recipe: str
+    models: tuple[Model, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    histories: Mapping[str, tuple[EpochRecord, ...]] = field(default_factory=dict)
+    release: Release | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)

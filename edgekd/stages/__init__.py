@@ -1,0 +1,1 @@
+"""The five stages: one public function each, records in and records out."""
