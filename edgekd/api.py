@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgekd.config import load_target
-from edgekd.errors import ConfigError, did_you_mean
+from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.records import BenchmarkSpec, DistillSpec, ExportSpec, LossTerm, Measurement, Model, QuantSpec
 
 if TYPE_CHECKING:
@@ -139,8 +139,21 @@ def benchmark(
 
 
 def _spec(kind: type[Any], values: dict[str, Any]) -> Any:
+    """Make a spec, holding Python's arguments to what a recipe must keep to."""
+    from pydantic import TypeAdapter, ValidationError
+
     known = [each.name for each in dataclasses.fields(kind)]
-    for key in values:
-        if key not in known:
-            raise ConfigError(f"unknown argument '{key}'", allowed=", ".join(known), next_step=did_you_mean(key, known))
-    return kind(**values)
+    problems: list[EdgekdError] = [
+        ConfigError(f"unknown argument '{key}'", allowed=", ".join(known), next_step=did_you_mean(key, known))
+        for key in values.keys() - known
+    ]
+    try:
+        spec = TypeAdapter(kind).validate_python({key: values[key] for key in known if key in values})
+    except ValidationError as error:
+        problems += [
+            ConfigError(f"{each['input']!r}: {each['msg']}", where=".".join(str(part) for part in each["loc"]))
+            for each in error.errors()
+        ]
+    if problems:
+        raise ConfigError.of(problems)
+    return spec

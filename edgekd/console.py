@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import sys
@@ -15,6 +16,7 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from edgekd import store
 from edgekd.progress import Silent
@@ -42,6 +44,8 @@ _VERDICTS = {
 # Where files were trained, checked and weighed, not run.
 _NOT_PLACES = {"training", "export", "file"}
 _PLAIN_INTERVAL_S = 10.0
+# Off a terminal a row is a line, for grep and for logs; on one, rich asks the terminal.
+_WIDE = 400
 
 
 class Terminal:
@@ -53,30 +57,44 @@ class Terminal:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.out = Console(soft_wrap=not sys.stdout.isatty())
-        self.err = Console(stderr=True)
+        off_terminal = not sys.stdout.isatty()
+        self.out = Console(soft_wrap=off_terminal, width=_WIDE if off_terminal else None, emoji=False)
+        self.err = Console(stderr=True, emoji=False)
         self._log: Console | None = None
 
     @contextlib.contextmanager
     def logging_to(self, folder: Path) -> Iterator[None]:
-        """Keep everything that is printed or logged in the folder's `log.txt`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "log.txt").open("a", encoding="utf-8") as file:
-            handler = logging.StreamHandler(file)
-            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-            self._log = Console(file=file, width=140, no_color=True)
-            _log.addHandler(handler)
-            try:
-                yield
-            finally:
-                _log.removeHandler(handler)
-                self._log = None
+        """Keep everything that is printed or logged in the folder's `log.txt`.
+
+        Raises:
+            StoreError: The folder can't be made or written to.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = _LogFile(folder / "log.txt")
+        except OSError as error:
+            raise store.write_error(folder, error) from error
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._log = Console(file=file, width=_WIDE, no_color=True, emoji=False)
+        _log.addHandler(handler)
+        try:
+            yield
+        finally:
+            _log.removeHandler(handler)
+            self._log = None
+            file.close()
 
     def print(self, *renderables: RenderableType) -> None:
-        """Print for people."""
+        """Print for people; strings may hold markup."""
         for console in (None if self.as_json else self.out, self._log):
             if console:
-                console.print(*renderables)
+                for renderable in renderables:
+                    console.print(renderable)
+
+    def say(self, text: str) -> None:
+        """Print a line for people as it is: paths may hold what looks like markup."""
+        self.print(Text(text))
 
     def result(self, value: object) -> None:
         """Print for machines, if they asked."""
@@ -104,6 +122,22 @@ class Terminal:
                 yield _Bars(bars)
         else:
             yield _Lines(self.err)
+
+
+class _LogFile(io.TextIOWrapper):
+    """A log that stops when it can't be written; a full disk is for those to tell whose work is lost by it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.open("ab", buffering=0), encoding="utf-8", write_through=True)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
 
 
 class _LogToConsole(logging.Handler):

@@ -8,6 +8,7 @@ import errno
 import functools
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 from edgekd.errors import StoreError
 
 T = TypeVar("T")
+_log = logging.getLogger("edgekd")
 _PARTIAL = ".partial-"
 
 
@@ -101,7 +103,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
     finally:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             partial.unlink()
@@ -172,7 +174,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _write_error(self.path, error) from error
+            raise write_error(self.path, error) from error
         held = FileLock(self.path / ".lock", timeout=0)
         try:
             held.acquire()
@@ -183,7 +185,7 @@ class RunFolder:
                 next_step="wait for it, or choose another folder with --out",
             ) from None
         except OSError as error:
-            raise _write_error(self.path, error) from error
+            raise write_error(self.path, error) from error
         try:
             for leftover in self.path.rglob(f"{_PARTIAL}*"):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
@@ -200,7 +202,11 @@ class RunFolder:
         marker = self.stage(name) / "stage.json"
         if not marker.exists():
             return False
-        record = read_json(marker, StageRecord)
+        try:
+            record = read_json(marker, StageRecord)
+        except StoreError as error:
+            _log.warning("%s; doing %s again", error.what, name)
+            return False
         return record.fingerprint == fingerprint and not self.damaged(name)
 
     def damaged(self, name: str) -> list[str]:
@@ -228,7 +234,8 @@ class RunFolder:
         write_json(folder / "stage.json", StageRecord(fingerprint=fingerprint, outputs=hashes))
 
 
-def _write_error(path: Path, error: OSError) -> StoreError:
+def write_error(path: Path | str, error: OSError) -> StoreError:
+    """Say what to do about a file or folder that the system would not let us write."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             "the disk is full; nothing half-written was left",

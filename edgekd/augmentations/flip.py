@@ -23,4 +23,6 @@ def augment(*, seed: int, view: int, indices: torch.Tensor, inputs: torch.Tensor
     torch.Size([2, 1, 4, 4])
     """
     mirrored = uniform(seed, view, indices, 2) < 0.5
-    return torch.where(mirrored[:, None, None, None], inputs.flip(-1), inputs)
+    backwards = torch.arange(inputs.shape[-1] - 1, -1, -1, device=inputs.device)
+    # Indexed rather than flipped: torch can't flip uint16, and medical images are.
+    return torch.where(mirrored[:, None, None, None], inputs[..., backwards], inputs)

@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from edgekd.augmentations._random import uniform
+from edgekd.errors import ConfigError
 
 
 def augment(*, seed: int, view: int, indices: torch.Tensor, inputs: torch.Tensor, max_pixels: int = 2) -> torch.Tensor:
@@ -21,9 +22,14 @@ def augment(*, seed: int, view: int, indices: torch.Tensor, inputs: torch.Tensor
     Returns:
         (B, C, H, W), same dtype.
 
+    Raises:
+        ConfigError: `max_pixels` below 0.
+
     >>> augment(seed=0, view=0, indices=torch.arange(2), inputs=torch.ones(2, 1, 4, 4)).shape
     torch.Size([2, 1, 4, 4])
     """
+    if max_pixels < 0:
+        raise ConfigError(f"max_pixels = {max_pixels}", where="augmentation shift", allowed="0 or more")
     batch, channels, height, width = inputs.shape
     padded = functional.pad(inputs, (max_pixels,) * 4)
     steps = 2 * max_pixels + 1

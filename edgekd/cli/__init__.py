@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import tempfile
 import traceback
 
 import click
 
+from edgekd import store
 from edgekd.cli import facts, stages
-from edgekd.cli.group import EXIT_INTERRUPTED, EXIT_USER, edgekd
+from edgekd.cli.group import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USER, edgekd
 from edgekd.errors import EdgekdError
 
 __all__ = ["edgekd", "facts", "main", "stages"]
+
+# What the system refuses whoever asks: no room, no permission.
+_NOT_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def main() -> None:
@@ -38,8 +44,17 @@ def _main() -> int:  # noqa: PLR0911 - one exit code a line
         # Whoever read our output has gone (`| head`); Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            return _report_bug()
+        click.echo(f"error: {store.write_error(error.filename or tempfile.gettempdir(), error)}", err=True)
+        return EXIT_USER
     except Exception:  # noqa: BLE001 - the one place; a bug must show its traceback, and not exit with a user's code
-        traceback.print_exc()
-        click.echo("this is a bug in edgekd; please report it with the lines above", err=True)
-        return 70
+        return _report_bug()
     return code
+
+
+def _report_bug() -> int:
+    traceback.print_exc()
+    click.echo("this is a bug in edgekd; please report it with the lines above", err=True)
+    return EXIT_BUG

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
-EXIT_REFUSED, EXIT_USER, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 1, 2, 4, 130
+EXIT_REFUSED, EXIT_USER, EXIT_INCONCLUSIVE, EXIT_BUG, EXIT_INTERRUPTED = 1, 2, 4, 70, 130
 EXIT_OF = {"pass": 0, "fail": EXIT_REFUSED, "unmeasured": EXIT_REFUSED, "inconclusive": EXIT_INCONCLUSIVE}
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
@@ -31,6 +31,10 @@ class Group(click.Group):
 
 class Command(click.Command):
     """A subcommand, with examples in --help."""
+
+    def get_short_help_str(self, limit: int = 200) -> str:
+        """Give the whole first sentence: click would cut it to one line."""
+        return super().get_short_help_str(max(limit, 200))
 
     def format_epilog(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, with their line breaks."""

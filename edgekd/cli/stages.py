@@ -83,10 +83,13 @@ def bench(
     as_json: bool,
 ) -> int:
     """Measure model files: any .tflite or .onnx, or those of a recipe."""
-    if len(models) == 1 and not models[0].endswith((".tflite", ".onnx")) and not Path(models[0]).is_file():
+    is_file = models[0].endswith((".tflite", ".onnx")) or Path(models[0]).is_file()
+    if len(models) == 1 and (models[0].endswith(".toml") or not is_file):
+        _refuse_options(
+            "for model files; for a recipe: --set benchmark.runs=100", "targets", "runs", "time_limit", "threads"
+        )
         return _run_until("benchmark", models[0], out, overrides, as_json=as_json)
-    if models[0].endswith(".toml"):
-        return _run_until("benchmark", models[0], out, overrides, as_json=as_json)
+    _refuse_options("for recipes only", "overrides")
     from edgekd.config import load_target
     from edgekd.console import Terminal, measurements_table
     from edgekd.records import BenchmarkSpec
@@ -104,6 +107,15 @@ def bench(
     terminal.print(measurements_table(measurements))
     terminal.result(measurements)
     return 0
+
+
+def _refuse_options(why: str, *names: str) -> None:
+    """Refuse options that would not be looked at."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is not click.core.ParameterSource.DEFAULT
+        if option.name in names and given:
+            raise click.UsageError(f"{option.opts[0]} is {why}")
 
 
 def _save_bench(out: Path, measurements: Sequence[Measurement]) -> None:
@@ -133,7 +145,7 @@ def gate(folder: Path, budgets: Path | None, overrides: tuple[str, ...], as_json
 
     terminal = Terminal(as_json=as_json)
     opened = pipeline.open_run(folder)
-    chosen = load_budgets(budgets) if budgets else pipeline.open_recipe(folder, overrides).recipe.budgets
+    chosen = load_budgets(budgets, overrides) if budgets else pipeline.open_budgets(folder, overrides)
     release = judge(opened.measurements, budgets=chosen)
     _print_release(terminal, release)
     terminal.result({"status": release.status, "release": release})
@@ -155,7 +167,8 @@ def report(folder: Path, as_json: bool) -> int:
     terminal = Terminal(as_json=as_json)
     opened = pipeline.open_run(folder)
     written = write(opened, folder=folder / "report")
-    terminal.print(comparison_table(opened), "", f"report: {written.html_path}")
+    terminal.print(comparison_table(opened), "")
+    terminal.say(f"report: {written.html_path}")
     terminal.result(written)
     return 0
 
@@ -176,8 +189,8 @@ def _run_until(step: str, source: str, out: Path | None, overrides: Sequence[str
         release = outcome.run.release if step == "report" else None
         if release:
             _print_release(terminal, release)
-            terminal.print(f"report: {folder / 'report' / 'report.html'}")
-        terminal.print(f"files: {folder / 'export'}" if step != "distill" else f"files: {folder / 'distill'}")
+            terminal.say(f"report: {folder / 'report' / 'report.html'}")
+        terminal.say(f"files: {folder / ('distill' if step == 'distill' else 'export')}")
     terminal.result(
         {
             "folder": folder,

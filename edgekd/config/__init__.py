@@ -38,6 +38,13 @@ class LoadedRecipe:
     overrides: tuple[str, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Budgets:
+    """A file of budgets alone."""
+
+    budgets: tuple[Budget, ...] = ()
+
+
 def load_recipe(source: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """Read a recipe by the name of a shipped one or by path, and check all of it.
 
@@ -62,19 +69,23 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     return LoadedRecipe(recipe=recipe, text=text, path=path, overrides=tuple(overrides))
 
 
-def load_budgets(path: Path) -> tuple[Budget, ...]:
-    """Read the `[[budgets]]` of a TOML file that may hold nothing else.
+def load_budgets(path: Path, overrides: Sequence[str] = (), *, of_recipe: bool = False) -> tuple[Budget, ...]:
+    """Read the `[[budgets]]` of a TOML file.
+
+    Args:
+        path: A file of budgets alone.
+        overrides: As for `load_recipe`.
+        of_recipe: It is a recipe: the rest is not looked at, since what it names may lie on another machine.
 
     Raises:
         ConfigError: Everything that is wrong, at once.
     """
     table = parse(read_text(path), str(path))
-    if extra := sorted(table.keys() - {"budgets"}):
-        raise ConfigError(f"unknown key '{extra[0]}'", where=str(path), allowed="[[budgets]]")
-    return tuple(
-        build(Budget, budget, where=f"{path.name}: budgets.{index}", folder=path.parent)
-        for index, budget in enumerate(table.get("budgets", []))
-    )
+    for override in overrides:
+        _override(table, override)
+    if of_recipe:
+        table = {key: value for key, value in table.items() if key == "budgets"}
+    return build(_Budgets, table, where=path.name, folder=path.parent).budgets
 
 
 def copy_recipe(name: str, path: Path) -> Path:
@@ -106,14 +117,25 @@ def _override(table: Table, override: str) -> None:
     if not equals or not key.strip():
         raise ConfigError(f"'{override}' is no override", where="--set", allowed="key.sub_key=value")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
-    *parents, last = key.strip().split(".")
+        found = tomllib.loads(f"value = {value}")
+    except (ValueError, RecursionError):
+        found = {}
+    # More than one key: the text had lines of its own.
+    parsed = found["value"] if found.keys() == {"value"} else value
+    parts = key.strip().split(".")
     place: Any = table
-    for parent in parents:
-        place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
-    if isinstance(place, list):
-        place[int(last)] = parsed
-    else:
-        place[last] = parsed
+    for depth, part in enumerate(parts):
+        at = ".".join(parts[:depth]) or "recipe"
+        slot: Any = part
+        if isinstance(place, list):
+            indices = [str(index) for index in range(len(place))]
+            if part not in indices:
+                allowed = ", ".join(indices) or "none: the list is empty"
+                raise ConfigError(f"no '{part}' in {at}", where=f"--set {key}", allowed=allowed)
+            slot = int(part)
+        elif not isinstance(place, dict):
+            raise ConfigError(f"{at} is {place!r}, which has no '{part}'", where=f"--set {key}")
+        if depth == len(parts) - 1:
+            place[slot] = parsed
+        else:
+            place = place[slot] if isinstance(place, list) else place.setdefault(part, {})

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgekd import units
+from edgekd import registry
 from edgekd.config.files import load_target
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.records import PRECISIONS, Budget, Recipe
+from edgekd.stages.gate import gate
 
 
 def cross_check(recipe: Recipe, where: str) -> list[EdgekdError]:
@@ -30,6 +31,10 @@ def cross_check(recipe: Recipe, where: str) -> list[EdgekdError]:
 
 def _check_teachers(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
     for index, teacher in enumerate(recipe.teachers):
+        try:
+            registry.describe("teachers", teacher.source)
+        except EdgekdError as error:
+            yield f"teachers.{index}.source", error
         if teacher.weights is None and teacher.train is None:
             yield (
                 f"teachers.{index}",
@@ -48,6 +53,13 @@ def _check_teachers(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
 
 
 def _check_names(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
+    for key, names in (
+        ("export.formats", recipe.export.formats),
+        ("export.precisions", recipe.export.precisions),
+        ("benchmark.targets", [Path(name).stem for name in recipe.benchmark.targets]),
+    ):
+        for name in sorted({name for name in names if list(names).count(name) > 1}):
+            yield key, ConfigError(f"'{name}' is there twice")
     for precision in recipe.export.precisions:
         if precision not in PRECISIONS:
             yield "export.precisions", _unknown("precision", precision, PRECISIONS)
@@ -63,11 +75,14 @@ def _check_budgets(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
     for index, budget in enumerate(recipe.budgets):
         key = f"budgets.{index}"
         try:
-            units.parse_limit(budget.metric, budget.limit)
+            gate((), budgets=(budget,))
         except EdgekdError as error:
             yield key, error
         if budget.target and budget.target not in targets:
             yield f"{key}.target", _unknown("measured target", budget.target, targets)
+        made = ("torch", *recipe.export.formats)
+        if budget.format and budget.role == "student" and budget.format not in made:
+            yield f"{key}.format", _unknown("exported format", budget.format, made)
         if budget.precision and not _is_made(budget, recipe):
             yield f"{key}.precision", _unknown("exported precision", budget.precision, recipe.export.precisions)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -53,13 +54,12 @@ def find(source: str, shipped: Path, what: str) -> Path:
     """Find a file by name among the shipped ones, or by path."""
     if source.endswith(".toml") or "/" in source:
         path = Path(source)
-        if path.is_file():
+        if os.path.isfile(source):  # noqa: PTH113 - Path.is_file raises on names that are too long
             return path
         raise ConfigError(f"no such {what} file", where=source)
-    path = shipped / f"{source}.toml"
-    if path.is_file():
-        return path
     known = sorted(file.stem for file in shipped.glob("*.toml"))
+    if source in known:
+        return shipped / f"{source}.toml"
     raise ConfigError(
         f"unknown {what} '{source}'",
         allowed=f"{', '.join(known)}, or the path of a .toml file",
@@ -81,5 +81,7 @@ def parse(text: str, where: str) -> Table:
     """Parse TOML, or say where it is wrong."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # tomllib's own, and Python's for integers of thousands of digits
         raise ConfigError(f"not valid TOML: {error}", where=where) from None
+    except RecursionError:
+        raise ConfigError("not valid TOML: nested too deeply", where=where) from None

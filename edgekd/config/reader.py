@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -148,15 +149,16 @@ class _Reader:
         return checked
 
     def _check_option(self, parameter: registry.Parameter, value: object, at: str) -> object:
-        from pydantic import TypeAdapter, ValidationError
+        from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
         try:
             # The annotation comes from the plug-in's own source, which is code that is going to run anyway.
             hint = eval(parameter.annotation, {"__builtins__": {}}, _OPTION_TYPES)  # noqa: S307
-        except NameError:
-            return value
+            adapter = TypeAdapter[object](hint)
+        except (NameError, TypeError, AttributeError, PydanticUserError):
+            return value  # a type that only the plug-in itself knows
         try:
-            TypeAdapter(hint).validate_json(json.dumps(value, default=str), strict=True)
+            adapter.validate_json(json.dumps(value, default=str), strict=True)
         except ValidationError as error:
             self.problems.append(_explain(at, dict(error.errors()[0])))
             return value
@@ -183,7 +185,8 @@ def _spec_in(hint: object) -> type | None:
 def _resolve(path: str, folder: Path) -> str:
     """Prefer a file beside the recipe; otherwise leave it to the working folder."""
     beside = folder / path
-    return str(beside) if not Path(path).is_absolute() and beside.exists() else path
+    # os.path.exists is false where Path.exists raises, as on a name that is too long.
+    return str(beside) if not Path(path).is_absolute() and os.path.exists(beside) else path  # noqa: PTH110 - see above
 
 
 def _explain(at: str, error: dict[str, Any]) -> EdgekdError:

@@ -14,6 +14,8 @@ from edgekd import registry, store
 from edgekd.errors import DataError
 from edgekd.records import DataSpec
 
+_NUMBERS = "biuf"  # numpy's kinds: bool, int, unsigned int, float
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
@@ -111,7 +113,7 @@ def open_dataset(spec: DataSpec) -> Dataset:
     except OSError as error:
         raise DataError(f"can't read it: {error.strerror or error}", where=f"data source '{spec.source}'") from None
     _check_source(source, spec.source)
-    rest, test = (source.train, source.test) if source.test else _hold_out(source.train, spec.test, spec.seed)
+    rest, test = _hold_out(source.train, spec.test, spec.seed) if source.test is None else (source.train, source.test)
     train, validation = _hold_out(rest, spec.validation, spec.seed + 1)
     for name, split in (("training", train), ("validation", validation), ("test", test)):
         if not len(split):
@@ -127,34 +129,44 @@ def open_dataset(spec: DataSpec) -> Dataset:
 
 def fingerprint_of(spec: DataSpec) -> str:
     """Hash the bytes behind a dataset, without loading it where the plug-in names its files."""
-    if ":" in spec.source:
+    files = None if ":" in spec.source else getattr(registry.load("datasets", spec.source), "files", None)
+    if files is None:
         data = open_dataset(spec)
-        test = hashlib.sha256(np.ascontiguousarray(data.test.inputs).data).hexdigest()
-        return store.fingerprint(spec, data.sha256, test)
-    paths: list[Path] = registry.load("datasets", spec.source).files(**spec.options)
+        test = hashlib.sha256(np.ascontiguousarray(data.test.inputs).data)
+        test.update(np.ascontiguousarray(data.test.labels).data)
+        return store.fingerprint(spec, data.sha256, test.hexdigest())
+    paths: list[Path] = files(**spec.options)
     return store.fingerprint(spec, [store.sha256_of(path) for path in paths])
 
 
 def _check_source(source: Source, name: str) -> None:
     where = f"data source '{name}'"
-    for split in (source.train, source.test):
-        if split is None:
-            continue
-        if len(split.inputs) != len(split.labels):
-            raise DataError(f"{len(split.inputs)} inputs but {len(split.labels)} labels", where=where)
-        if split.inputs.ndim not in (2, 4):
-            raise DataError(
-                f"inputs of shape {split.inputs.shape}", where=where, allowed="(N, C, H, W) or (N, features)"
-            )
-        if split.inputs.shape[1:] != source.train.inputs.shape[1:]:
-            raise DataError("training and test samples differ in shape", where=where)
-        if split.inputs.dtype.kind == "f" and not np.isfinite(split.inputs).all():
-            raise DataError("inputs hold NaN or infinity", where=where)
-        if len(split) and not 0 <= split.labels.min() <= split.labels.max() < len(source.classes):
-            raise DataError(
-                f"labels from {split.labels.min()} to {split.labels.max()} for {len(source.classes)} classes",
-                where=where,
-            )
+    if not isinstance(source, Source):  # the user's own function may return anything
+        raise DataError(f"gives a {type(source).__name__}", where=where, allowed="an edgekd.datasets.Source")
+    _check_split(source.train, len(source.classes), where)
+    if source.test is None:
+        return
+    _check_split(source.test, len(source.classes), where)
+    if source.test.inputs.shape[1:] != source.train.inputs.shape[1:]:
+        raise DataError("training and test samples differ in shape", where=where)
+    if source.test.inputs.dtype != source.train.inputs.dtype:  # one scale would not fit both
+        raise DataError("training and test samples differ in type", where=where)
+
+
+def _check_split(split: Split, classes: int, where: str) -> None:
+    if split.inputs.ndim not in (2, 4):
+        raise DataError(f"inputs of shape {split.inputs.shape}", where=where, allowed="(N, C, H, W) or (N, features)")
+    if split.inputs.dtype.kind not in _NUMBERS or not split.inputs.dtype.isnative:
+        raise DataError(f"inputs of type {split.inputs.dtype}", where=where, allowed="numbers in native byte order")
+    if len(split.inputs) != len(split.labels):
+        raise DataError(f"{len(split.inputs)} inputs but {len(split.labels)} labels", where=where)
+    if split.inputs.dtype.kind == "f" and not np.isfinite(split.inputs).all():
+        raise DataError("inputs hold NaN or infinity", where=where)
+    if len(split) and not 0 <= split.labels.min() <= split.labels.max() < classes:
+        raise DataError(
+            f"labels from {split.labels.min()} to {split.labels.max()} for {classes} classes",
+            where=where,
+        )
 
 
 def _hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:

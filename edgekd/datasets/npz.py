@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +14,22 @@ from numpy.typing import NDArray
 
 from edgekd.datasets import Source, Split
 from edgekd.errors import DataError, did_you_mean
+
+# What NumPy and zipfile raise on damaged or hostile files.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ValueError,
+    EOFError,
+    OSError,
+    RuntimeError,  # encrypted, or compressed in an unknown way
+    TypeError,
+    LookupError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+)
 
 
 def load(
@@ -38,23 +56,31 @@ def load(
     """
     found = files(path=path)[0]
     try:
-        with np.load(found, allow_pickle=False) as archive:
-            keys = list(archive)
-            train_key = f"{inputs}_train" if f"{inputs}_train" in keys else inputs
-            suffix = "_train" if train_key.endswith("_train") else ""
-            train = (_take(archive, train_key, found), _take(archive, f"{labels}{suffix}", found))
-            has_test = f"{inputs}_test" in keys
-            test = (
-                (_take(archive, f"{inputs}_test", found), _take(archive, f"{labels}_test", found)) if has_test else None
-            )
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-        raise DataError(f"not a readable .npz file ({error})", where=str(found)) from None
+        with found.open("rb") as file:  # given a path, np.load leaves damaged files open
+            if not zipfile.is_zipfile(file):  # np.load would take other files for arrays or pickles
+                raise DataError("not an .npz file", where=str(found), next_step="make one with numpy.savez")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                suffix = "_train" if f"{inputs}_train" in archive else ""
+                train = _take_pair(archive, f"{inputs}{suffix}", f"{labels}{suffix}", found)
+                has_test = f"{inputs}_test" in archive
+                test = _take_pair(archive, f"{inputs}_test", f"{labels}_test", found) if has_test else None
+    except _UNREADABLE as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"not a readable .npz file ({reason})", where=str(found)) from None
     labelled = _split(*train, channels, found)
     count = int(labelled.labels.max(initial=0)) + 1
+    if count > max(len(labelled), 1) and not classes:
+        raise DataError(
+            f"labels up to {count - 1} for {len(labelled)} samples",
+            where=str(found),
+            allowed="indices of classes, from 0",
+            next_step="number the classes from 0, or name them with data.classes",
+        )
     return Source(
         train=labelled,
         test=_split(*test, channels, found) if test else None,
-        classes=classes or tuple(str(number) for number in range(count)),
+        classes=tuple(classes) if classes else tuple(str(number) for number in range(count)),
         scale=scale if scale is not None else (1 / 255 if labelled.inputs.dtype == np.uint8 else 1.0),
     )
 
@@ -73,16 +99,25 @@ def files(*, path: Path, **_: object) -> list[Path]:
     )
 
 
+def _take_pair(
+    archive: np.lib.npyio.NpzFile, inputs: str, labels: str, file: Path
+) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    return _take(archive, inputs, file), _take(archive, labels, file)
+
+
 def _take(archive: np.lib.npyio.NpzFile, key: str, file: Path) -> NDArray[np.generic]:
     if key not in archive:
         raise DataError(
             f"no array '{key}'",
             where=str(file),
-            allowed=", ".join(archive),
+            allowed=", ".join(name if name.isprintable() else repr(name) for name in archive) or "none: it is empty",
             next_step=did_you_mean(key, archive) or "name the arrays with data.inputs and data.labels",
         )
-    array: NDArray[np.generic] = archive[key]
-    return array
+    array: NDArray[np.generic] | bytes = archive[key]
+    if isinstance(array, bytes):  # what NumPy gives for a member that is no array
+        raise DataError(f"'{key}' is no array", where=str(file))
+    # Files from other machines may hold the other byte order, which torch does not take.
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _split(inputs: NDArray[np.generic], labels: NDArray[np.generic], channels: str, file: Path) -> Split:

@@ -21,14 +21,15 @@ class _Losses(ModuleType):
         if not isinstance(value, ModuleType):
             super().__setattr__(name, value)
 
-    def __getattr__(self, name: str) -> Callable[..., LossTerm]:
-        if name.startswith("_") or name not in registry.names("losses"):
-            raise AttributeError(f"no loss '{name}'")
 
-        def term(*, weight: float = 1.0, **options: object) -> LossTerm:
-            return LossTerm(name=name, weight=weight, options=options)
+def __getattr__(name: str) -> Callable[..., LossTerm]:
+    if name.startswith("_") or name not in registry.names("losses"):
+        raise AttributeError(f"no loss '{name}'")
 
-        return term
+    def term(*, weight: float = 1.0, **options: object) -> LossTerm:
+        return LossTerm(name=name, weight=weight, options=options)
+
+    return term
 
 
 sys.modules[__name__].__class__ = _Losses

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgekd import store
 from edgekd.config import LoadedRecipe
 from edgekd.errors import StoreError
-from edgekd.pipeline.folder import open_recipe, open_run
+from edgekd.pipeline.folder import open_budgets, open_run
 from edgekd.pipeline.steps import STEPS
-from edgekd.pipeline.workspace import Workspace
+from edgekd.pipeline.workspace import Step, Workspace
 from edgekd.progress import Progress, Silent
 from edgekd.records import Run
 
-__all__ = ["STEPS", "Outcome", "open_recipe", "open_run", "run", "verify"]
+__all__ = ["STEPS", "Outcome", "open_budgets", "open_run", "run", "verify"]
 
 _log = logging.getLogger("edgekd")
+_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +59,16 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
         store.write_json(folder / "overrides.json", loaded.overrides)
         for step in STEPS[: [step.name for step in STEPS].index(until) + 1]:
             fingerprint = space.fingerprint(step)
-            if space.store.is_done(step.name, fingerprint):
+            before = _record_of(space.store, step)
+            if before and before.fingerprint == fingerprint and not space.store.damaged(step.name):
                 _log.info("%s: nothing changed", step.name)
                 skipped.append(step.name)
                 continue
             started = time.perf_counter()
+            # A manifest is of a finished run.
+            (folder / _MANIFEST).unlink(missing_ok=True)
             outputs = step.make(space, space.store.begin(step.name))
+            _drop_what_is_out_of_date(space.store, step, before, outputs)
             space.store.finish(step.name, fingerprint, outputs)
             for checkpoint in space.store.stage(step.name).rglob("checkpoint.pt"):
                 checkpoint.unlink()
@@ -71,6 +76,38 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
             made.append(step.name)
         write_manifest(space.store)
     return Outcome(run=open_run(folder), made=tuple(made), skipped=tuple(skipped))
+
+
+def _record_of(run_folder: store.RunFolder, step: Step) -> store.StageRecord | None:
+    marker = run_folder.stage(step.name) / "stage.json"
+    if not marker.exists():
+        return None
+    try:
+        return store.read_json(marker, store.StageRecord)
+    except StoreError as error:
+        _log.warning("%s; the step is done again", error.what)
+        return None
+
+
+def _drop_what_is_out_of_date(
+    run_folder: store.RunFolder, step: Step, before: store.StageRecord | None, outputs: Sequence[Path]
+) -> None:
+    """Drop files that this step made of another recipe, and forget later steps if they read other bytes than these.
+
+    Without it a run killed here would leave measurements of one student beside another.
+    """
+    folder = run_folder.stage(step.name)
+    made = {output.relative_to(folder).as_posix(): store.sha256_of(output) for output in outputs}
+    for name in (before.outputs.keys() if before else set()) - made.keys():
+        if (folder / name).resolve().is_relative_to(folder.resolve()):
+            (folder / name).unlink(missing_ok=True)
+    if before and before.outputs == made:
+        return
+    changed = {step.name}
+    for later in STEPS:
+        if changed & set(later.depends):
+            changed.add(later.name)
+            (run_folder.stage(later.name) / "stage.json").unlink(missing_ok=True)
 
 
 def write_manifest(run_folder: store.RunFolder) -> None:
@@ -82,7 +119,7 @@ def write_manifest(run_folder: store.RunFolder) -> None:
             record = store.read_json(marker, store.StageRecord)
             files |= {f"{step.name}/{name}": digest for name, digest in record.outputs.items()}
     files["recipe.toml"] = store.sha256_of(run_folder.path / "recipe.toml")
-    store.write_json(run_folder.path / "manifest.json", files)
+    store.write_json(run_folder.path / _MANIFEST, files)
 
 
 def verify(folder: Path) -> Mapping[str, str]:
@@ -94,7 +131,13 @@ def verify(folder: Path) -> Mapping[str, str]:
     Raises:
         StoreError: No manifest, or one that names files outside the folder.
     """
-    manifest = store.read_json(folder / "manifest.json", dict[str, str])
+    if not (folder / _MANIFEST).is_file():
+        raise StoreError(
+            "no manifest: not a run folder, or a run that is not finished",
+            where=str(folder),
+            next_step="give the folder that `edgekd run` wrote, or finish it by the same command",
+        )
+    manifest = store.read_json(folder / _MANIFEST, dict[str, str])
     found = {}
     for name, digest in manifest.items():
         path = folder / name

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgekd import store
-from edgekd.config import LoadedRecipe, load_recipe
+from edgekd.config import load_budgets
 from edgekd.errors import StoreError
-from edgekd.records import EpochRecord, Measurement, Model, Release, Run
+from edgekd.records import Budget, EpochRecord, Measurement, Model, Release, Run
 
+_RECIPE, _OVERRIDES = "recipe.toml", "overrides.json"
 TOOLS = (
     "torch",
     "onnx",
@@ -31,12 +32,14 @@ def open_run(folder: Path) -> Run:
     Raises:
         StoreError: Not a run folder, or damaged.
     """
-    if not (folder / "recipe.toml").is_file():
+    bare = folder / "measurements.json"
+    recipe = folder / _RECIPE
+    if not recipe.is_file() and not bare.is_file():
         raise StoreError(
             "not a run folder", where=str(folder), next_step="give the folder that `edgekd run` or `bench` wrote"
         )
     models: list[Model] = []
-    measurements: list[Measurement] = []
+    measurements: list[Measurement] = store.read_json(bare, list[Measurement]) if bare.is_file() else []
     histories: dict[str, tuple[EpochRecord, ...]] = {}
     for name in ("teachers", "distill", "export", "benchmark"):
         place = folder / name
@@ -52,19 +55,27 @@ def open_run(folder: Path) -> Run:
         if (place / "histories.json").exists():
             histories |= store.read_json(place / "histories.json", dict[str, tuple[EpochRecord, ...]])
     release = folder / "gate" / "release.json"
+    judged = release.exists() and (folder / "gate" / "stage.json").exists()
     return Run(
         name=folder.resolve().name,
         folder=folder,
-        recipe=(folder / "recipe.toml").read_text(encoding="utf-8"),
+        recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
         models=tuple(models),
         measurements=tuple(measurements),
         histories=histories,
-        release=store.read_json(release, Release) if release.exists() else None,
+        release=store.read_json(release, Release) if judged else None,
         environment={"python": platform.python_version(), "system": platform.platform(), **store.tool_versions(*TOOLS)},
     )
 
 
-def open_recipe(folder: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
-    """Read the recipe of a run folder, with the overrides it ran with and further ones."""
-    earlier = store.read_json(folder / "overrides.json", list[str]) if (folder / "overrides.json").exists() else []
-    return load_recipe(str(folder / "recipe.toml"), [*earlier, *overrides])
+def open_budgets(folder: Path, overrides: Sequence[str] = ()) -> tuple[Budget, ...]:
+    """Read the budgets of a run, with the overrides it ran with and further ones.
+
+    Raises:
+        StoreError: A benchmark of bare files, which has no recipe.
+        ConfigError: Everything that is wrong with them.
+    """
+    if not (folder / _RECIPE).is_file():
+        raise StoreError("no recipe here, so no budgets", where=str(folder), next_step="give a file with --budgets")
+    earlier = store.read_json(folder / _OVERRIDES, list[str]) if (folder / _OVERRIDES).exists() else []
+    return load_budgets(folder / _RECIPE, [*earlier, *overrides], of_recipe=True)

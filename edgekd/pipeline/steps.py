@@ -12,7 +12,7 @@ from edgekd import registry, store
 from edgekd.config import load_target
 from edgekd.pipeline.folder import TOOLS, open_run
 from edgekd.pipeline.workspace import Step, Workspace
-from edgekd.records import Model, NetworkSpec
+from edgekd.records import DistillSpec, Measurement, Model, NetworkSpec
 
 
 def _teach(space: Workspace, folder: Path) -> list[Path]:
@@ -69,7 +69,7 @@ def _distill(space: Workspace, folder: Path) -> list[Path]:
         model.path,
         _write_models(space, folder, [model]),
         _write(folder / "histories.json", {"student": trained.history}),
-        _write(folder / "measurements.json", measured),
+        _write(folder / "measurements.json", _undated(measured)),
     ]
 
 
@@ -90,7 +90,7 @@ def _export(space: Workspace, folder: Path) -> list[Path]:
     return [
         *(model.path for model in exported.models),
         _write_models(space, folder, exported.models),
-        _write(folder / "measurements.json", exported.measurements),
+        _write(folder / "measurements.json", _undated(exported.measurements)),
     ]
 
 
@@ -128,6 +128,11 @@ def _report(space: Workspace, folder: Path) -> list[Path]:
     return [written.json_path, written.html_path]
 
 
+def _undated(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Take out the time: what the same bytes always give must be the same bytes in every run."""
+    return [replace(each, started_at="") for each in measurements]
+
+
 def _write(path: Path, value: object) -> Path:
     store.write_json(path, value)
     return path
@@ -143,18 +148,30 @@ def _code_of(*plug_ins: tuple[str, str]) -> list[str]:
     return [store.sha256_of(registry.describe(kind, name).file) for kind, name in plug_ins]
 
 
+def _training_plug_ins(spec: DistillSpec | None) -> list[tuple[str, str]]:
+    terms = [*(("losses", term.name) for term in spec.losses)] if spec else []
+    return terms + [("augmentations", term.name) for term in (spec.augmentations if spec else ())]
+
+
 def _teacher_parameters(space: Workspace) -> object:
     recipe = space.recipe
     weights = [store.sha256_of(spec.weights) if spec.weights else None for spec in recipe.teachers]
     plug_ins = [("networks", spec.model) for spec in recipe.teachers]
+    plug_ins += [each for spec in recipe.teachers for each in _training_plug_ins(spec.train)]
     return [space.data_fingerprint, recipe.teachers, weights, _code_of(*plug_ins)]
 
 
 def _distill_parameters(space: Workspace) -> object:
     recipe = space.recipe
-    plug_ins = [("networks", recipe.student.model), *(("losses", term.name) for term in recipe.distill.losses)]
+    models = [recipe.student.model, *(spec.model for spec in recipe.teachers)]
+    plug_ins = [*(("networks", model) for model in models), *_training_plug_ins(recipe.distill)]
     weights = [spec.weight for spec in recipe.teachers]
     return [space.data_fingerprint, recipe.student, recipe.distill, weights, _code_of(*plug_ins)]
+
+
+def _export_parameters(space: Workspace) -> object:
+    student = space.recipe.student
+    return [space.data_fingerprint, student, space.recipe.export, _code_of(("networks", student.model))]
 
 
 _CHECK_SAMPLES = 500
@@ -180,7 +197,7 @@ STEPS = (
     Step(
         name="export",
         depends=("distill",),
-        parameters=lambda space: [space.data_fingerprint, space.recipe.student, space.recipe.export],
+        parameters=_export_parameters,
         code=("stages/export", "exporters", "quantizers", "formats", "inspection.py", "networks"),
         tools=TOOLS,
         make=_export,

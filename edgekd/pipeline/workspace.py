@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgekd import datasets, registry, store
 from edgekd.config import LoadedRecipe
+from edgekd.errors import ConfigError
 from edgekd.progress import Progress
 from edgekd.records import NetworkSpec
 
@@ -68,15 +69,27 @@ class Workspace:
         )
 
     def network(self, spec: NetworkSpec, seed: int) -> nn.Module:
-        """Build an untrained network; its first weights depend on the seed alone."""
+        """Build an untrained network; its first weights depend on the seed alone.
+
+        Raises:
+            ConfigError: The user's own function does not take what a network needs, or gives none.
+        """
         import torch
 
         build = registry.function("networks", spec.model)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network: nn.Module = build(
-                classes=len(self.data.classes), input_shape=self.data.input_shape, **spec.options
-            )
+            try:
+                network = build(classes=len(self.data.classes), input_shape=self.data.input_shape, **spec.options)
+            except TypeError as error:
+                if ":" not in spec.model:
+                    raise
+                raise ConfigError(
+                    f"network '{spec.model}' can't be built: {error}",
+                    next_step="it is called with classes, input_shape and its options, each by name",
+                ) from error
+        if not isinstance(network, torch.nn.Module):
+            raise ConfigError(f"network '{spec.model}' gives {type(network).__name__}", allowed="a torch.nn.Module")
         return network
 
     def teachers(self) -> list[nn.Module]:

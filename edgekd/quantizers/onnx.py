@@ -35,12 +35,13 @@ def quantize(*, source: Path, precision: str, samples: NDArray[np.float32], path
     Raises:
         ExportError: No samples for a static precision, or weights past float16's 65504.
 
-    >>> import tempfile, torch
-    >>> from edgekd import child, inspection
-    >>> from edgekd.exporters.onnx import export
+    >>> import tempfile, onnx.parser
+    >>> from edgekd import inspection
     >>> one, two = (Path(tempfile.mkdtemp()) / name for name in ("one.onnx", "two.onnx"))
-    >>> child.call("the converter", export, network=torch.nn.Linear(64, 8), example=np.zeros((1, 64), "f"), path=one)
-    >>> quantize(source=one, precision="fp16", samples=np.zeros((0, 64), "f"), path=two)
+    >>> text = '<ir_version: 10, opset_import: ["": 20]> g (float[n, 2] input) => (float[n, 1] logits)'
+    >>> body = " <float[2, 1] w = {0.5, 1.0}> { logits = MatMul(input, w) }"
+    >>> onnx.save(onnx.parser.parse_model(text + body), one)
+    >>> quantize(source=one, precision="fp16", samples=np.zeros((0, 2), "f"), path=two)
     >>> inspection.inspect(two).layers[0].weight_dtype
     'float16'
     """

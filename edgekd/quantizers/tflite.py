@@ -35,22 +35,19 @@ def quantize(*, source: Path, precision: str, samples: NDArray[np.float32], path
     Raises:
         ExportError: No samples for a static precision.
 
-    >>> import tempfile, torch
-    >>> from edgekd import child, inspection
-    >>> from edgekd.exporters.tflite import export
-    >>> one, two = (Path(tempfile.mkdtemp()) / name for name in ("one.tflite", "two.tflite"))
-    >>> child.call("the converter", export, network=torch.nn.Linear(64, 8), example=np.zeros((1, 64), "f"), path=one)
-    >>> child.call("the quantizer", quantize, source=one, precision="fp16", samples=np.zeros((0, 64), "f"), path=two)
-    >>> inspection.inspect(two).layers[0].weight_dtype
-    'float16'
+    >>> try:
+    ...     quantize(source=Path("a"), precision="static_wi8_ai8", samples=np.zeros((0, 2), "f"), path=Path("b.tflite"))
+    ... except ExportError as error:
+    ...     print(error)
+    b.tflite: no calibration samples
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
     decoded = decode_precision(precision)
+    if decoded.mode == "static" and len(samples) == 0:
+        raise ExportError("no calibration samples", where=path.name)
     content: Any = source.read_bytes()
     if decoded.mode == "static":
-        if len(samples) == 0:
-            raise ExportError("no calibration samples", where=path.name)
         content = _quantize_static(content, samples)
     elif decoded.weights == "float16":
         content = _cast_weights(content)

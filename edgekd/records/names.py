@@ -20,6 +20,7 @@ Options = Mapping[str, Any]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Ge(1)]
+Seed = Annotated[int, Interval(ge=0, lt=2**63)]  # what NumPy and torch both take
 Share = Annotated[float, Interval(ge=0, lt=1)]
 
 PRECISIONS = ("fp32", "fp16", "static_wi8_ai8")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from edgekd.records.names import Basis, Count, Format, NotNegative, Options, Positive, Role, Share
+from edgekd.records.names import Basis, Count, Format, NotNegative, Options, Positive, Role, Seed, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class DataSpec:
     source: str
     validation: Share = 0.1
     test: Share = 0.2
-    seed: int = 0
+    seed: Seed = 0
     options: Options = field(default_factory=dict)
 
 
@@ -70,7 +70,7 @@ class DistillSpec:
     weight_decay: NotNegative = 5e-4
     warmup_epochs: NotNegative = 1.0
     patience: Count | None = None
-    seed: int = 0
+    seed: Seed = 0
     mixed_precision: Literal["auto", "off"] = "auto"
     augmentations: tuple[AugmentationTerm, ...] = ()
     losses: tuple[LossTerm, ...] = ()
@@ -99,7 +99,7 @@ class QuantSpec:
     """How ranges of activations are found."""
 
     samples: Count = 256
-    seed: int = 0
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, kw_only=True)

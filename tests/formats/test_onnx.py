@@ -15,7 +15,7 @@ from edgekd.formats.tflite import read as read_tflite
 
 
 def write_model(path: Path, **edits: str) -> Path:
-    """Conv 3x3 (groups 2, stride 2) with bias, ConvTranspose 2x2, Gemm (transB), MatMul, in all four ways of storing."""
+    """Conv 3x3 (groups 2, stride 2) with bias, ConvTranspose 2x2, Gemm (transB), MatMul."""
     rng = np.random.default_rng(0)
 
     def constant(name: str, *shape: int) -> onnx.TensorProto:

@@ -1,5 +1,6 @@
 """The TFLite reader against published figures of files that nobody here wrote."""
 
+import itertools
 import random
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def test_layers_add_up(models: Path) -> None:
 def test_dense_layers_by_hand(models: Path) -> None:
     # MLPerf Tiny's autoencoder: 640-128-128-128-128-8-128-128-128-128-640.
     sizes = (640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640)
-    products = sum(one * two for one, two in zip(sizes, sizes[1:], strict=False))
+    products = sum(one * two for one, two in itertools.pairwise(sizes))
     for variant in ("fp32", "int8"):
         anatomy = read(models / f"mlperf_tiny/anomaly_detection/ad01_{variant}.tflite")
         assert anatomy.macs == products

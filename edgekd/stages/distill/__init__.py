@@ -18,7 +18,7 @@ from edgekd.datasets import Dataset, Split
 from edgekd.progress import Progress
 from edgekd.records import Conditions, DistillSpec, EpochRecord, LossTerm, Measurement, Model, Role
 from edgekd.stages.distill.fit import TeacherEnsemble, fit, pick_device, predict
-from edgekd.stages.distill.preflight import check_network, check_spec
+from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_teachers
 
 __all__ = ["Distilled", "distill", "measure_accuracy", "save_weights"]
 
@@ -68,17 +68,21 @@ def distill(
         The student with the weights of its best epoch.
 
     Raises:
+        ConfigError: The spec, or the teachers' weights, can't be meant.
         DataError: The network does not take the data's shape.
-        ModelError: A teacher has other classes than the data.
+        ModelError: A teacher has other classes than the data, or the student nothing to train.
         TrainingError: The loss is not a number.
     """
     spec = spec or DistillSpec()
     losses = spec.losses or (HINTON if teachers else LABELS)
+    shares = tuple([1.0] * len(teachers) if teacher_weights is None else teacher_weights)
     check_spec(spec, losses, data, has_teachers=bool(teachers), name=name)
+    check_data(data)
+    check_teachers(student, teachers, shares, name)
     device = pick_device()
     for network, role in [(student, name), *((teacher, "teacher") for teacher in teachers)]:
         check_network(network.to(device), data, role, device)
-    ensemble = TeacherEnsemble(tuple(teachers), tuple(teacher_weights or [1.0] * len(teachers)))
+    ensemble = TeacherEnsemble(tuple(teachers), shares)
     terms = [(term, registry.function("losses", term.name)) for term in losses]
     history = fit(
         student,
@@ -98,7 +102,11 @@ def save_weights(network: nn.Module, path: Path) -> None:
     """Write a network's weights as safetensors: nothing else is in the file, plain PyTorch loads it."""
     from safetensors.torch import save
 
-    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    # Clones, because safetensors refuses tied weights, which share their memory.
+    state = {
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, value in network.state_dict().items()
+    }
     store.write_bytes(path, save(state))
 
 

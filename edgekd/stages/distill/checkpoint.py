@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import logging
 import pickle
+import struct
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,19 @@ from edgekd import store
 from edgekd.records import EpochRecord
 
 _log = logging.getLogger("edgekd")
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+)
 
 
 @dataclass(kw_only=True)
@@ -47,13 +62,18 @@ class Checkpoint:
 def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
     """Read a checkpoint of the very same training, if there is one."""
     try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()  # torch writes checksums but does not read them
+        if bad:
+            raise zipfile.BadZipFile(f"the checksum of '{bad}' is wrong")
         state = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         return None
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        _log.warning("%s can't be read (%s); training starts over", path, str(error).splitlines()[0])
+    except _UNREADABLE as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        _log.warning("%s can't be read (%s); training starts over", path, reason)
         return None
-    if state.get("fingerprint") != fingerprint:
+    if not isinstance(state, dict) or state.get("fingerprint") != fingerprint:
         _log.info("%s belongs to another recipe, data or version; training starts over", path)
         return None
     return Checkpoint(**state | {"history": [EpochRecord(**record) for record in state["history"]]})

@@ -7,11 +7,14 @@ import hashlib
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
@@ -134,7 +137,7 @@ def predict(network: nn.Module, split: Split, scale: float, device: torch.device
         (N, classes) float32 logits, on `device`.
     """
     network.eval()
-    batches = torch.split(torch.from_numpy(split.inputs), _EVALUATION_BATCH)
+    batches = torch.split(_share(split.inputs), _EVALUATION_BATCH)
     with torch.inference_mode():
         return torch.cat([network(_ready(batch.to(device), scale)) for batch in batches])
 
@@ -155,9 +158,9 @@ class _Loop:
     ) -> None:
         self.network, self.data, self.spec, self.teachers = network, data, spec, teachers
         self.terms, self.name, self.device, self.progress = terms, name, device, progress
-        self.inputs = torch.from_numpy(data.train.inputs).to(device)
-        self.labels = torch.from_numpy(data.train.labels).to(device)
-        self.validation_labels = torch.from_numpy(data.validation.labels).to(device)
+        self.inputs = _share(data.train.inputs).to(device)
+        self.labels = _share(data.train.labels).to(device, torch.int64)
+        self.validation_labels = _share(data.validation.labels).to(device, torch.int64)
         self.augmentations: list[tuple[Augment, dict[str, object]]] = [
             (registry.function("augmentations", term.name), dict(term.options)) for term in spec.augmentations
         ]
@@ -247,6 +250,13 @@ class _Loop:
         return float(loss), float(accuracy)
 
 
+def _share(array: NDArray[np.generic]) -> torch.Tensor:
+    """Give an array to torch without a copy; nothing here writes to it, so it may be memory-mapped read-only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(np.ascontiguousarray(array))
+
+
 def _ready(inputs: torch.Tensor, scale: float) -> torch.Tensor:
     ready = inputs.to(torch.float32).mul_(scale) if inputs.dtype != torch.float32 else inputs * scale
     return ready.contiguous(memory_format=torch.channels_last) if ready.ndim == 4 else ready
@@ -291,11 +301,12 @@ def _seeded(seed: int, epoch: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _deterministic() -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(mode=before)
+        torch.use_deterministic_algorithms(mode=before, warn_only=warned)
 
 
 def _fingerprint(

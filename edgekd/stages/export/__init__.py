@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import tempfile
 import threading
@@ -106,9 +105,9 @@ def export(
     if any(precision.startswith("static") for precision in spec.precisions):
         check_calibration(calibration, check)
         calibration = _choose(calibration, spec)
-    network = copy.deepcopy(student).cpu().eval()
+    network, packed = pack(student)
     job = _Job(
-        network=pack(network),
+        network=packed,
         name=name,
         precisions=spec.precisions,
         calibration=calibration,
@@ -179,7 +178,7 @@ class _Job:
     def run(self, format_name: Format, partial: Path, advance: _Advance) -> list[_File]:
         """Make and check all files of a format."""
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
-        # The float32 file is what sizes are held against, whether it was asked for or not.
+        # The float32 file is checked and compared with, whether it was asked for or not.
         precisions = ("fp32", *(each for each in self.precisions if each != "fp32"))
         source = partial / f"{self.name}.{format_name}"
         paths = {precision: partial / self.file_name(precision, format_name) for precision in precisions}
@@ -187,11 +186,14 @@ class _Job:
         quantize(format_name, source, self.calibration, list(paths.items()))
         results = dict(zip(paths, read_and_run(format_name, list(paths.values()), self.check), strict=True))
         files = []
-        for precision in self.precisions:
+        for precision in precisions:
+            # A graph that computes something else is best seen where nothing is rounded.
             (anatomy, outputs), path = results[precision], paths[precision]
             verify_anatomy(path.name, precision, anatomy, float_bytes=results["fp32"][0].size_bytes)
             parity = compare(self.logits, outputs)
             verify_outputs(path.name, precision, parity)
+            if precision not in self.precisions:
+                continue
             files.append(
                 _File(
                     path=path,
@@ -203,7 +205,7 @@ class _Job:
                 )
             )
             advance()
-        return files
+        return sorted(files, key=lambda file: self.precisions.index(file.precision))
 
 
 class _Advance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import sys
 from collections.abc import Callable, Sequence
@@ -23,8 +24,10 @@ R = TypeVar("R")
 _BATCH = 256
 
 
-def pack(network: nn.Module) -> bytes:
-    """Turn a network into bytes, with its classes where they belong to a script or notebook.
+def pack(student: nn.Module) -> tuple[nn.Module, bytes]:
+    """Copy a student to the CPU in evaluation mode, and turn the copy into bytes for a child.
+
+    Classes of a script or notebook travel with it.
 
     Raises:
         ExportError: It holds something that can't go to another process.
@@ -32,8 +35,9 @@ def pack(network: nn.Module) -> bytes:
     import cloudpickle
 
     try:
-        return bytes(cloudpickle.dumps(network))
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        network = copy.deepcopy(student).cpu().eval()
+        return network, bytes(cloudpickle.dumps(network))
+    except (pickle.PicklingError, TypeError, AttributeError, RuntimeError) as error:
         raise ExportError(
             f"the student can't be sent to the converter: {error}",
             next_step="keep open files, threads and the like out of the network",

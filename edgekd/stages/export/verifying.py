@@ -19,27 +19,27 @@ _WEIGHTED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far a file may be from the student.
+    """How far a file may be from the student; all are shares, the first two of the logits' standard deviation.
 
     Attributes:
-        error: Largest error of a logit, as a share of the logits' standard deviation; `None` is any.
+        error: Largest error of a logit; `None` is any.
+        tie: Where the two best logits of the student are as close as this, either is right.
         agreement: Smallest share of samples with the same prediction.
-        near_ties: Whether samples count whose two best logits differ by less than twice the error allowed.
     """
 
     error: float | None
+    tie: float
     agreement: float
-    near_ties: bool
 
 
-# float32 in another order of additions: 1e-7 of each sum, grown through some hundred layers. Where the two best
-# logits are closer than what rounding moves them, either is right.
-_FLOAT32 = Tolerance(error=1e-3, agreement=1.0, near_ties=False)
-# float16 has 11 bits: 5e-4 of each weight, which adds up over layers without changing clear predictions.
-_FLOAT16 = Tolerance(error=2e-2, agreement=0.99, near_ties=False)
+# float32 in another order of additions: 1e-7 of each sum, grown through some hundred layers.
+_FLOAT32 = Tolerance(error=1e-3, tie=2e-3, agreement=1.0)
+# float16 has 11 bits: 5e-4 of each weight. A trained ResNet-20 comes to 2e-3 and an untrained MobileNetV1, whose
+# logits hardly differ, to 5e-2: above that it is not rounding.
+_FLOAT16 = Tolerance(error=1e-1, tie=4e-2, agreement=0.99)
 # int8 costs good networks a point of accuracy, and some more predictions that change without a loss. Below this a
 # conversion is broken: ranges from the wrong data or an operator that does not survive. The gate decides the rest.
-_INT8 = Tolerance(error=None, agreement=0.9, near_ties=True)
+_INT8 = Tolerance(error=None, tie=0.0, agreement=0.9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +120,8 @@ def verify_outputs(name: str, precision: str, parity: Parity) -> None:
             next_step=_next_step(decoded),
         )
     agrees = parity.agrees
-    if not tolerance.near_ties and tolerance.error is not None:
-        agrees = agrees | (parity.margins <= 2 * tolerance.error * deviation)
+    if tolerance.tie:
+        agrees = agrees | (parity.margins <= tolerance.tie * deviation)
     if agrees.mean() < tolerance.agreement:
         raise ExportError(
             f"predicts what the student predicts on {agrees.mean():.2%} of {len(agrees)} samples",

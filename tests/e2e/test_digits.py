@@ -1,0 +1,168 @@
+"""The shipped recipe, shortened: what is skipped, what is remade, what the gate says."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edgekd.units import METRICS
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+SHORT = [
+    *("--set", "teachers.0.train.epochs=1"),
+    *("--set", "distill.epochs=1"),
+    *("--set", "benchmark.runs=60"),
+    *("--set", "benchmark.time_limit_s=0.3"),
+    *("--set", "budgets.0.limit='1 %'"),
+    *("--set", "budgets.1.limit='99 pt'"),
+    *("--set", "budgets.2.limit='1 %'"),
+    *("--set", "budgets.5.limit='1 s'"),
+]
+
+
+@dataclass(frozen=True)
+class Shortened:
+    edgekd: Command
+    folder: Path
+    first: subprocess.CompletedProcess[str]
+
+    def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return self.edgekd("run", "digits", "--out", self.folder, *SHORT, *arguments, cwd=self.folder.parent)
+
+    def command(self, name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return self.edgekd(name, self.folder, *arguments, cwd=self.folder.parent)
+
+
+@pytest.fixture(scope="module")
+def made(edgekd: Command, tmp_path_factory: pytest.TempPathFactory) -> Shortened:
+    folder = tmp_path_factory.mktemp("digits") / "a run"
+    first = edgekd("run", "digits", "--out", folder, *SHORT, cwd=folder.parent)
+    assert first.returncode == 0, first.stdout + first.stderr
+    return Shortened(edgekd, folder, first)
+
+
+@pytest.fixture
+def copy(made: Shortened, tmp_path: Path) -> Shortened:
+    shutil.copytree(made.folder, tmp_path / "copy")
+    return Shortened(made.edgekd, tmp_path / "copy", made.first)
+
+
+def steps(finished: subprocess.CompletedProcess[str]) -> tuple[list[str], list[str]]:
+    assert finished.returncode in {0, 1}, finished.stderr
+    result = json.loads(finished.stdout)
+    return result["made"], result["skipped"]
+
+
+def test_every_file_is_made_and_reported(made: Shortened) -> None:
+    names = sorted(file.name for file in (made.folder / "export").glob("student.*"))
+    assert names == [
+        "student.fp32.onnx",
+        "student.fp32.tflite",
+        "student.static_wi8_ai8.onnx",
+        "student.static_wi8_ai8.tflite",
+    ]
+    assert all(name in made.first.stdout for name in names)
+    assert "PASS" in made.first.stdout
+    assert "…" not in made.first.stdout
+    page = (made.folder / "report" / "report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert all(name in page for name in names)
+
+
+def test_the_student_is_a_tenth_of_the_teacher(made: Shortened) -> None:
+    teacher, student = (
+        json.loads((made.folder / stage / "models.json").read_text())[0]["parameters"]
+        for stage in ("teachers", "distill")
+    )
+    assert student * 10 <= teacher
+
+
+def test_what_is_printed_is_in_the_log(made: Shortened) -> None:
+    log = (made.folder / "log.txt").read_text()
+    assert all(line.rstrip() in log for line in made.first.stdout.splitlines() if line.strip())
+    assert "teacher-0: epoch 1/1" in log
+    assert "\x1b" not in log
+
+
+def test_budgets_have_evidence_of_every_kind(made: Shortened) -> None:
+    checks = json.loads((made.folder / "gate" / "release.json").read_text())["checks"]
+    assert {check["status"] for check in checks} == {"pass"}
+    metrics = {check["budget"]["metric"] for check in checks}
+    assert metrics == {"accuracy", "accuracy_drop", "parity", "file_size", "arena_size", "latency"} <= set(METRICS)
+
+
+def test_nothing_to_do_is_done_at_once(made: Shortened) -> None:
+    started = time.monotonic()
+    again = made.run("--json")
+    took_s = time.monotonic() - started
+    assert steps(again) == ([], ["teachers", "distill", "export", "benchmark", "gate", "report"])
+    # 3 s on a machine that does nothing else.
+    assert took_s < 10
+
+
+def test_a_budget_changes_the_verdict_and_the_report_only(copy: Shortened) -> None:
+    again = copy.run("--set", "budgets.3.limit='20 kB'", "--json")
+    assert steps(again) == (["gate", "report"], ["teachers", "distill", "export", "benchmark"])
+    assert again.returncode == 1
+    assert json.loads(again.stdout)["status"] == "fail"
+
+
+def test_a_budget_that_is_too_small_refuses_the_release(made: Shortened) -> None:
+    assert made.command("gate").returncode == 0
+    refused = made.command("gate", "--set", "budgets.3.limit='20 kB'")
+    assert refused.returncode == 1
+    assert "FAIL" in refused.stdout
+    assert "file_size student.static_wi8_ai8.tflite" in refused.stdout
+    assert "20 kB" in refused.stdout
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_budget_without_evidence_refuses_the_release(made: Shortened, tmp_path: Path) -> None:
+    budgets = tmp_path / "release.toml"
+    budgets.write_text('[[budgets]]\nmetric = "latency"\nstatistic = "p90"\nlimit = "1 s"\ntarget = "raspberry-pi-5"\n')
+    refused = made.command("gate", "--budgets", budgets, "--json")
+    assert refused.returncode == 1
+    assert json.loads(refused.stdout)["status"] == "unmeasured"
+
+
+def test_the_gate_needs_no_training_framework(made: Shortened, tmp_path: Path) -> None:
+    blocked = "import sys; sys.modules.update(torch=None, tensorflow=None, onnxruntime=None, sklearn=None)\n"
+    (tmp_path / "sitecustomize.py").write_text(blocked)
+    judged = made.edgekd("gate", made.folder, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert judged.returncode == 0, judged.stderr
+
+
+def test_a_flipped_byte_is_found_and_mended(copy: Shortened) -> None:
+    assert copy.command("verify").returncode == 0
+    model = copy.folder / "export" / "student.fp32.onnx"
+    right = model.read_bytes()
+    model.write_bytes(right[:1000] + bytes([right[1000] ^ 1]) + right[1001:])
+    found = copy.command("verify", "--json")
+    assert found.returncode == 1
+    states = json.loads(found.stdout)
+    assert [name for name, state in states.items() if state != "ok"] == ["export/student.fp32.onnx"]
+    # The files come out as they were, so what was measured of them still holds.
+    assert steps(copy.run("--json")) == (["export"], ["teachers", "distill", "benchmark", "gate", "report"])
+    assert model.read_bytes() == right
+    assert copy.command("verify").returncode == 0
+
+
+def test_a_damaged_record_is_made_again(copy: Shortened) -> None:
+    (copy.folder / "gate" / "stage.json").write_text('{"fingerprint": 3')
+    again = copy.run("--json")
+    assert steps(again)[0] == ["gate"]
+    assert "the step is done again" in again.stderr
+
+
+@pytest.mark.slow
+def test_another_folder_gets_the_same_bytes(
+    made: Shortened, edgekd: Command, hashes: Callable[[Path], dict[str, str]], tmp_path: Path
+) -> None:
+    assert edgekd("run", "digits", "--out", tmp_path / "other", *SHORT, cwd=tmp_path).returncode == 0
+    assert hashes(tmp_path / "other") == hashes(made.folder)

@@ -1,0 +1,148 @@
+"""A run that is killed at any moment and started again ends with the same bytes as one that was not."""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+Hashes = Callable[[Path], dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(edgekd: Command, tiny: Path) -> tuple[Path, float]:
+    started = time.monotonic()
+    finished = edgekd("run", "tiny.toml", "--out", "undisturbed", cwd=tiny)
+    assert finished.returncode == 0, finished.stderr
+    return tiny / "undisturbed", time.monotonic() - started
+
+
+def wait_for(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 120
+    while not what():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def group_of(process: subprocess.Popen[str]) -> Iterator[int]:
+    try:
+        yield os.getpgid(process.pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def manifest(folder: Path) -> dict[str, str]:
+    """All but what measures time, and what is made of that."""
+    listed: dict[str, str] = json.loads((folder / "manifest.json").read_text())
+    return {name: digest for name, digest in listed.items() if not name.startswith(("benchmark/", "gate/", "report/"))}
+
+
+def assert_the_same(folder: Path, reference: Path, hashes: Hashes) -> None:
+    assert hashes(folder) == hashes(reference)
+    assert manifest(folder) == manifest(reference)
+    assert not list(folder.rglob(".partial-*"))
+    assert not list(folder.rglob("checkpoint.pt"))
+
+
+def kill_and_run_again(folder: Path, delay_s: float, edgekd: Command, start: Start, tiny: Path) -> None:
+    process = start("run", "tiny.toml", "--out", folder, cwd=tiny)
+    with group_of(process), contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(delay_s)
+    if process.returncode == 0:  # this machine has become faster
+        shutil.rmtree(folder)
+        kill_and_run_again(folder, delay_s / 2, edgekd, start, tiny)
+        return
+    assert process.returncode == -signal.SIGKILL
+    again = edgekd("run", "tiny.toml", "--out", folder, cwd=tiny)
+    assert again.returncode == 0, again.stderr
+
+
+def test_two_runs_give_the_same_bytes(
+    edgekd: Command, tiny: Path, undisturbed: tuple[Path, float], hashes: Hashes, tmp_path: Path
+) -> None:
+    assert edgekd("run", "tiny.toml", "--out", tmp_path / "other", cwd=tiny).returncode == 0
+    assert_the_same(tmp_path / "other", undisturbed[0], hashes)
+
+
+def test_training_goes_on_after_its_last_epoch(
+    edgekd: Command, start: Start, tiny: Path, undisturbed: tuple[Path, float], hashes: Hashes, tmp_path: Path
+) -> None:
+    folder = tmp_path / "killed"
+    log = folder / "log.txt"
+    process = start("run", "tiny.toml", "--out", folder, cwd=tiny)
+    with group_of(process):
+        wait_for(lambda: log.exists() and "student: epoch 5/" in log.read_text(), process)
+    assert not (folder / "distill" / "stage.json").exists()
+    again = edgekd("run", "tiny.toml", "--out", folder, cwd=tiny)
+    assert again.returncode == 0, again.stderr
+    assert "student: going on after epoch" in again.stderr
+    assert "teachers: nothing changed" in again.stderr
+    assert_the_same(folder, undisturbed[0], hashes)
+
+
+@pytest.mark.parametrize("trial", range(2))
+def test_a_killed_run_ends_with_the_same_bytes(
+    trial: int,
+    edgekd: Command,
+    start: Start,
+    tiny: Path,
+    undisturbed: tuple[Path, float],
+    hashes: Hashes,
+    tmp_path: Path,
+) -> None:
+    reference, took_s = undisturbed
+    delay_s = random.Random(trial).uniform(0.1, 0.9) * took_s  # noqa: S311 - any moment will do
+    kill_and_run_again(tmp_path / "killed", delay_s, edgekd, start, tiny)
+    assert_the_same(tmp_path / "killed", reference, hashes)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_twenty_killed_runs_end_with_the_same_bytes(
+    edgekd: Command, start: Start, tiny: Path, undisturbed: tuple[Path, float], hashes: Hashes, tmp_path: Path
+) -> None:
+    reference, took_s = undisturbed
+    moments = random.Random(20)  # noqa: S311 - any moment will do
+    for trial in range(20):
+        folder = tmp_path / f"killed-{trial}"
+        kill_and_run_again(folder, moments.uniform(0.1, 0.9) * took_s, edgekd, start, tiny)
+        assert_the_same(folder, reference, hashes)
+
+
+@pytest.mark.parametrize("stage", ["distill", "export"])
+def test_ctrl_c_leaves_a_run_that_can_go_on(
+    stage: str,
+    edgekd: Command,
+    start: Start,
+    tiny: Path,
+    undisturbed: tuple[Path, float],
+    hashes: Hashes,
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "interrupted"
+    sign = {"distill": "distill/checkpoint.pt", "export": "export/.partial-*"}[stage]
+    process = start("run", "tiny.toml", "--out", folder, cwd=tiny)
+    with group_of(process) as group:
+        wait_for(lambda: bool(list(folder.glob(sign))), process)
+        os.killpg(group, signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, (stdout, stderr)
+    said = [line for line in stderr.splitlines() if line and "done in" not in line]
+    assert said == ["interrupted; the same command goes on where this one stopped"]
+    assert stdout == ""
+    assert not list(folder.rglob(".partial-*"))
+    assert edgekd("run", "tiny.toml", "--out", folder, cwd=tiny).returncode == 0
+    assert_the_same(folder, undisturbed[0], hashes)
