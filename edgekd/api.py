@@ -126,11 +126,13 @@ def benchmark(
     from edgekd.stages.benchmark import describe_file
     from edgekd.stages.export import Exported
 
+    spec = _spec(BenchmarkSpec, {"targets": tuple(targets), **method})
+    places = [load_target(name) for name in targets]
     known = files.models if isinstance(files, Exported) else files
     measured = stage(
         [each if isinstance(each, Model) else describe_file(Path(each)) for each in known],
-        targets=[load_target(name) for name in targets],
-        spec=_spec(BenchmarkSpec, {"targets": tuple(targets), **method}),
+        targets=places,
+        spec=spec,
         inputs=data.ready(data.test) if data else None,
         labels=data.test.labels if data else None,
         progress=progress,

@@ -100,6 +100,7 @@ class Terminal:
         """Print for machines, if they asked."""
         if self.as_json:
             sys.stdout.write(json.dumps(store.to_json(value), indent=1) + "\n")
+            sys.stdout.flush()
 
     def show_log(self) -> None:
         """Show what the library logs, without the per-epoch detail that goes to the log file."""

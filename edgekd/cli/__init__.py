@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import tempfile
 import traceback
@@ -12,7 +11,7 @@ import click
 
 from edgekd import store
 from edgekd.cli import facts, stages
-from edgekd.cli.group import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USER, edgekd
+from edgekd.cli.group import EXIT_BUG, EXIT_INTERRUPTED, EXIT_READER_GONE, EXIT_USER, edgekd
 from edgekd.errors import EdgekdError
 
 __all__ = ["edgekd", "facts", "main", "stages"]
@@ -40,10 +39,9 @@ def _main() -> int:  # noqa: PLR0911 - one exit code a line
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; the same command goes on where this one stopped", err=True)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except SystemExit:
+        # Click leaves this way when whoever read our output has gone (`| head`). Its 1 would say "gate refused".
+        return EXIT_READER_GONE
     except OSError as error:
         if error.errno not in _NOT_OURS:
             return _report_bug()

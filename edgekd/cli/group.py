@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
-EXIT_REFUSED, EXIT_USER, EXIT_INCONCLUSIVE, EXIT_BUG, EXIT_INTERRUPTED = 1, 2, 4, 70, 130
+EXIT_REFUSED, EXIT_USER, EXIT_INCONCLUSIVE, EXIT_BUG, EXIT_INTERRUPTED, EXIT_READER_GONE = 1, 2, 4, 70, 130, 141
 EXIT_OF = {"pass": 0, "fail": EXIT_REFUSED, "unmeasured": EXIT_REFUSED, "inconclusive": EXIT_INCONCLUSIVE}
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")

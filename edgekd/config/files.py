@@ -6,8 +6,9 @@ import os
 import tomllib
 from pathlib import Path
 
+from edgekd import registry
 from edgekd.config.reader import Table, build
-from edgekd.errors import ConfigError, did_you_mean
+from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.records import Target
 
 _PACKAGE = Path(__file__).parent.parent
@@ -47,7 +48,22 @@ def load_target(source: str) -> Target:
     table = parse(read_text(path), str(path))
     if "name" in table:
         raise ConfigError("unknown key 'name'", where=path.name, next_step="a target is named by its file")
-    return build(Target, {"name": path.stem, **table}, where=path.name, folder=path.parent)
+    target = build(Target, {"name": path.stem, **table}, where=path.name, folder=path.parent)
+    # Found out now, not after hours of training.
+    for key, kind, name in (
+        ("transport", "transports", target.transport),
+        *(("runtimes", "runtimes", name) for name in target.runtimes),
+    ):
+        try:
+            registry.describe(kind, name)
+        except EdgekdError as error:
+            raise ConfigError(
+                f"{error.what} of target '{path.stem}'",
+                where=f"{path.name}: {key}",
+                allowed=error.allowed,
+                next_step=error.next_step,
+            ) from None
+    return target
 
 
 def find(source: str, shipped: Path, what: str) -> Path:

@@ -155,7 +155,7 @@ class _Reader:
             # The annotation comes from the plug-in's own source, which is code that is going to run anyway.
             hint = eval(parameter.annotation, {"__builtins__": {}}, _OPTION_TYPES)  # noqa: S307
             adapter = TypeAdapter[object](hint)
-        except (NameError, TypeError, AttributeError, PydanticUserError):
+        except (NameError, TypeError, AttributeError, SyntaxError, PydanticUserError):
             return value  # a type that only the plug-in itself knows
         try:
             adapter.validate_json(json.dumps(value, default=str), strict=True)

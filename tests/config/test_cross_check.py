@@ -1,0 +1,82 @@
+"""What is well-formed in each place of a recipe but does not fit together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.config import load_recipe
+from edgekd.config.cross_check import cross_check
+from edgekd.records import BenchmarkSpec, Budget, DistillSpec, ExportSpec, LossTerm, Recipe, TeacherSpec
+
+SIZE = Budget(metric="file_size", limit="1 kB")
+RECIPE = replace(load_recipe("digits").recipe, budgets=())
+
+
+def found(**changes: Any) -> list[str]:
+    return [str(problem) for problem in cross_check(replace(RECIPE, **changes), "own.toml")]
+
+
+def test_what_fits_together_passes() -> None:
+    assert found() == []
+    assert found(teachers=(), distill=DistillSpec()) == []
+    assert found(budgets=(replace(SIZE, role="teacher", precision="fp32"), replace(SIZE, format="torch"))) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"teachers": (TeacherSpec(model="resnet"),)}, "own.toml: teachers.0: teacher 'resnet' has neither weights"),
+        (
+            {"teachers": (TeacherSpec(model="resnet", source="torhc", weights=Path("x")),)},
+            "own.toml: teachers.0.source: unknown teacher 'torhc'",
+        ),
+        (
+            {"teachers": (), "distill": DistillSpec(losses=(LossTerm(name="cross_entropy"), LossTerm(name="kl")))},
+            "own.toml: distill.losses.1: loss 'kl' needs a teacher; add [[teachers]]",
+        ),
+        (
+            {"export": ExportSpec(precisions=("fp32", "int8"))},
+            "own.toml: export.precisions: unknown precision 'int8'; allowed: fp32",
+        ),
+        ({"export": ExportSpec(formats=("onnx", "onnx"))}, "own.toml: export.formats: 'onnx' is there twice"),
+        ({"export": ExportSpec(precisions=("fp32", "fp32"))}, "export.precisions: 'fp32' is there twice"),
+        ({"benchmark": BenchmarkSpec(targets=("host", "host"))}, "benchmark.targets: 'host' is there twice"),
+        ({"benchmark": BenchmarkSpec(targets=("hots",))}, "own.toml: benchmark.targets: unknown target 'hots'"),
+        ({"benchmark": BenchmarkSpec(targets=("no/such.toml",))}, "benchmark.targets: no such target file"),
+        ({"budgets": (replace(SIZE, metric="size"),)}, "own.toml: budgets.0: unknown metric 'size'"),
+        ({"budgets": (SIZE, replace(SIZE, limit="1 ms"))}, "own.toml: budgets.1: limit '1 ms' of file_size"),
+        ({"budgets": (replace(SIZE, limit="1"),)}, "own.toml: budgets.0: limit '1' of file_size is no number"),
+        ({"budgets": (replace(SIZE, target="hosts"),)}, "budgets.0.target: unknown measured target 'hosts'"),
+        ({"budgets": (replace(SIZE, precision="fp16"),)}, "budgets.0.precision: unknown exported precision 'fp16'"),
+        (
+            {"budgets": (replace(SIZE, format="tflite"),), "export": ExportSpec(formats=("onnx",))},
+            "budgets.0.format: unknown exported format 'tflite'; allowed: torch, onnx",
+        ),
+        (
+            {"budgets": (replace(SIZE, metric="latency", limit="1 ms", statistic="p9x"),)},
+            "own.toml: budgets.0: unknown statistic 'p9x'",
+        ),
+        ({"budgets": (replace(SIZE, statistic="p90"),)}, "budgets.0: statistic 'p90' has no meaning for file_size"),
+        ({"budgets": (replace(SIZE, reference="teacher"),)}, "reference 'teacher' has no meaning for file_size"),
+    ],
+)
+def test_what_does_not_fit_is_named(changes: dict[str, Any], words: str) -> None:
+    (line,) = found(**changes)
+    assert words in line
+
+
+def test_all_problems_are_found_in_one_pass() -> None:
+    wrong = Recipe(
+        name="own",
+        data=RECIPE.data,
+        student=RECIPE.student,
+        teachers=(TeacherSpec(model="resnet"), TeacherSpec(model="resnet")),
+        export=ExportSpec(precisions=("int4",)),
+        benchmark=BenchmarkSpec(targets=("hots", "cortex")),
+        budgets=(replace(SIZE, metric="size"), replace(SIZE, target="x")),
+    )
+    assert len(cross_check(wrong, "own.toml")) == 7

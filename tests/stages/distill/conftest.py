@@ -1,0 +1,81 @@
+"""A toy problem that a small network learns in a second, and what tests do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgekd.datasets import Dataset, Split
+
+Make = Callable[..., nn.Module]
+
+
+class Unseen(Split):
+    """A test split that fails the test which looks at it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(f"training looked at {name} of the test split")
+
+    def __len__(self) -> int:
+        raise AssertionError("training counted the test split")
+
+
+def draw(count: int, seed: int) -> Split:
+    """Noise, with one of the four quarters of the image brighter: the class."""
+    chance = np.random.default_rng(seed)
+    labels = np.arange(count, dtype=np.int64) % 4
+    inputs = chance.integers(0, 90, (count, 1, 4, 4))
+    for sample, label in enumerate(labels):
+        row, column = 2 * (label // 2), 2 * (label % 2)
+        inputs[sample, 0, row : row + 2, column : column + 2] += 120
+    return Split(inputs=inputs.astype(np.uint8), labels=labels)
+
+
+@pytest.fixture
+def data() -> Dataset:
+    nothing = np.zeros(0)
+    return Dataset(
+        classes=("a", "b", "c", "d"),
+        scale=1 / 255,
+        train=draw(60, 0),
+        validation=draw(20, 1),
+        test=Unseen(inputs=nothing, labels=nothing.astype(np.int64)),
+    )
+
+
+@pytest.fixture
+def make() -> Make:
+    """Build a network with all that could keep state between steps: batch norm, dropout, a convolution."""
+
+    def build(seed: int = 0, classes: int = 4, channels: int = 1, dropout: float = 0.2) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return nn.Sequential(
+                nn.Conv2d(channels, 6, 3, padding=1),
+                nn.BatchNorm2d(6),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Dropout(dropout),
+                nn.Linear(96, classes),
+            )
+
+    return build
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Write a plug-in of the user's own into the working folder; gives its module's name."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(code: str) -> str:
+        name = f"own_plug_in_{abs(hash((tmp_path, code)))}"
+        (tmp_path / f"{name}.py").write_text(code)
+        return name
+
+    return write

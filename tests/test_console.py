@@ -1,0 +1,113 @@
+"""What people see, line by line."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgekd.console import Terminal, checks_table, facts_table, plain_table, verdict_lines
+from edgekd.errors import StoreError
+from edgekd.records import Budget, Check, Release, Status
+
+CHECK = Check(
+    budget=Budget(metric="latency", statistic="p90", limit="10 ms"),
+    model="student.[int8].tflite",
+    target="host",
+    unit="s",
+    limit=0.01,
+    observed=0.012,
+    low=0.011,
+    high=0.013,
+    status="fail",
+    reason="p90 of 100 runs [11 ms, 13 ms] is above the limit",
+)
+
+
+def release_of(*statuses: Status) -> Release:
+    return Release(model_sha256s=("0",), checks=tuple(replace(CHECK, status=status) for status in statuses))
+
+
+def test_every_budget_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().print(checks_table(release_of("fail", "pass", "inconclusive", "unmeasured")))
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines if "latency p90" in line]
+    assert [row.split()[0] for row in rows] == ["FAIL", "pass", "open", "NONE"]
+    assert all("student.[int8].tflite" in row and "≤ 10 ms" in row and "12.0 ms" in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "word"),
+    [
+        (("pass",), "PASS"),
+        (("pass", "fail"), "FAIL"),
+        (("pass", "inconclusive"), "INCONCLUSIVE"),
+        (("unmeasured", "inconclusive"), "UNMEASURED"),
+        ((), "UNMEASURED"),
+    ],
+)
+def test_the_verdict_comes_first(statuses: tuple[Status, ...], word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().print(verdict_lines(release_of(*statuses)))
+    first, *reasons = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{word}: ")
+    assert len(reasons) == sum(status != "pass" for status in statuses)
+    assert all("student.[int8].tflite" in reason and CHECK.reason in reason for reason in reasons)
+
+
+def test_a_long_row_stays_whole_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = tuple(f"column-{index}-{'x' * 30}" for index in range(8))
+    Terminal().print(plain_table(cells, [cells]), facts_table({"key": "y" * 300}))
+    out = capsys.readouterr().out
+    assert all(cell in line for cell in cells for line in out.splitlines()[:2])
+    assert "y" * 300 in out
+
+
+def test_json_mode_prints_the_result_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(as_json=True)
+    terminal.print("for people")
+    terminal.say("for people")
+    terminal.result({"path": Path("a") / "b", "checks": release_of("pass").checks})
+    assert capsys.readouterr().out.startswith('{\n "path": "a/b"')
+
+
+def test_what_is_printed_and_logged_is_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    with terminal.logging_to(tmp_path / "run"):
+        terminal.say("[bold]not markup[/] :car:")
+        logging.getLogger("edgekd").warning("careful: %s", "[red]")
+    terminal.say("after")
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "[bold]not markup[/] :car:\n" in log
+    assert "WARNING careful: [red]\n" in log
+    assert "after" not in log
+    assert "[bold]not markup[/] :car:\nafter\n" in capsys.readouterr().out
+
+
+def test_a_log_is_added_to(tmp_path: Path) -> None:
+    terminal = Terminal(as_json=True)
+    for word in ("first", "second"):
+        with terminal.logging_to(tmp_path):
+            terminal.say(word)
+    assert (tmp_path / "log.txt").read_text() == "first\nsecond\n"
+
+
+def test_a_folder_that_can_not_be_made_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(StoreError, match=r"taken.*--out"), Terminal().logging_to(tmp_path / "taken" / "run"):
+        pass
+
+
+def test_off_a_terminal_progress_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("edgekd.console.time.monotonic", lambda: clock[0])
+    with Terminal().progress() as progress:
+        progress.start("student", 100)
+        progress.advance(50)  # a resumed training: these took no time
+        for _ in range(50):
+            clock[0] += 1
+            progress.advance()
+        progress.end()
+    # One step a second: after 10 of 50 fresh steps, 40 are left.
+    assert capsys.readouterr().err.splitlines()[:2] == ["student: 60%, 40 s left", "student: 70%, 30 s left"]

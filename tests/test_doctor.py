@@ -1,0 +1,65 @@
+"""What is installed, as the packages themselves say."""
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+import pytest
+
+from edgekd import doctor, registry
+from edgekd.config import load_target
+from edgekd.errors import ConfigError
+from edgekd.records import Target
+
+PYPROJECT = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+
+
+def test_versions_are_those_of_the_packages() -> None:
+    findings = {finding.name: finding for finding in doctor.examine()}
+    for packages in doctor.EXTRAS.values():
+        for distribution, _ in packages:
+            finding = findings[distribution]
+            if finding.right:
+                assert finding.detail == importlib.metadata.version(distribution)
+                assert finding.next_step == ""
+            else:
+                assert finding.detail == "not installed"
+                assert finding.next_step.startswith("pip install ")
+
+
+def test_a_missing_package_names_the_command_that_adds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = {"": (("numpy", "no_such_module"),), "train": (("torch", "no_such_module_either"),)}
+    monkeypatch.setattr(doctor, "EXTRAS", nowhere)
+    steps = {finding.name: finding.next_step for finding in doctor.examine() if not finding.right}
+    assert steps == {"numpy": "pip install edgekd", "torch": "pip install 'edgekd[train]'"}
+
+
+def test_extras_are_those_of_the_package() -> None:
+    for extra, packages in doctor.EXTRAS.items():
+        block = re.search(
+            rf"^{extra or 'dependencies'} = \[(.*?)\]\n(?=[a-z\[\n])", PYPROJECT, re.MULTILINE | re.DOTALL
+        )
+        assert block, extra
+        for distribution, _ in packages:
+            assert f'"{distribution}' in block[1], (extra, distribution)
+
+
+@pytest.mark.parametrize("name", ["host", "cortex-m4"])
+def test_shipped_targets_have_all_they_need_here(name: str) -> None:
+    target = load_target(name)
+    findings = doctor.check_target(target)
+    assert [finding.name for finding in findings][-len(target.runtimes) :] == [
+        f"runtime {each}" for each in target.runtimes
+    ]
+    for finding in findings:
+        assert finding.right or finding.next_step
+
+
+def test_an_unknown_runtime_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="unknown runtime 'onnxrun'"):
+        doctor.check_target(Target(name="mine", description="", runtimes=("onnxrun",)))
+
+
+def test_every_extra_that_errors_name_exists() -> None:
+    for extra in set(registry.EXTRA_OF.values()):
+        assert re.search(rf"^{extra} = \[", PYPROJECT, re.MULTILINE), extra
