@@ -12,7 +12,7 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -132,6 +132,21 @@ def function(kind: str, name: str) -> Callable[..., Any]:
 def require(module: str, purpose: str) -> ModuleType:
     """Import a package of an extra, or say which extra brings it."""
     return _import(module, purpose)
+
+
+def require_all(modules: Iterable[str]) -> None:
+    """Check that modules are installed, without importing them.
+
+    Raises:
+        MissingExtraError: Names all that are not, and the one command that adds them.
+    """
+    missing = sorted({module for module in modules if importlib.util.find_spec(module) is None})
+    if missing:
+        extras = sorted({EXTRA_OF[module] for module in missing if module in EXTRA_OF})
+        raise MissingExtraError(
+            f"not installed: {', '.join(missing)}",
+            next_step=f"pip install 'edgekd[{','.join(extras)}]'" if extras else "pip install edgekd",
+        )
 
 
 @functools.cache

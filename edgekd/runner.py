@@ -19,12 +19,14 @@ Times are nanoseconds, sizes bytes. Statistics are made elsewhere, from these ra
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import hashlib
 import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -551,6 +553,7 @@ def _run_samples(engine: Any, job: dict[str, Any], events: Events, _: int, job_p
 
 def main(argv: list[str]) -> int:
     """Run the job named on the command line; every failure is an event and exit code 1."""
+    _die_with_parent()
     events, step = Events(), ["job"]
     try:
         run_job(Path(argv[1]), events, step)
@@ -564,6 +567,13 @@ def main(argv: list[str]) -> int:
     else:
         return 0
     return 1
+
+
+def _die_with_parent() -> None:
+    """An edgekd killed with -9 can't stop its runner, which would disturb the next measurement; Linux can."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def _one_line(error: Exception) -> str:

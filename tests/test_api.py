@@ -1,5 +1,6 @@
 """The stages from Python, on live objects that no module holds."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,20 @@ def test_five_lines(data: edgekd.Dataset, tmp_path: Path) -> None:
     assert np.mean(measured.samples) == pytest.approx(expected, abs=0.011)
     strict = edgekd.gate(measurements, budgets=[edgekd.Budget(metric="file_size", limit="1 kB")])
     assert strict.status == "fail"
+
+
+@pytest.mark.filterwarnings("default")  # as above
+def test_python_of_the_readme(data: edgekd.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {
+        "my_module": make_network(64),
+        "my_teacher": make_network(96),
+        "my_dataset": data,
+    }
+    exec(code, names)  # noqa: S102 - the README's own lines
+    assert names["release"].status == "pass"
 
 
 @pytest.mark.parametrize(

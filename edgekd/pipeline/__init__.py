@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekd import store
+from edgekd import registry, store
 from edgekd.config import LoadedRecipe
 from edgekd.errors import StoreError
 from edgekd.pipeline.folder import open_budgets, open_run
@@ -53,11 +53,13 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
         EdgekdError: What a user can mend; what was done is kept.
     """
     space = Workspace(loaded, folder, progress or Silent())
+    steps = STEPS[: [step.name for step in STEPS].index(until) + 1]
+    registry.require_all(module for step in steps for module in step.needs(space))
     made, skipped = [], []
     with space.store.lock():
         store.write_bytes(folder / "recipe.toml", loaded.text.encode())
         store.write_json(folder / "overrides.json", loaded.overrides)
-        for step in STEPS[: [step.name for step in STEPS].index(until) + 1]:
+        for step in steps:
             fingerprint = space.fingerprint(step)
             before = _record_of(space.store, step)
             if before and before.fingerprint == fingerprint and not space.store.damaged(step.name):

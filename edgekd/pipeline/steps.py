@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,6 +174,26 @@ def _export_parameters(space: Workspace) -> object:
     return [space.data_fingerprint, student, space.recipe.export, _code_of(("networks", student.model))]
 
 
+def _needs_training(_: Workspace) -> Iterator[str]:
+    yield from ("torch", "safetensors")
+
+
+def _needs_export(space: Workspace) -> Iterator[str]:
+    for name in space.recipe.export.formats:
+        for kind in ("exporters", "quantizers"):
+            yield from registry.load(kind, name).NEEDS
+
+
+def _needs_benchmark(space: Workspace) -> Iterator[str]:
+    for target in map(load_target, space.recipe.benchmark.targets):
+        if target.transport == "local":
+            yield from (registry.load("runtimes", name).REQUIRES for name in target.runtimes)
+
+
+def _needs_nothing(_: Workspace) -> tuple[str, ...]:
+    return ()
+
+
 _CHECK_SAMPLES = 500
 _TRAINING_CODE = ("stages/distill", "networks", "teachers", "datasets", "augmentations", "losses")
 
@@ -184,6 +204,7 @@ STEPS = (
         parameters=_teacher_parameters,
         code=_TRAINING_CODE,
         tools=("torch", "safetensors", "numpy"),
+        needs=_needs_training,
         make=_teach,
     ),
     Step(
@@ -192,6 +213,7 @@ STEPS = (
         parameters=_distill_parameters,
         code=_TRAINING_CODE,
         tools=("torch", "safetensors", "numpy"),
+        needs=_needs_training,
         make=_distill,
     ),
     Step(
@@ -200,6 +222,7 @@ STEPS = (
         parameters=_export_parameters,
         code=("stages/export", "exporters", "quantizers", "formats", "inspection.py", "networks"),
         tools=TOOLS,
+        needs=_needs_export,
         make=_export,
     ),
     Step(
@@ -214,6 +237,7 @@ STEPS = (
         ],
         code=("stages/benchmark", "inspection.py", "runner.py", "runtimes", "transports", "metrics"),
         tools=("onnxruntime", "ai-edge-litert", "tflite-micro", "numpy"),
+        needs=_needs_benchmark,
         make=_benchmark,
     ),
     Step(
@@ -222,6 +246,7 @@ STEPS = (
         parameters=lambda space: space.recipe.budgets,
         code=("stages/gate.py", "stats.py", "units.py"),
         tools=(),
+        needs=_needs_nothing,
         make=_gate,
     ),
     Step(
@@ -230,6 +255,7 @@ STEPS = (
         parameters=lambda space: [space.loaded.text, space.loaded.overrides],
         code=("stages/report", "stats.py", "units.py"),
         tools=("vl-convert-python",),
+        needs=_needs_nothing,
         make=_report,
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ class Step:
         parameters: The part of the recipe, and of the world, that it depends on.
         code: The parts of edgekd that decide what it makes.
         tools: Packages whose versions decide what it makes.
+        needs: Modules that must be installed, known before hours are spent.
         make: Does the work in a folder; returns the files it made.
     """
 
@@ -35,6 +36,7 @@ class Step:
     parameters: Callable[[Workspace], object]
     code: tuple[str, ...]
     tools: tuple[str, ...]
+    needs: Callable[[Workspace], Iterable[str]]
     make: Callable[[Workspace, Path], Sequence[Path]]
 
 

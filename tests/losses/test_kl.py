@@ -28,7 +28,7 @@ def formula(student: NDArray[Any], teacher: NDArray[Any], temperature: float) ->
     return float(temperature**2 * (np.exp(p) * (p - q)).sum() / len(student))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(PAIRS, st.floats(0.5, 30))
 def test_equals_the_formula(logits: NDArray[np.float64], temperature: float) -> None:
     student, teacher = logits
@@ -43,7 +43,7 @@ def test_equals_the_formula(logits: NDArray[np.float64], temperature: float) -> 
     assert float(found) >= -1e-9  # Gibbs' inequality
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(PAIRS, st.floats(0.5, 30), st.floats(-20, 20))
 def test_is_zero_when_student_equals_teacher_up_to_a_constant(
     logits: NDArray[np.float64], temperature: float, constant: float

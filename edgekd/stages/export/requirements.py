@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import registry
-from edgekd.errors import ConfigError, DataError, MissingExtraError, ModelError
+from edgekd.errors import ConfigError, DataError, ModelError
 from edgekd.records import PRECISIONS, ExportSpec, decode_precision
 
 if TYPE_CHECKING:
@@ -43,20 +42,13 @@ def check_spec(spec: ExportSpec, name: str) -> None:
             )
     for precision in spec.precisions:
         decode_precision(precision)
-    for format_name in spec.formats:
-        for kind in ("exporters", "quantizers"):
-            plug_in = registry.load(kind, format_name)
-            for module in getattr(plug_in, "NEEDS", ()):
-                _check_installed(module, f"exporting to {format_name}")
-
-
-def _check_installed(module: str, purpose: str) -> None:
     # Importing a converter takes seconds and memory; only its child does that.
-    if importlib.util.find_spec(module) is None:
-        extra = registry.EXTRA_OF.get(module, "export")
-        raise MissingExtraError(
-            f"{purpose} needs '{module}', which is not installed", next_step=f"pip install 'edgekd[{extra}]'"
-        )
+    registry.require_all(
+        module
+        for format_name in spec.formats
+        for kind in ("exporters", "quantizers")
+        for module in registry.load(kind, format_name).NEEDS
+    )
 
 
 def check_weights(student: nn.Module) -> None:

@@ -133,6 +133,16 @@ def test_a_checkpoint_of_another_training_is_not_used(
     assert "student: going on after epoch 1 of 4" in caplog.text, "the very same one is"
 
 
+def test_a_checkpoint_of_other_teacher_weights_is_not_used(
+    data: Dataset, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "edgekd")
+    for shares in ((1.0, 1.0), (1.0, 3.0)):
+        caplog.clear()
+        distill(make(), data=data, teachers=[make(1), make(2)], teacher_weights=shares, spec=SPEC, folder=tmp_path)
+    assert "belongs to another recipe" in caplog.text
+
+
 def test_a_damaged_checkpoint_is_warned_of_and_training_starts_over(
     data: Dataset, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
