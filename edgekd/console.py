@@ -21,7 +21,7 @@ from rich.text import Text
 from edgekd import store
 from edgekd.progress import Silent
 from edgekd.records import Measurement, Release, Run
-from edgekd.units import METRICS, human
+from edgekd.units import METRICS, human, human_as
 
 if TYPE_CHECKING:
     from edgekd import progress
@@ -211,15 +211,17 @@ def checks_table(release: Release) -> Table:
         budget = check.budget
         name = f"{budget.metric} {budget.statistic}" if budget.statistic else budget.metric
         sign = "≤" if METRICS[budget.metric].bound == "at most" else "≥"
-        exact = check.low is None or check.low == check.high
-        interval = "" if exact else f"{_number(check.low, check.unit)} to {_number(check.high, check.unit)}"
+        observed, low, high = (
+            "" if value is None else human_as(budget.limit, value, check.unit)
+            for value in (check.observed, check.low, check.high)
+        )
         table.add_row(
             _MARKS[check.status],
             name,
             escape(check.model),
             check.target,
-            _number(check.observed, check.unit),
-            interval,
+            observed,
+            f"{low} to {high}" if low != high else "",
             f"{sign} {budget.limit}",
         )
     return table

@@ -113,3 +113,12 @@ def human(value: float, unit: str) -> str:
                 return f"{value / factor:.3g} {name}" if value / factor < 10 else f"{value / factor:.1f} {name}"
         return f"{value / 1e-9:.0f} ns"
     return f"{value * 100:.2f} %" if unit == "1" else f"{value:g} {unit}"
+
+
+def human_as(limit: str, value: float, unit: str) -> str:
+    """Write a value in the words of the limit that it is held against: drops in points where people wrote points.
+
+    >>> human_as("3 pt", 0.0123, "1"), human_as("3 %", 0.0123, "1")
+    ('1.23 pt', '1.23 %')
+    """
+    return f"{value * 100:.2f} pt" if limit.rstrip().endswith("pt") else human(value, unit)

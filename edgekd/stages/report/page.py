@@ -18,7 +18,7 @@ from edgekd.stages.report.latency import latencies
 from edgekd.stages.report.summary import Figure
 from edgekd.stages.report.tradeoff import tradeoff
 from edgekd.stages.report.training import training
-from edgekd.units import METRICS, human
+from edgekd.units import METRICS, human, human_as
 
 _NONE = "\N{EN DASH}"
 _HERE = Path(__file__).parent
@@ -196,10 +196,7 @@ def amount(value: float | None, check: Check) -> str:
     """Write a value of a check in the unit people wrote the limit in, as far as drops go."""
     if value is None:
         return _NONE
-    metric = METRICS.get(check.budget.metric)
-    if metric and metric.dimension == "drop" and check.budget.limit.rstrip().endswith("pt"):
-        return _points(value)
-    return human(value, check.unit)
+    return human_as(check.budget.limit, value, check.unit).replace("-", "\N{MINUS SIGN}")
 
 
 def bar_of(check: Check) -> Bar | None:
