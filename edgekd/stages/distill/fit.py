@@ -302,11 +302,15 @@ def _seeded(seed: int, epoch: int) -> Iterator[None]:
 def _deterministic() -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]  # torch's stubs lack it
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    # It would write every new tensor twice, to show code that reads what it never wrote.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # as above
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(mode=before, warn_only=warned)
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]  # as above
 
 
 def _fingerprint(
