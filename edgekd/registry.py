@@ -100,6 +100,9 @@ def describe(kind: str, name: str) -> PlugIn:
 
     Raises:
         ConfigError: No such plug-in; the message lists those there are.
+
+    >>> [option.name for option in describe("losses", "kl").parameters]
+    ['temperature']
     """
     module, function = _locate(kind, name)
     return _describe(kind, name, module, function)
@@ -139,6 +142,8 @@ def require_all(modules: Iterable[str]) -> None:
 
     Raises:
         MissingExtraError: Names all that are not, and the one command that adds them.
+
+    >>> require_all(["json", "numpy"])
     """
     missing = sorted({module for module in modules if importlib.util.find_spec(module) is None})
     if missing:

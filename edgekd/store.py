@@ -28,6 +28,12 @@ def sha256_of(path: Path) -> str:
 
     Raises:
         StoreError: The file is missing or unreadable.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "empty"
+    >>> file.touch()
+    >>> sha256_of(file)[:8]
+    'e3b0c442'
     """
     try:
         with path.open("rb") as file:
@@ -65,7 +71,11 @@ def code_fingerprint(*modules: str) -> str:
 
 
 def tool_versions(*packages: str) -> dict[str, str]:
-    """Installed versions by distribution name; `absent` where a package is not there. Imports none."""
+    """Installed versions by distribution name; `absent` where a package is not there. Imports none.
+
+    >>> tool_versions("no-such-package")
+    {'no-such-package': 'absent'}
+    """
     found = {}
     for package in packages:
         try:
@@ -76,7 +86,11 @@ def tool_versions(*packages: str) -> dict[str, str]:
 
 
 def to_json(value: Any) -> Any:
-    """Turn records, paths and tuples into what `json` writes."""
+    """Turn records, paths and tuples into what `json` writes.
+
+    >>> to_json({"file": Path("a") / "b", "shape": (1, 2)})
+    {'file': 'a/b', 'shape': [1, 2]}
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Path):
@@ -94,6 +108,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Raises:
         StoreError: The disk is full or the folder is not writable; nothing is left behind.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "note.txt"
+    >>> with atomic_path(file) as partial:
+    ...     _ = partial.write_text("whole")
+    >>> file.read_text()
+    'whole'
     """
     partial = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
     try:
@@ -125,6 +146,12 @@ def read_json(path: Path, kind: type[T]) -> T:
 
     Raises:
         StoreError: Missing, not JSON, or not such a record; says which key.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "stage.json"
+    >>> write_json(file, StageRecord(fingerprint="f1", outputs={}))
+    >>> read_json(file, StageRecord).fingerprint
+    'f1'
     """
     from pydantic import TypeAdapter, ValidationError
 

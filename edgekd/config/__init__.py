@@ -101,7 +101,11 @@ def copy_recipe(name: str, path: Path) -> Path:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of recipes, for editors."""
+    """JSON Schema of recipes, for editors.
+
+    >>> json_schema()["required"]
+    ['name', 'data', 'student']
+    """
     from pydantic import TypeAdapter
 
     schema = TypeAdapter(Recipe).json_schema()
