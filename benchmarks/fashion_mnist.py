@@ -7,10 +7,13 @@ is cut off goes on where it was.
 from __future__ import annotations
 
 import argparse
+import hashlib
 from pathlib import Path
 
 from recipe_results import figures_of, run_recipe
 from results_file import Results
+
+from edgekd.config.files import RECIPES
 
 
 def main() -> None:
@@ -19,15 +22,24 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one epoch each, which proves nothing about accuracy")
     parser.add_argument("--seeds", type=int, default=1)
     arguments = parser.parse_args()
-    results = Results("fashion_mnist", quick=arguments.quick)
-    for seed in range(len(results.runs), arguments.seeds):
+    results = Results("fashion_mnist", quick=arguments.quick, keep=True)
+    recipe = hashlib.sha256((RECIPES / "fashion-mnist.toml").read_bytes()).hexdigest()[:12]
+    done = [run["seed"] for run in results.runs if run.get("recipe") == recipe]
+    for seed in sorted(set(range(arguments.seeds)) - set(done)):
         folder = Path("runs") / "benchmarks" / f"fashion-mnist-{'quick-' if arguments.quick else ''}{seed}"
         overrides = [f"teachers.0.train.seed={seed}", f"distill.seed={seed}"]
         if arguments.quick:
             overrides += ["teachers.0.train.epochs=1", "distill.epochs=1"]
         code, seconds, _ = run_recipe("fashion-mnist", folder, *overrides)
-        results.add(seed=seed, exit_code=code, seconds=seconds, **figures_of(folder))
-    runs = [run["models"] for run in results.runs]
+        results.add(
+            recipe=recipe,
+            git_revision=results.revision,
+            seed=seed,
+            exit_code=code,
+            seconds=seconds,
+            **figures_of(folder),
+        )
+    runs = [run["models"] for run in results.runs if run.get("recipe") == recipe]
     int8 = "student.static_wi8_ai8.tflite"
     teachers = [models["teacher-0"]["accuracy@training"] for models in runs]
     kept = [models[int8]["accuracy@host"] / models["teacher-0"]["accuracy@training"] for models in runs]

@@ -24,13 +24,16 @@ class Results:
         name: Of the benchmark.
         quick: Write `NAME.quick.json`, which is not committed, instead.
         fresh: Forget earlier runs.
+        keep: Keep earlier runs on the same machine whatever the revision; each run says what it ran.
     """
 
-    def __init__(self, name: str, *, quick: bool = False, fresh: bool = False) -> None:
+    def __init__(self, name: str, *, quick: bool = False, fresh: bool = False, keep: bool = False) -> None:
         self.path = RESULTS / f"{name}{'.quick' if quick else ''}.json"
         environment = _environment()
         earlier = {} if fresh or not self.path.exists() else json.loads(self.path.read_text())
-        goes_on = earlier.get("environment") == environment and not earlier.get("claims")
+        before = earlier.get("environment", {})
+        same = {key: before.get(key) for key in environment} == environment
+        goes_on = (same and not earlier.get("claims")) or (keep and before.get("cpu") == environment["cpu"])
         self.content: dict[str, Any] = (
             earlier
             if goes_on
@@ -48,6 +51,11 @@ class Results:
         """Finished runs, the bad ones too."""
         found: list[dict[str, Any]] = self.content["runs"]
         return found
+
+    @property
+    def revision(self) -> str:
+        """What is checked out now."""
+        return str(_environment()["git_revision"])
 
     def add(self, **run: object) -> None:
         """Keep a finished run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -103,6 +104,7 @@ def benchmark(
     *,
     targets: Sequence[str] = ("host",),
     data: Dataset | None = None,
+    teachers: Sequence[nn.Module] = (),
     progress: Progress | None = None,
     **method: Any,
 ) -> tuple[Measurement, ...]:
@@ -112,11 +114,12 @@ def benchmark(
         files: What `export` gave, or paths of any .onnx and .tflite files.
         targets: Names of shipped targets, or .toml files.
         data: Its test split gives accuracy.
+        teachers: Measured on that split too, so that a budget can limit the drop against them.
         progress: Hears of measurements.
         **method: Fields of `edgekd.BenchmarkSpec`, such as `runs=5000`.
 
     Returns:
-        Measurements of these files, with those of their export.
+        Measurements of the teachers, of the export, and of these files.
 
     Raises:
         ConfigError: A field that does not exist, or an unknown target.
@@ -126,6 +129,8 @@ def benchmark(
     from edgekd.stages.benchmark import describe_file
     from edgekd.stages.export import Exported
 
+    if teachers and data is None:
+        raise ConfigError("teachers are measured on data's test split", next_step="give data=")
     spec = _spec(BenchmarkSpec, {"targets": tuple(targets), **method})
     places = [load_target(name) for name in targets]
     known = files.models if isinstance(files, Exported) else files
@@ -137,7 +142,28 @@ def benchmark(
         labels=data.test.labels if data else None,
         progress=progress,
     )
-    return (*files.measurements, *measured) if isinstance(files, Exported) else measured
+    of_teachers = [
+        _measure_teacher(teacher, f"teacher-{index}", data) for index, teacher in enumerate(teachers) if data
+    ]
+    of_export = files.measurements if isinstance(files, Exported) else ()
+    return (*of_teachers, *of_export, *measured)
+
+
+def _measure_teacher(teacher: nn.Module, name: str, data: Dataset) -> Measurement:
+    from edgekd.stages.distill import measure_accuracy, serialise_weights
+
+    weights = serialise_weights(teacher)
+    model = Model(
+        name=name,
+        path=Path(),
+        format="torch",
+        precision="fp32",
+        role="teacher",
+        sha256=hashlib.sha256(weights).hexdigest(),
+        size_bytes=len(weights),
+        input_scale=data.scale,
+    )
+    return measure_accuracy(teacher, data.test, data, model)
 
 
 def _spec(kind: type[Any], values: dict[str, Any]) -> Any:

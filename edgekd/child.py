@@ -6,6 +6,7 @@ Converters pull in heavy packages and native code that may abort; parsers meet f
 from __future__ import annotations
 
 import ctypes
+import errno
 import pickle
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, write_error
 
 R = TypeVar("R")
 _TAIL_LINES = 8
@@ -101,6 +102,12 @@ def _main(request: Path, answer: Path) -> None:
         result = (True, function(*args, **kwargs))
     except EdgekdError as error:
         result = (False, error)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        result = (
+            False,
+            write_error(error.filename or tempfile.gettempdir(), error) if full else traceback.format_exc(),
+        )
     except Exception:  # noqa: BLE001 - nothing is swallowed: the parent raises it
         result = (False, traceback.format_exc())
     partial = answer.with_suffix(".partial")

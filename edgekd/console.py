@@ -19,14 +19,18 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd import store
+from edgekd.errors import EdgekdError, write_error
 from edgekd.progress import Silent
 from edgekd.records import Measurement, Release, Run
 from edgekd.units import METRICS, human, human_as
 
 if TYPE_CHECKING:
+    from rich.console import ConsoleOptions
+
     from edgekd import progress
     from edgekd.inspection import Anatomy
     from edgekd.stages.report.comparison import TargetFigures
+    from edgekd.stages.report.summary import Figure
 
 _log = logging.getLogger("edgekd")
 _MARKS = {
@@ -73,13 +77,16 @@ class Terminal:
             folder.mkdir(parents=True, exist_ok=True)
             file = _LogFile(folder / "log.txt")
         except OSError as error:
-            raise store.write_error(folder, error) from error
+            raise write_error(folder, error) from error
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._log = Console(file=file, width=_WIDE, no_color=True, emoji=False)
         _log.addHandler(handler)
         try:
             yield
+        except EdgekdError as error:
+            _log.debug("error: %s", error)  # to the log; the command prints it when all is closed
+            raise
         finally:
             _log.removeHandler(handler)
             self._log = None
@@ -238,40 +245,74 @@ def verdict_lines(release: Release) -> str:
     return "\n".join(lines)
 
 
-def comparison_table(run: Run) -> Table:
-    """Teacher against student against every file."""
+def comparison_table(run: Run) -> RenderableType:
+    """Teacher against student against every file; on a narrow terminal without the columns that tell least."""
     from edgekd.stages.report import summary_rows
 
-    table = Table(title="Files", title_justify="left", box=None, pad_edge=False)
-    table.add_column("file")
-    for column in ("size", "gzip", "parameters", "accuracy", "drop", "target", "p50", "p90", "arena", "memory"):
-        table.add_column(column, justify="right")
+    lines: list[dict[str, str]] = []
     for row in summary_rows(run):
         places: list[TargetFigures | None] = [each for each in row.targets if each.target not in _NOT_PLACES]
         for index, place in enumerate(places or [None]):
             first = index == 0
-            emulated = "~" if place and place.p50 and place.p50.basis != "measured" else ""
             accuracy = place.accuracy if place and place.accuracy else (row.accuracy if first else None)
             drop = place.drop if place and place.drop else (row.drop if first else None)
-            table.add_row(
-                escape(row.model) if first else "",
-                _number(row.size, "B") if first else "",
-                _number(row.compressed, "B") if first else "",
-                f"{row.parameters:,}" if first and row.parameters else "",
-                _number(accuracy.value, "1") if accuracy else "",
-                f"{drop.value * 100:+.2f} pt" if drop else "",
-                place.target if place else "",
-                emulated + _number(place.p50.value, "s") if place and place.p50 else "",
-                emulated + _number(place.p90.value, "s") if place and place.p90 else "",
-                _number(place.arena.value, "B") if place and place.arena else "",
-                _number(place.peak_memory.value, "B") if place and place.peak_memory else "",
+            lines.append(
+                {
+                    "file": escape(row.model) if first else "",
+                    "size": _number(row.size, "B") if first else "",
+                    "gzip": _number(row.compressed, "B") if first else "",
+                    "parameters": f"{row.parameters:,}" if first and row.parameters else "",
+                    "accuracy": _number(accuracy.value, "1") if accuracy else "",
+                    "drop": f"{drop.value * 100:+.2f} pt" if drop else "",
+                    "target": escape(place.target) if place else "",
+                    "p50": _time(place.p50) if place else "",
+                    "p90": _time(place.p90) if place else "",
+                    "load": _time(place.load) if place else "",
+                    "first": _time(place.first_inference) if place else "",
+                    "arena": _number(place.arena.value, "B") if place and place.arena else "",
+                    "memory": _number(place.peak_memory.value, "B") if place and place.peak_memory else "",
+                }
             )
-    table.caption = "drop: accuracy lost against the teacher   ~: emulated, not measured"
-    table.caption_justify = "left"
-    return table
+    return _Comparison(lines)
 
 
-def measurements_table(measurements: Sequence[Measurement]) -> Table:
+class _Comparison:
+    """Leaves out columns, those that tell least first, until no cell is cut on the console it is printed to."""
+
+    LEAST = (("load", "first"), ("p90",), ("gzip",), ("parameters",), ("memory",), ("arena",))
+
+    def __init__(self, lines: Sequence[Mapping[str, str]]) -> None:
+        self.lines = lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        kept = list(self.lines[0]) if self.lines else ["file"]
+        for least in self.LEAST:
+            if console.measure(self.table(kept), options=options.update(width=_WIDE)).maximum <= options.max_width:
+                break
+            kept = [column for column in kept if column not in least]
+        yield self.table(kept)
+
+    def table(self, columns: Sequence[str]) -> Table:
+        notes = ["drop: accuracy lost against the teacher", "~: emulated, not measured"]
+        if "load" in columns:
+            notes.append("load, first: the largest of the few that were timed")
+        table = Table(
+            title="Files",
+            title_justify="left",
+            caption="   ".join(notes),
+            caption_justify="left",
+            box=None,
+            pad_edge=False,
+        )
+        for column in columns:
+            # What is still too long breaks, instead of ending in an ellipsis.
+            table.add_column(column, justify="left" if column == "file" else "right", overflow="fold")
+        for line in self.lines:
+            table.add_row(*(line[column] for column in columns))
+        return table
+
+
+def measurements_table(measurements: Sequence[Measurement]) -> RenderableType:
     """What a bare benchmark gave."""
     return comparison_table(Run(name="bench", folder=Path(), recipe="", measurements=tuple(measurements)))
 
@@ -333,6 +374,10 @@ def facts_table(facts: Mapping[str, Any]) -> Table:
 
 def _number(value: float | None, unit: str) -> str:
     return "" if value is None else human(value, unit)
+
+
+def _time(figure: Figure | None) -> str:
+    return "" if figure is None else ("~" if figure.basis != "measured" else "") + human(figure.value, "s")
 
 
 def _shape(shape: Sequence[int | None]) -> str:

@@ -11,18 +11,6 @@ from edgekd import registry, store
 from edgekd.records import Target
 from edgekd.transports import Finding
 
-# Extra -> what it brings: distribution and import name.
-EXTRAS = {
-    "": (("numpy", "numpy"), ("onnx", "onnx"), ("onnxruntime", "onnxruntime"), ("ai-edge-litert", "ai_edge_litert")),
-    "train": (("torch", "torch"), ("safetensors", "safetensors"), ("scikit-learn", "sklearn")),
-    "export": (
-        ("litert-torch", "litert_torch"),
-        ("ai-edge-quantizer", "ai_edge_quantizer"),
-        ("onnxscript", "onnxscript"),
-    ),
-    "micro": (("tflite-micro", "tflite_micro"),),
-}
-
 
 def examine() -> tuple[Finding, ...]:
     """Look at Python, every package that edgekd can use, and the disk; imports none of them.
@@ -32,7 +20,7 @@ def examine() -> tuple[Finding, ...]:
     """
     version = platform.python_version()
     findings = [Finding(name="python", right=(3, 11) <= sys.version_info < (3, 14), detail=version)]
-    for extra, packages in EXTRAS.items():
+    for extra, packages in registry.EXTRAS.items():
         command = f"pip install 'edgekd[{extra}]'" if extra else "pip install edgekd"
         for distribution, module in packages:
             there = importlib.util.find_spec(module) is not None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 class EdgekdError(Exception):
@@ -106,3 +108,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean '{close[0]}'?" if close else None
+
+
+def write_error(path: Path | str, error: OSError) -> StoreError:
+    """Say what to do about a file or folder that the system would not let us write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            "the disk is full; nothing half-written was left",
+            where=str(path),
+            next_step="free some space and run the same command again: it goes on where it was",
+        )
+    return StoreError(
+        f"can't write it: {error.strerror or error}",
+        where=str(path),
+        next_step="choose a folder you may write to with --out",
+    )

@@ -43,16 +43,18 @@ PASSED = {
     "augmentations": {"seed", "view", "indices", "inputs"},
     "losses": {"student", "teacher", "labels"},
 }
-# What `pip install` needs for modules that are not part of the base.
-EXTRA_OF = {
-    "torch": "train",
-    "safetensors": "train",
-    "sklearn": "train",
-    "litert_torch": "export",
-    "ai_edge_quantizer": "export",
-    "onnxscript": "export",
-    "tflite_micro": "micro",
+# What each extra brings: distributions and the modules in them. The empty one is the base.
+EXTRAS = {
+    "": (("numpy", "numpy"), ("onnx", "onnx"), ("onnxruntime", "onnxruntime"), ("ai-edge-litert", "ai_edge_litert")),
+    "train": (("torch", "torch"), ("safetensors", "safetensors"), ("scikit-learn", "sklearn")),
+    "export": (
+        ("litert-torch", "litert_torch"),
+        ("ai-edge-quantizer", "ai_edge_quantizer"),
+        ("onnxscript", "onnxscript"),
+    ),
+    "micro": (("tflite-micro", "tflite_micro"),),
 }
+EXTRA_OF = {module: extra for extra, packages in EXTRAS.items() if extra for _, module in packages}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,8 +258,11 @@ class _working_folder_importable:  # noqa: N801 - reads as a verb phrase in `wit
     """The user's own modules lie in the working folder; the installed command does not search it."""
 
     def __enter__(self) -> None:
-        self._added = str(Path.cwd())
-        sys.path.append(self._added)
+        self._folder = str(Path.cwd())
+        self._added = self._folder not in sys.path
+        if self._added:
+            sys.path.append(self._folder)
 
     def __exit__(self, *_: object) -> None:
-        sys.path.remove(self._added)
+        if self._added:
+            sys.path.remove(self._folder)

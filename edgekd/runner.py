@@ -6,7 +6,7 @@ edgekd. `python runner.py job.json` takes these keys:
     engine        onnxruntime, litert or tflite_micro
     mode          latency: load, first inference, warm-up, then up to `runs` timed inferences
                   load:    load and first inference only, for further samples of both
-                  memory:  what the model adds to the process (tflite_micro: what it needs of the arena)
+                  memory:  what the model adds to the process, on Linux (tflite_micro: what it needs of the arena)
                   accuracy: every row of `inputs` through the model, outputs to a file beside the job
                   environment: nothing but whether the runtime can be imported; needs no model
     model         path of the model file
@@ -367,11 +367,11 @@ def describe_state() -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    board = _read("/proc/device-tree/model")
+    product = _read("/proc/device-tree/model")
     info = _read("/proc/cpuinfo") or ""
     name = re.search(r"^(?:model name|Model|Hardware|cpu model)\s*:\s*(.+)$", info, re.MULTILINE)
-    if board:
-        return board
+    if product:
+        return product
     return name[1].strip() if name else (platform.processor() or platform.machine())
 
 
@@ -409,16 +409,10 @@ def _sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def _memory_bytes(key: str) -> int:
-    """`VmRSS` now, or `VmHWM`, its highest value so far."""
-    status = _read("/proc/self/status")
-    if status:
-        found = re.search(rf"^{key}:\s*(\d+) kB", status, re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
-    import resource  # not on Linux, where ru_maxrss starts at what the parent had when it forked
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def _memory_bytes(key: str) -> int | None:
+    """`VmRSS` now, or `VmHWM`, its highest value so far; unknown off Linux, where only a peak can be had."""
+    found = re.search(rf"^{key}:\s*(\d+) kB", _read("/proc/self/status") or "", re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
 
 
 def _forget_peak() -> None:
@@ -517,7 +511,7 @@ def _time_steady(engine: Any, job: dict[str, Any], events: Events, *_: object) -
     events.emit("samples", ns=samples[:taken])
 
 
-def _measure_memory(engine: Any, job: dict[str, Any], events: Events, before_bytes: int, _: Path) -> None:
+def _measure_memory(engine: Any, job: dict[str, Any], events: Events, before_bytes: int | None, _: Path) -> None:
     limit = time.perf_counter() + job["time_limit_s"]
     for _run in range(MEMORY_RUNS):
         engine.invoke()
@@ -526,11 +520,14 @@ def _measure_memory(engine: Any, job: dict[str, Any], events: Events, before_byt
     if isinstance(engine, TFLiteMicro):
         events.emit("arena", **engine.arena())
         return
-    peak = _memory_bytes("VmHWM")
-    events.emit("memory", before_bytes=before_bytes, peak_bytes=peak, added_bytes=max(0, peak - before_bytes))
+    peak_bytes = _memory_bytes("VmHWM")
+    if before_bytes is None or peak_bytes is None:
+        return  # a number that says nothing would keep every budget
+    added_bytes = max(0, peak_bytes - before_bytes)
+    events.emit("memory", before_bytes=before_bytes, peak_bytes=peak_bytes, added_bytes=added_bytes)
 
 
-def _run_samples(engine: Any, job: dict[str, Any], events: Events, _: int, job_path: Path) -> None:
+def _run_samples(engine: Any, job: dict[str, Any], events: Events, _: int | None, job_path: Path) -> None:
     import numpy as np
 
     if not job.get("inputs") or len(engine.inputs) != 1:

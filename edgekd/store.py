@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import functools
 import hashlib
 import json
@@ -16,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgekd.errors import StoreError
+from edgekd.errors import StoreError, write_error
 
 T = TypeVar("T")
 _log = logging.getLogger("edgekd")
@@ -224,17 +223,21 @@ class RunFolder:
         """The folder of a stage."""
         return self.path / name
 
-    def is_done(self, name: str, fingerprint: str) -> bool:
-        """Whether a stage ended with this fingerprint and its outputs are still the bytes it wrote."""
+    def record(self, name: str) -> StageRecord | None:
+        """What a stage left when it ended; nothing when it did not, or when that is damaged."""
         marker = self.stage(name) / "stage.json"
         if not marker.exists():
-            return False
+            return None
         try:
-            record = read_json(marker, StageRecord)
+            return read_json(marker, StageRecord)
         except StoreError as error:
-            _log.warning("%s; doing %s again", error.what, name)
-            return False
-        return record.fingerprint == fingerprint and not self.damaged(name)
+            _log.warning("%s; the step is done again", error.what)
+            return None
+
+    def is_done(self, name: str, fingerprint: str) -> bool:
+        """Whether a stage ended with this fingerprint and its outputs are still the bytes it wrote."""
+        record = self.record(name)
+        return record is not None and record.fingerprint == fingerprint and not self.damaged(name)
 
     def damaged(self, name: str) -> list[str]:
         """Outputs of a stage whose bytes are missing or not those that it wrote."""
@@ -259,18 +262,3 @@ class RunFolder:
         folder = self.stage(name)
         hashes = {output.relative_to(folder).as_posix(): sha256_of(output) for output in sorted(outputs)}
         write_json(folder / "stage.json", StageRecord(fingerprint=fingerprint, outputs=hashes))
-
-
-def write_error(path: Path | str, error: OSError) -> StoreError:
-    """Say what to do about a file or folder that the system would not let us write."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError(
-            "the disk is full; nothing half-written was left",
-            where=str(path),
-            next_step="free some space and run the same command again: it goes on where it was",
-        )
-    return StoreError(
-        f"can't write it: {error.strerror or error}",
-        where=str(path),
-        next_step="choose a folder you may write to with --out",
-    )

@@ -29,7 +29,7 @@ def data() -> edgekd.Dataset:
         scale=1.0,
         train=make_split(300, 0),
         validation=make_split(100, 1),
-        test=make_split(100, 2),
+        test=make_split(1000, 2),
     )
 
 

@@ -1,14 +1,17 @@
 """What people see, line by line."""
 
+import io
 import logging
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from edgekd.console import Terminal, checks_table, facts_table, plain_table, verdict_lines
+from edgekd.console import Terminal, checks_table, facts_table, measurements_table, plain_table, verdict_lines
 from edgekd.errors import StoreError
-from edgekd.records import Budget, Check, Release, Status
+from edgekd.records import Budget, Check, Measurement, Release, Status
+from edgekd.units import METRICS
 
 CHECK = Check(
     budget=Budget(metric="latency", statistic="p90", limit="10 ms"),
@@ -60,6 +63,76 @@ def test_a_long_row_stays_whole_off_a_terminal(capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     assert all(cell in line for cell in cells for line in out.splitlines()[:2])
     assert "y" * 300 in out
+
+
+def row_of(name: str, target: str, **samples: tuple[float, ...]) -> tuple[Measurement, ...]:
+    return tuple(
+        Measurement(
+            model_sha256=name,
+            model=name,
+            format="tflite",
+            precision="int8",
+            role="student",
+            target=target,
+            metric=metric,
+            unit=METRICS[metric].unit,
+            samples=values,
+            basis="emulated" if target == "cortex-m4" and METRICS[metric].unit == "s" else "measured",
+        )
+        for metric, values in samples.items()
+    )
+
+
+FILES = tuple(
+    measurement
+    for name in ("student.fp32.onnx", "student.[static_wi8_ai8].tflite")
+    for target in ("host", "cortex-m4")
+    for measurement in row_of(
+        name,
+        target,
+        file_size=(123_400.0,),
+        compressed_size=(56_700.0,),
+        accuracy=(1.0, 1.0, 1.0, 0.0),
+        latency=(0.002,) * 100,
+        load_time=(0.011, 0.013, 0.012),
+        first_inference=(0.021, 0.0234, 0.022),
+        arena_size=(7_800.0,),
+        peak_memory=(9_100_000.0,),
+    )
+)
+
+
+def test_off_a_terminal_every_column_of_the_files_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().print(measurements_table(FILES))
+    _, columns, *rows = capsys.readouterr().out.splitlines()
+    names = "file size gzip parameters accuracy drop target p50 p90 load first arena memory"
+    assert " ".join(columns.split()) == names
+    cells = "student.fp32.onnx 123.4 kB 56.7 kB 75.00 % host 2 ms 2 ms 13.0 ms 23.4 ms 7.8 kB 9.1 MB"
+    assert " ".join(rows[0].split()) == cells
+    assert "~2 ms" in rows[1]
+    assert "~13.0 ms  ~23.4 ms" in rows[1]
+
+
+@pytest.mark.parametrize("width", [200, 139, 120, 100, 80, 50])
+def test_on_a_terminal_no_cell_is_cut(width: int) -> None:
+    console = Console(width=width, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(measurements_table(FILES))
+    text = captured.get()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    columns = set(text.splitlines()[1].split())
+    assert {"file", "size", "accuracy", "drop", "target", "p50"} <= columns
+    # What tells least goes first, and only where it must.
+    assert ({"load", "first"} <= columns) == (width >= 139)
+    assert ({"p90", "gzip"} <= columns) == (width >= 120)
+    if width >= 80:
+        assert "student.[static_wi8_ai8].tflite" in text
+
+
+def test_a_table_of_no_files_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().print(measurements_table(()))
+    assert "Files" in capsys.readouterr().out
 
 
 def test_json_mode_prints_the_result_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ PYPROJECT = (Path(__file__).parents[1] / "pyproject.toml").read_text()
 
 def test_versions_are_those_of_the_packages() -> None:
     findings = {finding.name: finding for finding in doctor.examine()}
-    for packages in doctor.EXTRAS.values():
+    for packages in registry.EXTRAS.values():
         for distribution, _ in packages:
             finding = findings[distribution]
             if finding.right:
@@ -29,13 +29,13 @@ def test_versions_are_those_of_the_packages() -> None:
 
 def test_a_missing_package_names_the_command_that_adds_it(monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = {"": (("numpy", "no_such_module"),), "train": (("torch", "no_such_module_either"),)}
-    monkeypatch.setattr(doctor, "EXTRAS", nowhere)
+    monkeypatch.setattr(registry, "EXTRAS", nowhere)
     steps = {finding.name: finding.next_step for finding in doctor.examine() if not finding.right}
     assert steps == {"numpy": "pip install edgekd", "torch": "pip install 'edgekd[train]'"}
 
 
 def test_extras_are_those_of_the_package() -> None:
-    for extra, packages in doctor.EXTRAS.items():
+    for extra, packages in registry.EXTRAS.items():
         block = re.search(
             rf"^{extra or 'dependencies'} = \[(.*?)\]\n(?=[a-z\[\n])", PYPROJECT, re.MULTILINE | re.DOTALL
         )

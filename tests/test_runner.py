@@ -137,6 +137,23 @@ def test_memory_sees_what_the_model_holds(tmp_path: Path) -> None:
     assert 20e6 < added["large"] - added["small"] < 200e6
 
 
+def test_memory_that_can_not_be_measured_gives_no_event(tmp_path: Path) -> None:
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 3])
+    (tmp_path / "job.json").write_text(
+        json.dumps({**QUICK, "engine": "onnxruntime", "mode": "memory", "model": str(model)})
+    )
+    program = (
+        "import sys, edgekd.runner as runner; read = runner._read;"
+        "runner._read = lambda path: None if path == '/proc/self/status' else read(path);"
+        "sys.exit(runner.main(sys.argv))"
+    )
+    argv = [sys.executable, "-c", program, str(tmp_path / "job.json")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    names = [json.loads(line)["event"] for line in done.stdout.splitlines()]
+    assert (done.returncode, names[-1]) == (0, "done")
+    assert "memory" not in names
+
+
 @pytest.mark.parametrize(
     ("job", "kind"),
     [

@@ -10,10 +10,9 @@ import traceback
 
 import click
 
-from edgekd import store
 from edgekd.cli import facts, stages
 from edgekd.cli.group import EXIT_BUG, EXIT_INTERRUPTED, EXIT_READER_GONE, EXIT_USER, edgekd
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, write_error
 
 __all__ = ["edgekd", "facts", "main", "stages"]
 
@@ -49,7 +48,7 @@ def _main() -> int:  # noqa: PLR0911 - one exit code a line
     except OSError as error:
         if error.errno not in _NOT_OURS:
             return _report_bug()
-        click.echo(f"error: {store.write_error(error.filename or tempfile.gettempdir(), error)}", err=True)
+        click.echo(f"error: {write_error(error.filename or tempfile.gettempdir(), error)}", err=True)
         return EXIT_USER
     except Exception:  # noqa: BLE001 - the one place; a bug must show its traceback, and not exit with a user's code
         return _report_bug()

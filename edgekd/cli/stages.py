@@ -145,6 +145,7 @@ def gate(folder: Path, budgets: Path | None, overrides: tuple[str, ...], as_json
 
     terminal = Terminal(as_json=as_json)
     opened = pipeline.open_run(folder)
+    pipeline.check_files(opened)
     chosen = load_budgets(budgets, overrides) if budgets else pipeline.open_budgets(folder, overrides)
     release = judge(opened.measurements, budgets=chosen)
     _print_release(terminal, release)
@@ -162,12 +163,10 @@ def report(folder: Path, as_json: bool) -> int:
     """Write report.html and report.json of a run, finished or not."""
     from edgekd import pipeline
     from edgekd.console import Terminal, comparison_table
-    from edgekd.stages.report import report as write
 
     terminal = Terminal(as_json=as_json)
-    opened = pipeline.open_run(folder)
-    written = write(opened, folder=folder / "report")
-    terminal.print(comparison_table(opened), "")
+    written = pipeline.rewrite_report(folder)
+    terminal.print(comparison_table(pipeline.open_run(folder)), "")
     terminal.say(f"report: {written.html_path}")
     terminal.result(written)
     return 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fnmatch
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgekd import registry
@@ -10,6 +11,9 @@ from edgekd.config.files import load_target
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.records import PRECISIONS, Budget, Recipe
 from edgekd.stages.gate import gate
+
+# Measured once for a file, not on targets.
+_OF_THE_FILE = {"file_size", "compressed_size", "parity"}
 
 
 def cross_check(recipe: Recipe, where: str) -> list[EdgekdError]:
@@ -78,17 +82,28 @@ def _check_budgets(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
             gate((), budgets=(budget,))
         except EdgekdError as error:
             yield key, error
-        if budget.target and budget.target not in targets:
+        if budget.target and budget.metric in _OF_THE_FILE:
+            yield f"{key}.target", ConfigError(f"{budget.metric} is the same on every target", next_step="leave it out")
+        elif budget.target and not _matches(budget.target, targets):
             yield f"{key}.target", _unknown("measured target", budget.target, targets)
         made = ("torch", *recipe.export.formats)
-        if budget.format and budget.role == "student" and budget.format not in made:
+        if budget.format and budget.role == "student" and not _matches(budget.format, made):
             yield f"{key}.format", _unknown("exported format", budget.format, made)
         if budget.precision and not _is_made(budget, recipe):
             yield f"{key}.precision", _unknown("exported precision", budget.precision, recipe.export.precisions)
 
 
 def _is_made(budget: Budget, recipe: Recipe) -> bool:
-    return budget.role == "teacher" or budget.format == "torch" or budget.precision in recipe.export.precisions
+    return (
+        budget.role == "teacher"
+        or budget.format == "torch"
+        or _matches(budget.precision or "*", recipe.export.precisions)
+    )
+
+
+def _matches(pattern: str, names: Sequence[str]) -> bool:
+    """Whether a selector, which may hold wildcards as in the gate, selects any of these."""
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names)
 
 
 def _unknown(what: str, word: str, known: tuple[str, ...] | list[str]) -> ConfigError:

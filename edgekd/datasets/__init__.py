@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +136,10 @@ def fingerprint_of(spec: DataSpec) -> str:
         test.update(np.ascontiguousarray(data.test.labels).data)
         return store.fingerprint(spec, data.sha256, test.hexdigest())
     paths: list[Path] = files(**spec.options)
-    return store.fingerprint(spec, [store.sha256_of(path) for path in paths])
+    # What is in the files counts, not where they lie.
+    names = {path.name for path in paths}
+    options = {key: value for key, value in spec.options.items() if Path(str(value)).name not in names}
+    return store.fingerprint(replace(spec, options=options), [store.sha256_of(path) for path in paths])
 
 
 def _check_source(source: Source, name: str) -> None:

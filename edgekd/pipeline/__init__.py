@@ -7,20 +7,33 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgekd import registry, store
 from edgekd.config import LoadedRecipe
 from edgekd.errors import StoreError
-from edgekd.pipeline.folder import open_budgets, open_run
+from edgekd.pipeline.folder import (
+    ENVIRONMENT,
+    OVERRIDES,
+    RECIPE,
+    check_files,
+    environment_here,
+    open_budgets,
+    open_run,
+)
 from edgekd.pipeline.steps import STEPS
 from edgekd.pipeline.workspace import Step, Workspace
 from edgekd.progress import Progress, Silent
 from edgekd.records import Run
 
-__all__ = ["STEPS", "Outcome", "open_budgets", "open_run", "run", "verify"]
+if TYPE_CHECKING:
+    from edgekd.stages.report import Report
+
+__all__ = ["STEPS", "Outcome", "check_files", "open_budgets", "open_run", "rewrite_report", "run", "verify"]
 
 _log = logging.getLogger("edgekd")
 _MANIFEST = "manifest.json"
+_MODEL_FILES = {".onnx", ".tflite", ".safetensors"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,38 +70,29 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
     registry.require_all(module for step in steps for module in step.needs(space))
     made, skipped = [], []
     with space.store.lock():
-        store.write_bytes(folder / "recipe.toml", loaded.text.encode())
-        store.write_json(folder / "overrides.json", loaded.overrides)
+        store.write_bytes(folder / RECIPE, loaded.text.encode())
+        store.write_json(folder / OVERRIDES, loaded.overrides)
+        store.write_json(folder / ENVIRONMENT, environment_here())
         for step in steps:
             fingerprint = space.fingerprint(step)
-            before = _record_of(space.store, step)
-            if before and before.fingerprint == fingerprint and not space.store.damaged(step.name):
+            if space.store.is_done(step.name, fingerprint):
                 _log.info("%s: nothing changed", step.name)
                 skipped.append(step.name)
                 continue
+            before = space.store.record(step.name)
             started = time.perf_counter()
             # A manifest is of a finished run.
             (folder / _MANIFEST).unlink(missing_ok=True)
             outputs = step.make(space, space.store.begin(step.name))
             _drop_what_is_out_of_date(space.store, step, before, outputs)
             space.store.finish(step.name, fingerprint, outputs)
-            for checkpoint in space.store.stage(step.name).rglob("checkpoint.pt"):
-                checkpoint.unlink()
             _log.info("%s: done in %.1f s", step.name, time.perf_counter() - started)
             made.append(step.name)
+        for step in steps:
+            for checkpoint in space.store.stage(step.name).rglob("checkpoint.pt"):
+                checkpoint.unlink()
         write_manifest(space.store)
     return Outcome(run=open_run(folder), made=tuple(made), skipped=tuple(skipped))
-
-
-def _record_of(run_folder: store.RunFolder, step: Step) -> store.StageRecord | None:
-    marker = run_folder.stage(step.name) / "stage.json"
-    if not marker.exists():
-        return None
-    try:
-        return store.read_json(marker, store.StageRecord)
-    except StoreError as error:
-        _log.warning("%s; the step is done again", error.what)
-        return None
 
 
 def _drop_what_is_out_of_date(
@@ -103,6 +107,10 @@ def _drop_what_is_out_of_date(
     for name in (before.outputs.keys() if before else set()) - made.keys():
         if (folder / name).resolve().is_relative_to(folder.resolve()):
             (folder / name).unlink(missing_ok=True)
+    # A killed step leaves no record of its files, but their kinds tell them.
+    for file in folder.glob("*.*"):
+        if file.suffix in _MODEL_FILES and file.name not in made:
+            file.unlink()
     if before and before.outputs == made:
         return
     changed = {step.name}
@@ -113,15 +121,36 @@ def _drop_what_is_out_of_date(
 
 
 def write_manifest(run_folder: store.RunFolder) -> None:
-    """List every file of the finished steps with its hash; no times, so that equal runs give equal bytes."""
+    """List what the run was asked, and every file of its finished steps, with hashes."""
     files: dict[str, str] = {}
     for step in STEPS:
         marker = run_folder.stage(step.name) / "stage.json"
         if marker.exists():
             record = store.read_json(marker, store.StageRecord)
             files |= {f"{step.name}/{name}": digest for name, digest in record.outputs.items()}
-    files["recipe.toml"] = store.sha256_of(run_folder.path / "recipe.toml")
+    asked = [name for name in (RECIPE, OVERRIDES, ENVIRONMENT) if (run_folder.path / name).is_file()]
+    files |= {name: store.sha256_of(run_folder.path / name) for name in asked}
     store.write_json(run_folder.path / _MANIFEST, files)
+
+
+def rewrite_report(folder: Path) -> Report:
+    """Write a run's report again, finished or not; a finished run's manifest goes with it.
+
+    Raises:
+        StoreError: Not a run folder, or another edgekd is working in it.
+    """
+    from edgekd.stages.report import report
+
+    opened = open_run(folder)
+    run_folder = store.RunFolder(folder)
+    with run_folder.lock():
+        earlier = run_folder.record("report")
+        written = report(opened, folder=folder / "report")
+        if earlier:
+            run_folder.finish("report", earlier.fingerprint, [written.json_path, written.html_path])
+            if (folder / _MANIFEST).exists():
+                write_manifest(run_folder)
+    return written
 
 
 def verify(folder: Path) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from edgekd.config import load_budgets
 from edgekd.errors import StoreError
 from edgekd.records import Budget, EpochRecord, Measurement, Model, Release, Run
 
-_RECIPE, _OVERRIDES = "recipe.toml", "overrides.json"
+RECIPE, OVERRIDES, ENVIRONMENT = "recipe.toml", "overrides.json", "environment.json"
 TOOLS = (
     "torch",
     "onnx",
@@ -33,7 +33,7 @@ def open_run(folder: Path) -> Run:
         StoreError: Not a run folder, or damaged.
     """
     bare = folder / "measurements.json"
-    recipe = folder / _RECIPE
+    recipe = folder / RECIPE
     if not recipe.is_file() and not bare.is_file():
         raise StoreError(
             "not a run folder", where=str(folder), next_step="give the folder that `edgekd run` or `bench` wrote"
@@ -54,6 +54,7 @@ def open_run(folder: Path) -> Run:
             measurements += store.read_json(place / "measurements.json", list[Measurement])
         if (place / "histories.json").exists():
             histories |= store.read_json(place / "histories.json", dict[str, tuple[EpochRecord, ...]])
+    environment = folder / ENVIRONMENT
     release = folder / "gate" / "release.json"
     judged = release.exists() and (folder / "gate" / "stage.json").exists()
     return Run(
@@ -64,8 +65,30 @@ def open_run(folder: Path) -> Run:
         measurements=tuple(measurements),
         histories=histories,
         release=store.read_json(release, Release) if judged else None,
-        environment={"python": platform.python_version(), "system": platform.platform(), **store.tool_versions(*TOOLS)},
+        environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
     )
+
+
+def environment_here() -> dict[str, str]:
+    """Versions of what makes and measures files on this machine."""
+    return {"python": platform.python_version(), "system": platform.platform(), **store.tool_versions(*TOOLS)}
+
+
+def check_files(run: Run) -> None:
+    """Check that the files that would ship are those that were measured.
+
+    Raises:
+        StoreError: One is missing or was changed.
+    """
+    for model in run.models:
+        if model.format == "torch":
+            continue
+        if not model.path.is_file() or store.sha256_of(model.path) != model.sha256:
+            raise StoreError(
+                "not the file that was measured" if model.path.is_file() else "missing",
+                where=str(model.path),
+                next_step="run the recipe again, or bring the file back",
+            )
 
 
 def open_budgets(folder: Path, overrides: Sequence[str] = ()) -> tuple[Budget, ...]:
@@ -75,7 +98,7 @@ def open_budgets(folder: Path, overrides: Sequence[str] = ()) -> tuple[Budget, .
         StoreError: A benchmark of bare files, which has no recipe.
         ConfigError: Everything that is wrong with them.
     """
-    if not (folder / _RECIPE).is_file():
+    if not (folder / RECIPE).is_file():
         raise StoreError("no recipe here, so no budgets", where=str(folder), next_step="give a file with --budgets")
-    earlier = store.read_json(folder / _OVERRIDES, list[str]) if (folder / _OVERRIDES).exists() else []
-    return load_budgets(folder / _RECIPE, [*earlier, *overrides], of_recipe=True)
+    earlier = store.read_json(folder / OVERRIDES, list[str]) if (folder / OVERRIDES).exists() else []
+    return load_budgets(folder / RECIPE, [*earlier, *overrides], of_recipe=True)

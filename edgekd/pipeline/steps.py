@@ -158,7 +158,9 @@ def _teacher_parameters(space: Workspace) -> object:
     weights = [store.sha256_of(spec.weights) if spec.weights else None for spec in recipe.teachers]
     plug_ins = [("networks", spec.model) for spec in recipe.teachers]
     plug_ins += [each for spec in recipe.teachers for each in _training_plug_ins(spec.train)]
-    return [space.data_fingerprint, recipe.teachers, weights, _code_of(*plug_ins)]
+    # What is in the files counts, not where they lie.
+    specs = [replace(spec, weights=None) for spec in recipe.teachers]
+    return [space.data_fingerprint, specs, weights, _code_of(*plug_ins)]
 
 
 def _distill_parameters(space: Workspace) -> object:
@@ -211,7 +213,7 @@ STEPS = (
         name="distill",
         depends=("teachers",),
         parameters=_distill_parameters,
-        code=_TRAINING_CODE,
+        code=(*_TRAINING_CODE, "metrics"),
         tools=("torch", "safetensors", "numpy"),
         needs=_needs_training,
         make=_distill,
@@ -220,7 +222,16 @@ STEPS = (
         name="export",
         depends=("distill",),
         parameters=_export_parameters,
-        code=("stages/export", "exporters", "quantizers", "formats", "inspection.py", "networks"),
+        code=(
+            "stages/export",
+            "exporters",
+            "quantizers",
+            "formats",
+            "inspection.py",
+            "networks",
+            "teachers",
+            "datasets",
+        ),
         tools=TOOLS,
         needs=_needs_export,
         make=_export,
@@ -235,7 +246,7 @@ STEPS = (
             platform.node(),
             os.cpu_count(),
         ],
-        code=("stages/benchmark", "inspection.py", "runner.py", "runtimes", "transports", "metrics"),
+        code=("datasets", "stages/benchmark", "inspection.py", "runner.py", "runtimes", "transports", "metrics"),
         tools=("onnxruntime", "ai-edge-litert", "tflite-micro", "numpy"),
         needs=_needs_benchmark,
         make=_benchmark,

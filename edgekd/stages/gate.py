@@ -299,6 +299,8 @@ def _fault(rule: _Rule, measurement: Measurement) -> str | None:
         fault = "has negative samples"
     elif metric.name in _FACTS and (samples.min() <= 0 or samples.min() != samples.max()):
         fault = "is no single size above 0"
+    elif metric.dimension == "size" and samples.min() <= 0:
+        fault = "is no size above 0"
     return fault
 
 

@@ -23,6 +23,8 @@ def found(**changes: Any) -> list[str]:
 def test_what_fits_together_passes() -> None:
     assert found() == []
     assert found(teachers=(), distill=DistillSpec()) == []
+    wild = replace(SIZE, metric="latency", limit="1 ms", target="h*", precision="*", format="on*")  # type: ignore[arg-type]  # as TOML may
+    assert found(budgets=(wild,)) == []
     assert found(budgets=(replace(SIZE, role="teacher", precision="fp32"), replace(SIZE, format="torch"))) == []
 
 
@@ -50,7 +52,11 @@ def test_what_fits_together_passes() -> None:
         ({"budgets": (replace(SIZE, metric="size"),)}, "own.toml: budgets.0: unknown metric 'size'"),
         ({"budgets": (SIZE, replace(SIZE, limit="1 ms"))}, "own.toml: budgets.1: limit '1 ms' of file_size"),
         ({"budgets": (replace(SIZE, limit="1"),)}, "own.toml: budgets.0: limit '1' of file_size is no number"),
-        ({"budgets": (replace(SIZE, target="hosts"),)}, "budgets.0.target: unknown measured target 'hosts'"),
+        (
+            {"budgets": (replace(SIZE, metric="latency", limit="1 ms", target="hosts"),)},
+            "budgets.0.target: unknown measured target 'hosts'",
+        ),
+        ({"budgets": (replace(SIZE, target="host"),)}, "budgets.0.target: file_size is the same on every target"),
         ({"budgets": (replace(SIZE, precision="fp16"),)}, "budgets.0.precision: unknown exported precision 'fp16'"),
         (
             {"budgets": (replace(SIZE, format="tflite"),), "export": ExportSpec(formats=("onnx",))},

@@ -49,25 +49,25 @@ def test_a_name_that_is_none_lists_what_there_is(source: str) -> None:
 
 
 def test_a_target_of_one_s_own_is_named_by_its_file(tmp_path: Path) -> None:
-    file = tmp_path / "my-board.toml"
+    file = tmp_path / "my-target.toml"
     file.write_text('description = "mine"\nruntimes = ["litert"]\nram_bytes = 1_000\n')
     target = load_target(str(file))
-    assert (target.name, target.runtimes, target.ram_bytes) == ("my-board", ("litert",), 1000)
+    assert (target.name, target.runtimes, target.ram_bytes) == ("my-target", ("litert",), 1000)
     file.write_text('name = "x"\ndescription = "mine"\nruntimes = ["litert"]\n')
     with pytest.raises(ConfigError, match="a target is named by its file"):
         load_target(str(file))
 
 
 def test_a_target_with_several_problems_names_them_all(tmp_path: Path) -> None:
-    file = tmp_path / "my-board.toml"
+    file = tmp_path / "my-target.toml"
     file.write_text('runtimes = "litert"\nthreads = 0\nram = 3\ntime_basis = "guessed"\n')
     with pytest.raises(ConfigError) as caught:
         load_target(str(file))
     for words in (
-        "my-board.toml: unknown key 'ram'",
-        "my-board.toml: description: missing",
-        "my-board.toml: runtimes: 'litert': input should be a valid",
-        "my-board.toml: threads: 0: input should be greater than or equal to 1",
-        "my-board.toml: time_basis: 'guessed'; allowed: 'measured', 'emulated', 'estimated'",
+        "my-target.toml: unknown key 'ram'",
+        "my-target.toml: description: missing",
+        "my-target.toml: runtimes: 'litert': input should be a valid",
+        "my-target.toml: threads: 0: input should be greater than or equal to 1",
+        "my-target.toml: time_basis: 'guessed'; allowed: 'measured', 'emulated', 'estimated'",
     ):
         assert words in str(caught.value)

@@ -131,6 +131,25 @@ def test_a_budget_without_evidence_refuses_the_release(made: Shortened, tmp_path
     assert json.loads(refused.stdout)["status"] == "unmeasured"
 
 
+def test_the_gate_refuses_a_file_that_is_not_the_measured_one(copy: Shortened) -> None:
+    file = copy.folder / "export" / "student.static_wi8_ai8.tflite"
+    file.write_bytes(file.read_bytes() + b"!")
+    refused = copy.command("gate")
+    assert refused.returncode == 2
+    assert f"{file.name}: not the file that was measured" in refused.stderr
+    file.unlink()
+    assert f"{file.name}: missing" in copy.command("gate").stderr
+
+
+def test_writing_the_report_again_leaves_a_run_that_verifies(copy: Shortened) -> None:
+    before = (copy.folder / "report" / "report.json").read_bytes()
+    assert copy.command("report").returncode == 0
+    assert copy.command("verify").returncode == 0
+    # The folder has another name here, and nothing else differs.
+    after = json.loads((copy.folder / "report" / "report.json").read_bytes())
+    assert after | {"name": ""} == json.loads(before) | {"name": ""}
+
+
 def test_the_gate_needs_no_training_framework(made: Shortened, tmp_path: Path) -> None:
     blocked = "import sys; sys.modules.update(torch=None, tensorflow=None, onnxruntime=None, sklearn=None)\n"
     (tmp_path / "sitecustomize.py").write_text(blocked)

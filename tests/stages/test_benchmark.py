@@ -136,7 +136,7 @@ def test_int8_resnet_is_as_accurate_as_published(shared_data: Path) -> None:
     metrics = by_metric(benchmark([model], targets=[HOST], spec=QUICK, inputs=x, labels=labels[picked]), HOST.name)
     right = metrics["accuracy"].samples
     assert len(right) == 300
-    # 86.5 to 87.0 % on devices, on lossless images. JPEG costs another published network 10.7 points; 300 samples ± 5.
+    # 86.5 to 87.0 % on targets, on lossless images. JPEG costs another published network 10.7 points; 300 samples ± 5.
     assert abs(np.mean(right) - (0.8675 - 0.107)) < 0.05
 
 

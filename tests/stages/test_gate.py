@@ -400,6 +400,13 @@ def test_a_size_is_one_number_above_zero(samples: tuple[float, ...]) -> None:
     assert "is no single size above 0" in check.reason
 
 
+@pytest.mark.parametrize("samples", [(0.0,), (0.0, 1000.0)])
+def test_a_process_that_did_not_grow_says_nothing(samples: tuple[float, ...]) -> None:
+    check = _check(Budget(metric="peak_memory", limit="1 kB"), _measured("peak_memory", *samples))
+    assert check.status == "unmeasured"
+    assert "is no size above 0" in check.reason
+
+
 # --- budgets that make no sense --------------------------------------------------------------------
 
 

@@ -35,7 +35,8 @@ from edgekd.records import (
     TensorSpec,
 )
 from edgekd.stages.report import report, summary_rows
-from edgekd.units import METRICS
+from edgekd.stages.report.summary import Figure, joined, summarise
+from edgekd.units import METRICS, human
 
 RECIPE = """name = "digits-small"
 
@@ -167,7 +168,8 @@ def realistic() -> Run:
                 measured(target, "accuracy", "1", answers if target == "host" else answers[:500], here),
                 measured(target, "latency", "s", median * noise * spikes, here, warmup=(median * 3,), basis=emulated),
                 measured(target, "peak_memory", "B", [size * 3.1], here),
-                measured(target, "load_time", "s", [median * 40], here),
+                measured(target, "load_time", "s", [median * 40, median * 44, median * 41], here, basis=emulated),
+                measured(target, "first_inference", "s", [median * 7, median * 5], here, basis=emulated),
             ]
         measurements += [
             measured("host", "file_size", "B", [size], Conditions()),
@@ -330,7 +332,11 @@ def test_quantiles_that_few_runs_do_not_support_are_left_out(tmp_path: Path) -> 
     assert content["metrics"][0]["quantiles"] == {}
     assert "too few runs (7)" in words(html)
     run = replace(run, measurements=(replace(base, samples=base.samples[:60]),))
-    assert list(written(run, tmp_path)[0]["metrics"][0]["quantiles"]) == ["p50", "p90"]
+    content, html = written(run, tmp_path)
+    assert list(content["metrics"][0]["quantiles"]) == ["p50", "p90"]
+    assert content["summary"][0]["targets"][0]["p99"] is None
+    assert "p90" in Page(html).text
+    assert "p99" not in Page(html).text
 
 
 def test_a_loss_that_is_no_number_is_null(tmp_path: Path) -> None:
@@ -358,8 +364,16 @@ def test_rows_hold_what_the_raw_samples_say() -> None:
     host, board = row.targets
     assert host.p90 is not None
     assert host.p90.value == pytest.approx(np.quantile(raw[row.model, "host", "latency"], 0.9), rel=1e-12)
+    assert host.p99 is not None
+    assert host.p99.value == pytest.approx(np.quantile(raw[row.model, "host", "latency"], 0.99), rel=1e-12)
+    for figures in (host, board):
+        for figure, metric in ((figures.load, "load_time"), (figures.first_inference, "first_inference")):
+            assert figure is not None
+            assert figure.value == raw[row.model, figures.target, metric].max()
+            assert figure.samples == raw[row.model, figures.target, metric].size
     assert board.p50 is not None
-    assert board.p50.basis == "emulated"
+    assert board.load is not None
+    assert board.p50.basis == board.load.basis == "emulated"
     assert host.arena is not None
     assert host.arena.value == 55_984
     # Each target's drop is against the teacher over the samples that this target saw.
@@ -390,6 +404,19 @@ def test_accuracy_measured_twice_does_not_narrow_its_interval() -> None:
         summary_rows(Run(name="", folder=Path(), recipe="", measurements=each))[0] for each in ((base,), (base, base))
     )
     assert one == two
+
+
+def test_of_repeated_facts_the_largest_size_and_the_last_other_one_stand() -> None:
+    base = next(each for each in realistic().measurements if each.metric == "peak_memory")
+    late, early = replace(base, started_at="2026-11-20T12:00:00Z"), replace(base, started_at="2026-11-20T11:00:00Z")
+    sizes = joined((replace(early, samples=(5.0,)), replace(late, samples=(3.0,)), replace(late, samples=(4.0,))))
+    assert [summarise(each).figure for each in sizes] == [Figure(value=5, low=5, high=5, samples=3)]
+    # Neither the largest nor the first in order.
+    others = [
+        replace(each, metric="max_error", unit="1", samples=(value,))
+        for each, value in ((early, 0.3), (late, 0.2), (early, 0.1))
+    ]
+    assert [(each.samples, each.started_at) for each in joined(others)] == [((0.2,), late.started_at)]
 
 
 # --- report.html ---------------------------------------------------------------------------------
@@ -544,6 +571,19 @@ def test_nothing_partial_is_left(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         report(Run(name="c", folder=tmp_path, recipe=""), folder=blocked / "below")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "report.html", "report.json"]
+
+
+def test_the_table_shows_tail_load_and_first_inference(made: tuple[dict[str, Any], str]) -> None:
+    cells = re.findall(r"<td.*?</td>", made[1], re.DOTALL)
+    for row in summary_rows(realistic()):
+        for figures in row.targets:
+            for name, figure in (("p99", figures.p99), ("load", figures.load), ("first", figures.first_inference)):
+                if figure is not None:
+                    shown = f"{name} {human(figure.value, 's')}"
+                    found = [cell for cell in cells if shown in words(cell)]
+                    assert found
+                    assert all(("emulated" in words(cell)) == (figure.basis == "emulated") for cell in found)
+    assert "the largest of the few that were timed" in words(made[1])
 
 
 def test_tables_and_charts_say_what_they_are(made: tuple[dict[str, Any], str]) -> None:

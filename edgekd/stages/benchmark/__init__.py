@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import gzip
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import registry
-from edgekd.errors import DataError, ModelError
+from edgekd.errors import DataError, ModelError, TargetError
 from edgekd.progress import Progress, Silent
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target
 from edgekd.stages.benchmark.describe import describe_file
@@ -39,7 +39,8 @@ def benchmark(
     Latency is the time of one inference after warm-up, its input already in place. Load time excludes importing
     the runtime, and the file is in the page cache, since it was just hashed. Load time and first inference are one
     sample a process: five of them where processes start quickly, else those that the other metrics need anyway.
-    Peak memory is what the process grew by while it loaded and ran the file; TFLite Micro gives the arena instead.
+    Peak memory is what the process grew by while it loaded and ran the file, which only Linux tells; TFLite Micro
+    gives the arena instead. A target that fails on the way keeps what was measured there and is left alone then.
 
     Args:
         models: Files, as `edgekd.export` or `describe_file` give them.
@@ -52,12 +53,13 @@ def benchmark(
         progress: Hears how far it is.
 
     Returns:
-        Measurements with raw samples in base units (s, B, 1). A pair that can't run gives none: budgets on it are
-        then unmeasured. Sizes have the target `file`.
+        Measurements with raw samples in base units (s, B, 1). A pair that can't run, or whose file is larger than
+        the target's flash, gives none: budgets on it are then unmeasured. Sizes have the target `file`.
 
     Raises:
         ModelError: None of the targets that read a file accepts it.
-        TargetError: A target can't be reached or lacks a runtime; found out before anything is measured.
+        TargetError: A target can't be reached or lacks a runtime, found out before anything is measured; or
+            targets failed later and nothing at all was measured.
         MeasurementError: The file on the target is not the one it should be.
         DataError: Inputs don't fit labels or the file.
     """
@@ -77,8 +79,7 @@ def benchmark(
                 if name not in sessions:
                     sessions[name] = stack.enter_context(Session(pair.target, spec, inputs, labels, folder))
                 sessions[name].require(pair.runtime)
-            for pair in plan:
-                found += _measure(sessions[pair.target.name], pair, plan, found, progress)
+            found += _measure_all(plan, sessions, progress)
     finally:
         progress.end()
     return tuple(found)
@@ -96,31 +97,62 @@ def _plan(models: Sequence[Model], targets: Sequence[Target]) -> list[Pair]:
         if targets and not any(pair.model is model for pair in plan):
             names = ", ".join(target.name for target in targets)
             _LOG.warning("%s: no runtime of %s reads %s; only its size is measured", model.name, names, model.format)
-    return plan
+    return [pair for pair in plan if _fits_flash(pair)]
+
+
+def _fits_flash(pair: Pair) -> bool:
+    # A stand-in for a chip has room for any file; what it measured would look as if the chip had, too.
+    size_bytes, flash_bytes = pair.model.size_bytes, pair.target.flash_bytes
+    if flash_bytes is None or size_bytes <= flash_bytes:
+        return True
+    name, target = pair.model.name, pair.target.name
+    needs = "%s on %s: it has %d bytes; the target has %d bytes of flash; it is not measured there"
+    _LOG.warning(needs, name, target, size_bytes, flash_bytes)
+    return False
+
+
+def _measure_all(plan: Sequence[Pair], sessions: Mapping[str, Session], progress: Progress) -> list[Measurement]:
+    """Measure pair after pair; a target that fails is left alone from then on."""
+    found: list[Measurement] = []
+    failures: dict[str, TargetError] = {}
+    for index, pair in enumerate(plan):
+        name = pair.target.name
+        if name in failures:
+            progress.advance(STEPS)
+            continue
+        open_pairs = [each for later, each in enumerate(plan) if later > index or each.target.name in failures]
+        try:
+            _measure(sessions[name], pair, open_pairs, found, progress)
+        except TargetError as error:
+            failures[name] = error
+            rest = "%s; the rest of %s is not measured: look at it with 'edgekd targets check %s' and try again"
+            _LOG.warning(rest, error, name, name)
+    if failures and not found:
+        raise next(iter(failures.values()))
+    return found
 
 
 def _measure(
-    session: Session, pair: Pair, plan: Sequence[Pair], found: Sequence[Measurement], progress: Progress
-) -> list[Measurement]:
-    """Measure one pair; a file that another target runs, or may still run, is only warned about here."""
+    session: Session, pair: Pair, open_pairs: Sequence[Pair], found: list[Measurement], progress: Progress
+) -> None:
+    """Add to `found` what a pair gives, as far as it comes; a file that runs elsewhere, or might, is only warned of."""
     model, target = pair.model, pair.target
-    advanced, measurements = 0, []
+    advanced = 0
     try:
         for step in session.measure(pair):
-            measurements += step
+            found += step
             progress.advance()
             advanced += 1
     except TooBigError as error:
         _LOG.warning("%s", error)
-        measurements.append(session.arena(pair, error.events, error.events.of("error")["needed_bytes"]))
+        found.append(session.arena(pair, error.events, error.events.of("error")["needed_bytes"]))
     except ModelError as error:
-        ran = any(each.model_sha256 == model.sha256 and each.target != "file" for each in found)
-        later = plan[plan.index(pair) + 1 :]
-        if not ran and not any(each.model is model for each in later):
+        ran = any(each.model_sha256 == model.sha256 for each in found)
+        if not ran and not any(each.model is model for each in open_pairs):
             raise
         _LOG.warning("%s; %s is not measured on %s", error, model.name, target.name)
-    progress.advance(STEPS - advanced)
-    return measurements
+    finally:
+        progress.advance(STEPS - advanced)
 
 
 def _sizes(model: Model) -> Iterator[Measurement]:

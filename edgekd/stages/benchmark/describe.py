@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from edgekd import child
+from edgekd.errors import ModelError
 from edgekd.inspection import Anatomy, inspect
 from edgekd.records import Model
 from edgekd.store import sha256_of
@@ -16,13 +19,20 @@ def describe_file(path: Path) -> Model:
         path: An ONNX or TFLite file; its precision is guessed from the dtypes in it.
 
     Raises:
-        ModelError: Not such a file.
+        ModelError: Not such a file, or one with data in other files: a hash of it would prove nothing of them.
 
     >>> describe_file(Path("nowhere.onnx"))
     Traceback (most recent call last):
     edgekd.errors.ModelError: nowhere.onnx: no such file
     """
     anatomy = inspect(path)
+    if anatomy.format == "onnx" and (other := child.call("the onnx parser", _find_external_data, path)):
+        raise ModelError(
+            f"part of its data is in another file, '{other}'",
+            where=str(path),
+            allowed="files that hold all their data",
+            next_step=f"save it as one file: onnx.save(onnx.load('{path}'), other_path)",
+        )
     return Model(
         name=path.name,
         path=path,
@@ -35,6 +45,21 @@ def describe_file(path: Path) -> Model:
         outputs=anatomy.outputs,
         parameters=anatomy.parameters,
     )
+
+
+def _find_external_data(path: Path) -> str | None:
+    """The file that a tensor has its bytes in, in whichever graph, function or attribute the tensor is."""
+    import onnx
+
+    messages: list[Any] = [onnx.ModelProto.FromString(path.read_bytes())]
+    while messages:
+        message = messages.pop()
+        if isinstance(message, onnx.TensorProto) and message.data_location == onnx.TensorProto.EXTERNAL:
+            return next((each.value for each in message.external_data if each.key == "location"), "")
+        for field, value in message.ListFields():
+            if field.message_type:
+                messages += [value] if hasattr(value, "ListFields") else value
+    return None
 
 
 def _guess_precision(anatomy: Anatomy) -> str:

@@ -43,6 +43,14 @@ def fit_layout(inputs: NDArray[np.float32], model: Model) -> NDArray[np.float32]
 
     Raises:
         DataError: They don't fit.
+
+    >>> from pathlib import Path
+    >>> from edgekd.records import TensorSpec
+    >>> model = Model(
+    ...     name="m.tflite", path=Path("m.tflite"), format="tflite", precision="fp32", role="student",
+    ...     sha256="", size_bytes=0, inputs=(TensorSpec(name="x", shape=(1, 32, 24, 3), dtype="float32"),))
+    >>> fit_layout(np.zeros((10, 3, 32, 24), np.float32), model).shape
+    (10, 32, 24, 3)
     """
     if not model.inputs:
         return inputs

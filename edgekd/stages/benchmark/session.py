@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 import tempfile
@@ -81,15 +82,16 @@ class Session:
 
     def __enter__(self) -> Self:
         connect: Callable[[Target], Transport] = registry.function("transports", self._target.transport)
-        self._transport = connect(self._target)
-        self._temporary = tempfile.TemporaryDirectory(prefix="edgekd-")
-        self._local = Path(self._temporary.name)
-        self._runner = self._transport.push(Path(edgekd.__file__).with_name("runner.py"))
+        with contextlib.ExitStack() as opened:
+            self._transport = connect(self._target)
+            opened.callback(self._transport.close)
+            self._local = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="edgekd-")))
+            self._runner = self._transport.push(Path(edgekd.__file__).with_name("runner.py"))
+            self._opened = opened.pop_all()  # only now: what fails above would not meet `__exit__`
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._temporary.cleanup()
-        self._transport.close()
+        self._opened.close()
 
     def require(self, runtime: ModuleType) -> None:
         """Find out whether a runtime can be imported there, once.
@@ -109,6 +111,7 @@ class Session:
 
         Raises:
             ModelError: The runtime rejects it.
+            TargetError: The target took too long, or can't be reached any more.
         """
         time.sleep(self._rest_s)
         self._rest_s = self._target.cooldown_s
@@ -121,9 +124,10 @@ class Session:
         memory = self._run(pair, "memory", remote, inputs)
         if arena := memory.of("arena"):
             yield [self.arena(pair, memory, arena["bytes"])]
+        elif grown := memory.of("memory"):
+            yield [self._measured(pair, memory, "peak_memory", [grown["added_bytes"]], basis=basis.memory_basis)]
         else:
-            added = memory.of("memory")["added_bytes"]
-            yield [self._measured(pair, memory, "peak_memory", [added], basis=basis.memory_basis)]
+            yield []  # only Linux tells a process how far it grew
 
         processes = [latency, memory]
         if inputs and self._labels is not None:

@@ -20,7 +20,7 @@ from edgekd.records import Conditions, DistillSpec, EpochRecord, LossTerm, Measu
 from edgekd.stages.distill.fit import TeacherEnsemble, fit, pick_device, predict
 from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_teachers
 
-__all__ = ["Distilled", "distill", "measure_accuracy", "save_weights"]
+__all__ = ["Distilled", "describe_weights", "distill", "measure_accuracy", "save_weights", "serialise_weights"]
 
 _log = logging.getLogger("edgekd")
 HINTON = (LossTerm(name="kl", weight=0.9, options={"temperature": 4.0}), LossTerm(name="cross_entropy", weight=0.1))
@@ -98,8 +98,8 @@ def distill(
     return Distilled(network=student.eval().cpu(), history=history)
 
 
-def save_weights(network: nn.Module, path: Path) -> None:
-    """Write a network's weights as safetensors: nothing else is in the file, plain PyTorch loads it."""
+def serialise_weights(network: nn.Module) -> bytes:
+    """Turn a network's weights into the bytes of a safetensors file, and nothing else."""
     from safetensors.torch import save
 
     # Clones, because safetensors refuses tied weights, which share their memory.
@@ -107,7 +107,12 @@ def save_weights(network: nn.Module, path: Path) -> None:
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for key, value in network.state_dict().items()
     }
-    store.write_bytes(path, save(state))
+    return bytes(save(state))
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write a network's weights as safetensors, whole or not at all; plain PyTorch loads them."""
+    store.write_bytes(path, serialise_weights(network))
 
 
 def measure_accuracy(network: nn.Module, split: Split, data: Dataset, model: Model) -> Measurement:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import logging
 import math
 import time
@@ -105,7 +106,7 @@ def fit(
             each.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     loop = _Loop(network, data, spec, teachers, terms, name, device, progress)
     path = folder / "checkpoint.pt" if folder else None
-    key = _fingerprint(network, data, spec, teachers, terms)
+    key = store.fingerprint(_dependencies(network, data, spec, teachers, terms), device.type, loop.mixed)
     state = (load_checkpoint(path, key) if path else None) or Checkpoint(fingerprint=key)
     if state.epoch:
         network.load_state_dict(state.network)
@@ -313,11 +314,12 @@ def _deterministic() -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]  # as above
 
 
-def _fingerprint(
+def _dependencies(
     network: nn.Module, data: Dataset, spec: DistillSpec, teachers: TeacherEnsemble, terms: Sequence[Term]
-) -> str:
-    """Hash all that the trained weights depend on."""
-    return store.fingerprint(
+) -> list[object]:
+    """List all that the trained weights depend on, the user's own code included."""
+    augmentations = [registry.function("augmentations", term.name) for term in spec.augmentations]
+    return [
         spec,
         [term for term, _ in terms],
         data.sha256,
@@ -327,7 +329,20 @@ def _fingerprint(
         torch.__version__,
         torch.get_num_threads(),
         store.code_fingerprint("stages/distill", "augmentations", "losses"),
-    )
+        _hash_code([type(module) for each in (network, *teachers.networks) for module in each.modules()]),
+        _hash_code([*augmentations, *(loss for _, loss in terms)]),
+    ]
+
+
+def _hash_code(objects: Sequence[Callable[..., object]]) -> list[str]:
+    """Hash the files that define classes and functions; torch's own are covered by its version."""
+    files = set()
+    for each in objects:
+        if not each.__module__.startswith("torch."):
+            # What a notebook defines has no file; its name must do.
+            with contextlib.suppress(TypeError, OSError):
+                files.add(inspect.getsourcefile(each) or each.__qualname__)
+    return sorted(store.sha256_of(Path(file)) if Path(file).is_file() else file for file in files)
 
 
 def _hash_state(network: nn.Module) -> str:

@@ -17,7 +17,8 @@ class TargetFigures:
     Attributes:
         detail: What sets these figures apart where one target gave several, e.g. `threads 4`.
         drop: Accuracy lost against the best teacher on the same samples, as a share; negative is a gain.
-        p50: Median latency in s, where the number of samples supports one, as for `p90`.
+        p50: Median latency in s, where the number of samples supports one, as for `p90` and `p99`.
+        load: Time to load in s, the largest of the few that are taken, as the gate has it; so is `first_inference`.
         arena: In bytes, as is `peak_memory`.
     """
 
@@ -27,7 +28,10 @@ class TargetFigures:
     drop: Figure | None = None
     p50: Figure | None = None
     p90: Figure | None = None
+    p99: Figure | None = None
     latency_samples: int = 0
+    load: Figure | None = None
+    first_inference: Figure | None = None
     arena: Figure | None = None
     peak_memory: Figure | None = None
 
@@ -130,7 +134,7 @@ def _filled(row: Row, measurements: Sequence[Measurement], teachers: Sequence[Me
     )
 
 
-_BY_TARGET = ("accuracy", "latency", "arena_size", "peak_memory")
+_BY_TARGET = ("accuracy", "latency", "load_time", "first_inference", "arena_size", "peak_memory")
 
 
 def _on_target(
@@ -151,7 +155,10 @@ def _on_target(
                 drop=drop_against(picked["accuracy"], teachers) if "accuracy" in picked else None,
                 p50=latency.get("p50"),
                 p90=latency.get("p90"),
+                p99=latency.get("p99"),
                 latency_samples=sums["latency"].samples if "latency" in sums else 0,
+                load=_largest(sums.get("load_time")),
+                first_inference=_largest(sums.get("first_inference")),
                 arena=_figure(sums.get("arena_size")),
                 peak_memory=_figure(sums.get("peak_memory")),
             )
@@ -161,6 +168,12 @@ def _on_target(
 
 def _figure(summary: Summary | None) -> Figure | None:
     return summary.figure if summary else None
+
+
+def _largest(summary: Summary | None) -> Figure | None:
+    if summary is None or summary.maximum is None:
+        return None
+    return Figure(value=summary.maximum, samples=summary.samples, basis=summary.basis)
 
 
 def _detail(mine: Measurement | None, all_of_them: Sequence[Measurement]) -> str:

@@ -62,7 +62,8 @@ def _latency_chart(name: str, target: str, here: Sequence[Measurement], numbers:
         "type": "quantitative",
         "title": f"latency ({unit})",
         "scale": {"type": "log", "nice": False, "padding": 8} if log else {"zero": False, "padding": 8},
-        "axis": {"format": "~g", "tickCount": 6, "labelOverlap": "greedy"},
+        # Not ~g: Vega chooses so few digits for it that 120 becomes 1.2e+2.
+        "axis": {"format": ".4~r", "tickCount": 6, "labelOverlap": "greedy"},
     }
     y = {
         "field": "y",

@@ -75,18 +75,21 @@ def kind_of(measurement: Measurement) -> Kind:
 def joined(measurements: Iterable[Measurement]) -> list[Measurement]:
     """Join repeated measurements of one metric of one file under the same conditions.
 
-    Times are put together. Of repeated proportions and facts the last one stands: the same data samples
-    counted twice would feign a narrower interval.
+    Times are put together, and so are sizes, of which `summarise` takes the largest. Of repeated proportions the
+    one that started last stands: the same data samples counted twice would feign a narrower interval. Of other
+    repeated facts, too, the last one stands.
     """
     found: dict[tuple[object, ...], Measurement] = {}
     for each in measurements:
         conditions = tuple(getattr(each.conditions, key) for key in Conditions.MUST_AGREE)
         key = (each.model_sha256, each.target, each.metric, each.unit, each.basis, conditions)
         first = found.get(key)
-        if first is None or kind_of(each) == "proportion":
-            found[key] = each if first is None or each.started_at >= first.started_at else first
-        else:
+        if first is None:
+            found[key] = each
+        elif kind_of(each) == "quantiles" or each.unit == "B":
             found[key] = first.merge(each)
+        elif each.started_at >= first.started_at:
+            found[key] = each
     return list(found.values())
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from edgekd import registry
 from edgekd.datasets import Dataset
 from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
 from edgekd.stages.distill import Distilled, distill
@@ -196,3 +199,38 @@ def test_a_checkpoint_holds_no_code_and_runs_none(tmp_path: Path) -> None:
     torch.save({"fingerprint": "own", "epoch": Malicious()}, tmp_path / "checkpoint.pt")
     assert load_checkpoint(tmp_path / "checkpoint.pt", "own") is None
     assert not (tmp_path / "it-ran").exists()
+
+
+NETWORK = """
+import torch
+
+class Network(torch.nn.Module):
+    def __init__(self, inputs):
+        super().__init__()
+        self.last = torch.nn.Linear(inputs, 4)
+
+    def forward(self, inputs):
+        return self.last(inputs.flatten(1)) * FACTOR
+"""
+
+
+def test_code_of_the_users_own_is_part_of_what_a_checkpoint_depends_on(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two versions within a second look the same to its cache
+
+    def train(factor: int, progress: Kill | None) -> Distilled:
+        (tmp_path / "users_network.py").write_text(NETWORK.replace("FACTOR", str(factor)))
+        sys.modules.pop("users_network", None)
+        importlib.invalidate_caches()
+        torch.manual_seed(0)
+        student = registry.function("networks", "users_network:Network")(int(np.prod(data.input_shape)))
+        return distill(student, data=data, spec=SPEC, folder=tmp_path / f"run-{progress is None}", progress=progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(1, Kill(after=2 * STEPS + 1))
+    (tmp_path / "run-False").rename(tmp_path / "run-True")
+    resumed = outcome(train(2, None))
+    (tmp_path / "run-True" / "checkpoint.pt").unlink()
+    assert resumed == outcome(train(2, None))
