@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import tempfile
 import traceback
@@ -22,9 +21,6 @@ _NOT_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 def main() -> None:
     """Entry point of the command: one line for an error, the right exit code for everything."""
-    # Spinning threads make training five times slower beside any other work on the machine (benchmarks/LOG.md);
-    # OpenMP reads this when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(_main())
 
 
