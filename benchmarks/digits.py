@@ -17,9 +17,11 @@ def main() -> None:
     """Run seeds, keep each, and state what they show; the first one's output goes into the README."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two seeds of few epochs")
-    quick = parser.parse_args().quick
+    parser.add_argument("--seeds", type=int, default=5)
+    arguments = parser.parse_args()
+    quick = arguments.quick
     results = Results("digits", quick=quick)
-    for seed in range(len(results.runs), 2 if quick else 5):
+    for seed in range(len(results.runs), 2 if quick else arguments.seeds):
         folder = Path("runs") / "benchmarks" / f"digits-{seed}"
         shutil.rmtree(folder, ignore_errors=True)  # seconds are of a whole run
         overrides = [f"teachers.0.train.seed={seed}", f"distill.seed={seed}"] if seed else []

@@ -2,8 +2,8 @@
 
 Both train MLPerf Tiny's ResNet-8 (width 9) on the same images with the same batch, threads, optimizer and
 precision, count a validation pass an epoch, and include loading: the supervised arm without teacher, the
-distilled arm with a live teacher. Neither augments. Images are Fashion-MNIST where `EDGEKD_DATA` has it, else random bytes of the
-same shape (the arithmetic is the same).
+distilled arm with a live teacher. Neither augments. Images are Fashion-MNIST where `EDGEKD_DATA` has it, else
+random bytes of the same shape (the arithmetic is the same).
 """
 
 from __future__ import annotations
