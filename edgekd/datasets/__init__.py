@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import registry, store
-from edgekd.errors import DataError
-from edgekd.records import DataSpec
+from edgekd.datasets._splits import UNLABELLED, choose_held_out
+from edgekd.errors import ConfigError, DataError, did_you_mean
+from edgekd.records import DataSpec, Task, TransferSpec
 
 _NUMBERS = "biuf"  # numpy's kinds: bool, int, unsigned int, float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Samples and their labels.
+    """Samples and what is known of them.
 
     Attributes:
-        inputs: (N, C, H, W) or (N, F), raw values as stored.
-        labels: (N,) int64, indices of classes.
+        inputs: (N, C, H, W), (N, C, T) or (N, F), raw values as stored; may be memory-mapped.
+        labels: By task. `single_label`: (N,) int64, indices of classes, -1 where there is no label. `multi_label`:
+            (N, classes) of 0 and 1. `regression`: (N, outputs) float32. `reconstruction`: (N,) int64, 0 for normal
+            samples and 1 for anomalies; what is learned are the inputs.
+        groups: (N,) int64, what belongs together (a speaker, a patient); a split never parts a group.
+        positions: (N,) int64, where each sample lies in its source; `None` for 0 to N - 1.
     """
 
     inputs: NDArray[np.generic]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
+    groups: NDArray[np.int64] | None = None
+    positions: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.inputs)
+
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Split:
+        """Choose samples by a mask or by their numbers."""
+        positions = np.arange(len(self)) if self.positions is None else self.positions
+        return Split(
+            inputs=self.inputs[chosen],
+            labels=self.labels[chosen],
+            groups=None if self.groups is None else self.groups[chosen],
+            positions=positions[chosen],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +58,20 @@ class Source:
     """What a plug-in of this folder returns.
 
     Attributes:
+        classes: Names of the classes; of the outputs where the task is regression; "normal" and "anomaly" where
+            it is reconstruction.
         scale: What raw values are multiplied by before they enter a network (1/255 for bytes).
         test: The source's own test split; without one, a share of `train` is held out.
+        front_end: How inputs were made of what was recorded (a spectrogram's parameters), for the firmware that
+            must do the same.
     """
 
     train: Split
     classes: tuple[str, ...]
     scale: float
     test: Split | None = None
+    task: Task = "single_label"
+    front_end: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +80,8 @@ class Dataset:
 
     >>> split = Split(inputs=np.zeros((4, 1, 2, 2), np.uint8), labels=np.array([0, 1, 0, 1]))
     >>> data = Dataset(classes=("no", "yes"), scale=1 / 255, train=split, validation=split, test=split)
-    >>> data.input_shape, len(data)
-    ((1, 2, 2), 4)
+    >>> data.input_shape, data.outputs, len(data)
+    ((1, 2, 2), 2, 4)
     """
 
     classes: tuple[str, ...]
@@ -64,19 +90,26 @@ class Dataset:
     validation: Split
     test: Split
     name: str = "data"
+    task: Task = "single_label"
+    front_end: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.train)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one sample: (C, H, W) or (F,)."""
+        """Shape of one sample: (C, H, W), (C, T) or (F,)."""
         return tuple(self.train.inputs.shape[1:])
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a network gives for one sample."""
+        return math.prod(self.input_shape) if self.task == "reconstruction" else len(self.classes)
 
     @functools.cached_property
     def sha256(self) -> str:
         """Hash of every sample and label that training and choices depend on."""
-        digest = hashlib.sha256(repr((self.classes, self.scale)).encode())
+        digest = hashlib.sha256(repr((self.classes, self.scale, self.task)).encode())
         for split in (self.train, self.validation):
             digest.update(np.ascontiguousarray(split.inputs).data)
             digest.update(np.ascontiguousarray(split.labels).data)
@@ -112,19 +145,87 @@ def open_dataset(spec: DataSpec) -> Dataset:
         source: Source = registry.function("datasets", spec.source)(**spec.options)
     except OSError as error:
         raise DataError(f"can't read it: {error.strerror or error}", where=f"data source '{spec.source}'") from None
-    _check_source(source, spec.source)
-    rest, test = _hold_out(source.train, spec.test, spec.seed) if source.test is None else (source.train, source.test)
-    train, validation = _hold_out(rest, spec.validation, spec.seed + 1)
+    check_source(source, f"data source '{spec.source}'")
+    rest, test = _part(source.train, source, spec.test, spec.seed) if source.test is None else (source.train, source.test)
+    train, validation = _part(rest, source, spec.validation, spec.seed + 1)
     for name, split in (("training", train), ("validation", validation), ("test", test)):
         if not len(split):
             raise DataError(
                 f"the {name} split is empty",
                 where=f"data source '{spec.source}'",
-                next_step="give more samples, or another share in data.validation or data.test",
+                next_step="give more samples (or groups), or another share in data.validation or data.test",
             )
     return Dataset(
-        classes=source.classes, scale=source.scale, train=train, validation=validation, test=test, name=spec.source
+        classes=source.classes,
+        scale=source.scale,
+        train=train,
+        validation=validation,
+        test=test,
+        name=spec.source,
+        task=source.task,
+        front_end=source.front_end,
     )
+
+
+def transfer_split(spec: TransferSpec, data: Dataset) -> Split:
+    """Find what the student learns from in place of the training split.
+
+    Args:
+        spec: Other data, or a part of the training split.
+        data: Its inputs have the shape, type and scale that other data must have.
+
+    Returns:
+        Samples; -1 for labels that are missing, not to be used, or of classes that `data` does not have.
+
+    Raises:
+        DataError: Other shapes, nothing left, or a task that has no classes.
+        ConfigError: Unknown classes.
+
+    >>> split = Split(inputs=np.zeros((4, 2), np.uint8), labels=np.array([0, 1, 0, 1]))
+    >>> data = Dataset(classes=("no", "yes"), scale=1.0, train=split, validation=split, test=split)
+    >>> transfer_split(TransferSpec(drop_classes=("no",)), data).labels.tolist()
+    [1, 1]
+    """
+    where = "transfer"
+    if data.task != "single_label" and (spec.keep_classes or spec.drop_classes or spec.labelled):
+        raise DataError(
+            f"the task is {data.task}", where=where, allowed="labelled = false, without keep_classes and drop_classes"
+        )
+    if spec.source is None:
+        split, classes = data.train, data.classes
+    else:
+        source: Source = registry.function("datasets", spec.source)(**spec.options)
+        check_source(source, f"data source '{spec.source}'")
+        split, classes = source.train, source.classes
+        if split.inputs.shape[1:] != data.train.inputs.shape[1:] or split.inputs.dtype != data.train.inputs.dtype:
+            raise DataError(
+                f"samples of shape {split.inputs.shape[1:]} and type {split.inputs.dtype}",
+                where=where,
+                allowed=f"those of the data: {data.input_shape}, {data.train.inputs.dtype}",
+            )
+        if not math.isclose(source.scale, data.scale):
+            raise DataError(f"its scale is {source.scale:g}", where=where, allowed=f"the data's, {data.scale:g}")
+    for key in ("keep_classes", "drop_classes"):
+        for name in getattr(spec, key):
+            if name not in classes:
+                raise ConfigError(
+                    f"no class '{name}'",
+                    where=f"{where}.{key}",
+                    allowed=", ".join(classes),
+                    next_step=did_you_mean(name, classes),
+                )
+    if spec.keep_classes or spec.drop_classes:
+        names = np.array([*classes, ""])[split.labels]
+        kept = np.isin(names, spec.keep_classes) if spec.keep_classes else np.ones(len(split), bool)
+        split = split.take(kept & ~np.isin(names, spec.drop_classes))
+    if not len(split):
+        raise DataError("no samples are left", where=where, next_step="keep more classes")
+    if data.task == "single_label":
+        # Of other data, only classes that the data has too can be told to the student.
+        here = np.array([*(data.classes.index(name) if name in data.classes else UNLABELLED for name in classes), -1])
+        labels = here[split.labels] if spec.labelled else np.full(len(split), UNLABELLED)
+        split = replace(split, labels=labels.astype(np.int64))
+    return split
 
 
 def fingerprint_of(spec: DataSpec) -> str:
@@ -142,44 +243,67 @@ def fingerprint_of(spec: DataSpec) -> str:
     return store.fingerprint(replace(spec, options=options), [store.sha256_of(path) for path in paths])
 
 
-def _check_source(source: Source, name: str) -> None:
-    where = f"data source '{name}'"
-    if not isinstance(source, Source):  # the user's own function may return anything
+def check_source(source: Source, where: str) -> None:
+    """Check what a plug-in, which may be the user's own, returned.
+
+    Raises:
+        DataError: It is no source, or its splits can't be meant.
+    """
+    if not isinstance(source, Source):
         raise DataError(f"gives a {type(source).__name__}", where=where, allowed="an edgekd.datasets.Source")
-    _check_split(source.train, len(source.classes), where)
+    _check_split(source.train, source, where)
     if source.test is None:
         return
-    _check_split(source.test, len(source.classes), where)
+    _check_split(source.test, source, where)
     if source.test.inputs.shape[1:] != source.train.inputs.shape[1:]:
         raise DataError("training and test samples differ in shape", where=where)
     if source.test.inputs.dtype != source.train.inputs.dtype:  # one scale would not fit both
         raise DataError("training and test samples differ in type", where=where)
 
 
-def _check_split(split: Split, classes: int, where: str) -> None:
-    if split.inputs.ndim not in (2, 4):
-        raise DataError(f"inputs of shape {split.inputs.shape}", where=where, allowed="(N, C, H, W) or (N, features)")
-    if split.inputs.dtype.kind not in _NUMBERS or not split.inputs.dtype.isnative:
-        raise DataError(f"inputs of type {split.inputs.dtype}", where=where, allowed="numbers in native byte order")
-    if len(split.inputs) != len(split.labels):
-        raise DataError(f"{len(split.inputs)} inputs but {len(split.labels)} labels", where=where)
-    if split.inputs.dtype.kind == "f" and not np.isfinite(split.inputs).all():
-        raise DataError("inputs hold NaN or infinity", where=where)
-    if len(split) and not 0 <= split.labels.min() <= split.labels.max() < classes:
+def _check_split(split: Split, source: Source, where: str) -> None:
+    inputs, labels = split.inputs, split.labels
+    if not 2 <= inputs.ndim <= 4:
         raise DataError(
-            f"labels from {split.labels.min()} to {split.labels.max()} for {classes} classes",
-            where=where,
+            f"inputs of shape {inputs.shape}", where=where, allowed="(N, C, H, W), (N, C, T) or (N, features)"
         )
+    if inputs.dtype.kind not in _NUMBERS or not inputs.dtype.isnative:
+        raise DataError(f"inputs of type {inputs.dtype}", where=where, allowed="numbers in native byte order")
+    if len(inputs) != len(labels):
+        raise DataError(f"{len(inputs)} inputs but {len(labels)} labels", where=where)
+    if split.groups is not None and split.groups.shape != labels.shape[:1]:
+        raise DataError(f"{len(inputs)} inputs but groups of shape {split.groups.shape}", where=where)
+    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
+        raise DataError("inputs hold NaN or infinity", where=where)
+    check_labels(labels, source.task, len(source.classes), where)
 
 
-def _hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
-    """Hold out a share of every class, drawn by `seed`; both parts keep the order of the source."""
-    order = np.random.default_rng(seed).permutation(len(split))
-    held = np.zeros(len(split), bool)
-    for label in np.unique(split.labels):
-        members = order[split.labels[order] == label]
-        held[members[: round(share * len(members))]] = True
-    return (
-        Split(inputs=split.inputs[~held], labels=split.labels[~held]),
-        Split(inputs=split.inputs[held], labels=split.labels[held]),
-    )
+def check_labels(labels: NDArray[Any], task: Task, classes: int, where: str) -> None:
+    """Check that labels are what the task wants.
+
+    Raises:
+        DataError: Other shapes or types, classes that do not exist, or values that are no numbers.
+
+    >>> check_labels(np.array([0, 1, -1]), "single_label", 2, "data")
+    """
+    wide = task in ("multi_label", "regression")
+    if labels.shape[1:] != ((classes,) if wide else ()):
+        raise DataError(
+            f"labels of shape {labels.shape} for {task}", where=where, allowed=f"(N, {classes})" if wide else "(N,)"
+        )
+    if task == "regression":
+        if labels.dtype.kind != "f" or not np.isfinite(labels).all():
+            raise DataError(f"labels of type {labels.dtype}", where=where, allowed="finite floats")
+        return
+    if labels.dtype.kind not in "iub":
+        raise DataError(f"labels of type {labels.dtype}", where=where, allowed="integers")
+    low, high = (UNLABELLED if task == "single_label" else 0), (classes - 1 if task == "single_label" else 1)
+    if labels.size and not low <= labels.min() <= labels.max() <= high:
+        raise DataError(f"labels from {labels.min()} to {labels.max()} for {classes} classes", where=where)
+
+
+def _part(split: Split, source: Source, share: float, seed: int) -> tuple[Split, Split]:
+    """Hold out a share, drawn by `seed`; both parts keep the order of the source."""
+    by_class = source.task == "single_label"
+    held = choose_held_out(split.labels, split.groups, share, seed, by_class=by_class)
+    return split.take(~held), split.take(held)

@@ -1,11 +1,25 @@
 """The types that flow between the stages: frozen, keyword-only, plain data."""
 
-from edgekd.records.names import PRECISIONS, Basis, Format, Options, Precision, Role, Status, decode_precision
-from edgekd.records.results import Check, Conditions, EpochRecord, Measurement, Model, Release, Run, TensorSpec
+from edgekd.records.names import PRECISIONS, Basis, Format, Options, Precision, Role, Status, Task, decode_precision
+from edgekd.records.results import (
+    CacheFacts,
+    Check,
+    Conditions,
+    EpochRecord,
+    Measurement,
+    Model,
+    Release,
+    Run,
+    Teaching,
+    TensorSpec,
+    TermShare,
+)
 from edgekd.records.specs import (
+    AssistantSpec,
     AugmentationTerm,
     BenchmarkSpec,
     Budget,
+    Combine,
     DataSpec,
     DistillSpec,
     ExportSpec,
@@ -13,17 +27,22 @@ from edgekd.records.specs import (
     NetworkSpec,
     QuantSpec,
     Recipe,
+    Schedule,
     Target,
     TeacherSpec,
+    TransferSpec,
 )
 
 __all__ = [
     "PRECISIONS",
+    "AssistantSpec",
     "AugmentationTerm",
     "Basis",
     "BenchmarkSpec",
     "Budget",
+    "CacheFacts",
     "Check",
+    "Combine",
     "Conditions",
     "DataSpec",
     "DistillSpec",
@@ -41,9 +60,14 @@ __all__ = [
     "Release",
     "Role",
     "Run",
+    "Schedule",
     "Status",
     "Target",
+    "Task",
     "TeacherSpec",
+    "Teaching",
     "TensorSpec",
+    "TermShare",
+    "TransferSpec",
     "decode_precision",
 ]

@@ -11,8 +11,11 @@ from annotated_types import Ge, Gt, Interval
 
 from edgekd.errors import ConfigError
 
-Format = Literal["torch", "onnx", "tflite"]
-Role = Literal["teacher", "student"]
+# `other`: a teacher's file that edgekd reads but does not make (Keras, transformers, logits).
+Format = Literal["torch", "onnx", "tflite", "other"]
+# `repeat`: the student once more with another seed; `control`: the student trained without teacher.
+Role = Literal["teacher", "assistant", "student", "repeat", "control"]
+Task = Literal["single_label", "multi_label", "regression", "reconstruction"]
 Basis = Literal["measured", "emulated", "estimated"]
 Status = Literal["pass", "fail", "inconclusive", "unmeasured"]
 Options = Mapping[str, Any]

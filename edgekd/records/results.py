@@ -49,14 +49,73 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TermShare:
+    """How much one term of the loss counts, on the first batch of an epoch.
+
+    Attributes:
+        loss: Its share of the sum of the absolute weighted terms.
+        gradient: Its share of the sum of the norms of the terms' gradients at the student's weights.
+    """
+
+    name: str
+    weight: float
+    loss: float
+    gradient: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """What one epoch of training gave; no times, so that a resumed run writes the same bytes."""
+    """What one epoch of training gave; no times, so that a resumed run writes the same bytes.
+
+    Attributes:
+        metric: What `validation_score` is; in its own direction (an error is better when it is small).
+        terms: With several losses, the balance between them.
+    """
 
     epoch: int
     learning_rate: float
     train_loss: float
     validation_loss: float
-    validation_accuracy: float
+    validation_score: float
+    metric: str = "accuracy"
+    terms: tuple[TermShare, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheFacts:
+    """What a teacher's cache holds.
+
+    Attributes:
+        kept: Logits kept of each sample: all classes, or the largest K.
+        error: Largest difference between a cached and a recomputed logit, over the samples that were replayed.
+    """
+
+    teacher: str
+    path: str
+    samples: int
+    views: int
+    classes: int
+    kept: int
+    size_bytes: int
+    precision: str
+    error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teaching:
+    """What the teachers of a student are worth together, on validation data.
+
+    Attributes:
+        scores: Of each teacher, by name.
+        disagreement: Share of samples on which not all teachers predict the same.
+    """
+
+    metric: str
+    combine: str
+    scores: Mapping[str, float]
+    ensemble_score: float
+    disagreement: float
+    caches: tuple[CacheFacts, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +146,7 @@ class Measurement:
     Attributes:
         samples: In `unit`. Accuracy and parity hold one 0 or 1 per data sample, in the order of the
             split; exact facts such as a file's size hold one number.
+        labels: Of metrics that no mean over samples gives (`auc`): the true class of each sample.
         warmup: Samples taken before the steady state, kept apart.
         started_at: ISO 8601, UTC.
     """
@@ -100,6 +160,7 @@ class Measurement:
     metric: str
     unit: str
     samples: tuple[float, ...]
+    labels: tuple[float, ...] = ()
     warmup: tuple[float, ...] = ()
     conditions: Conditions = Conditions()
     basis: Basis = "measured"
@@ -180,5 +241,6 @@ class Run:
     models: tuple[Model, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     histories: Mapping[str, tuple[EpochRecord, ...]] = field(default_factory=dict)
+    teachings: Mapping[str, Teaching] = field(default_factory=dict)
     release: Release | None = None
     environment: Mapping[str, str] = field(default_factory=dict)

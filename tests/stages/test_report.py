@@ -104,7 +104,7 @@ def history(top: float, seed: int) -> tuple[EpochRecord, ...]:
             learning_rate=0.05 * (1 + math.cos(math.pi * epoch / 40)),
             train_loss=float(2.2 * math.exp(-epoch / 9) + 0.08 + 0.01 * noise[epoch, 0]),
             validation_loss=float(2.0 * math.exp(-epoch / 8) + 0.3 + 0.02 * noise[epoch, 1]),
-            validation_accuracy=float(top - 0.6 * math.exp(-epoch / 7) + 0.006 * noise[epoch, 2]),
+            validation_score=float(top - 0.6 * math.exp(-epoch / 7) + 0.006 * noise[epoch, 2]),
         )
         for epoch in range(40)
     )
@@ -341,7 +341,7 @@ def test_quantiles_that_few_runs_do_not_support_are_left_out(tmp_path: Path) -> 
 
 def test_a_loss_that_is_no_number_is_null(tmp_path: Path) -> None:
     record = EpochRecord(
-        epoch=0, learning_rate=0.1, train_loss=math.nan, validation_loss=math.inf, validation_accuracy=0.1
+        epoch=0, learning_rate=0.1, train_loss=math.nan, validation_loss=math.inf, validation_score=0.1
     )
     content, _ = written(Run(name="nan", folder=tmp_path, recipe="", histories={"student": (record,)}), tmp_path)
     assert content["histories"]["student"][0]["train_loss"] is None

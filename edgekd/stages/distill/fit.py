@@ -193,7 +193,7 @@ class _Loop:
             learning_rate=rate,
             train_loss=train_loss,
             validation_loss=loss,
-            validation_accuracy=accuracy,
+            validation_score=accuracy,
         )
 
     def _train(self, epoch: int) -> float:
@@ -280,7 +280,7 @@ def _learning_rate(spec: DistillSpec, step: int, steps_per_epoch: int) -> float:
 
 
 def _is_better(record: EpochRecord, best: EpochRecord) -> bool:
-    return (record.validation_accuracy, -record.validation_loss) > (best.validation_accuracy, -best.validation_loss)
+    return (record.validation_score, -record.validation_loss) > (best.validation_score, -best.validation_loss)
 
 
 def _is_over(state: Checkpoint, spec: DistillSpec) -> bool:

@@ -34,7 +34,7 @@ def training(histories: Mapping[str, Sequence[EpochRecord]]) -> list[Chart]:
     point = {"size": 24} if max(map(len, curves.values())) <= 60 else {"size": 12, "opacity": 0}
     line = {"type": "line", "point": point, "strokeWidth": 1.8}
     accuracies = [
-        {"network": name, "epoch": record.epoch, "value": _share(record.validation_accuracy)}
+        {"network": name, "epoch": record.epoch, "value": _share(record.validation_score)}
         for name, records in curves.items()
         for record in records
     ]
@@ -106,7 +106,7 @@ def training(histories: Mapping[str, Sequence[EpochRecord]]) -> list[Chart]:
         ],
     )
     ends = ", ".join(
-        f"{name} {records[-1].validation_accuracy * 100:.2f} % after {len(records)} epochs"
+        f"{name} {records[-1].validation_score * 100:.2f} % after {len(records)} epochs"
         for name, records in curves.items()
     )
     log_note = " The axis is logarithmic." if log else ""

@@ -133,7 +133,7 @@ def test_the_best_epoch_s_weights_come_back_chosen_on_validation(data: Dataset, 
     term = LossTerm(name=f"{own(FICKLE)}:loss", options={"good_steps": 12, "then": 1.0})
     spec = replace(SPEC, epochs=8, losses=(term,), learning_rate=0.2)
     trained = distill(make(), data=data, spec=spec)
-    accuracies = [record.validation_accuracy for record in trained.history]
+    accuracies = [record.validation_score for record in trained.history]
     best = max(range(8), key=lambda epoch: (accuracies[epoch], -trained.history[epoch].validation_loss))
     assert best < 7
     assert accuracies[best] > accuracies[-1] + 0.5, "the last epoch is worse, or the choice would show nothing"
@@ -152,7 +152,7 @@ def test_training_stops_after_so_many_epochs_without_a_better_one(
     term = LossTerm(name=f"{own(FICKLE)}:loss", options={"good_steps": 12, "then": 1.0})
     spec = replace(SPEC, epochs=20, losses=(term,), patience=patience, learning_rate=0.2)
     history = distill(make(), data=data, spec=spec).history
-    keys = [(record.validation_accuracy, -record.validation_loss) for record in history]
+    keys = [(record.validation_score, -record.validation_loss) for record in history]
     assert len(history) < 20
     assert len(history) - 1 - keys.index(max(keys)) == patience
     for epoch in range(len(history) - 1):
@@ -242,4 +242,4 @@ def test_mixed_precision_trains_in_bfloat16_and_keeps_float32_weights(data: Data
     labelled = distill(
         nn.Sequential(nn.Flatten(), spy(16, 4)), data=data, spec=replace(SPEC, epochs=20, mixed_precision="auto")
     )
-    assert max(record.validation_accuracy for record in labelled.history) == 1.0
+    assert max(record.validation_score for record in labelled.history) == 1.0
