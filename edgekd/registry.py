@@ -38,9 +38,9 @@ ENTRY = {
 # Parameters that edgekd passes itself; all others are options of a recipe.
 PASSED = {
     "networks": {"classes", "input_shape"},
-    "teachers": {"network", "weights"},
+    "teachers": {"network", "weights", "model", "outputs", "input_shape", "task"},
     "datasets": set[str](),
-    "augmentations": {"seed", "view", "indices", "inputs"},
+    "augmentations": {"seed", "view", "indices", "inputs", "partners"},
     "losses": {"student", "teacher", "labels"},
 }
 # What each extra brings: distributions and the modules in them. The empty one is the base.
@@ -53,6 +53,8 @@ EXTRAS = {
         ("onnxscript", "onnxscript"),
     ),
     "micro": (("tflite-micro", "tflite_micro"),),
+    "keras": (("tensorflow", "tensorflow"),),
+    "transformers": (("transformers", "transformers"),),
 }
 EXTRA_OF = {module: extra for extra, packages in EXTRAS.items() if extra for _, module in packages}
 
