@@ -41,7 +41,7 @@ PASSED = {
     "teachers": {"network", "weights", "model", "outputs", "input_shape", "task"},
     "datasets": set[str](),
     "augmentations": {"seed", "view", "indices", "inputs", "partners"},
-    "losses": {"student", "teacher", "labels"},
+    "losses": {"student", "teacher", "labels", "indices", "student_feature", "teacher_feature", "projector"},
 }
 # What each extra brings: distributions and the modules in them. The empty one is the base.
 EXTRAS = {
