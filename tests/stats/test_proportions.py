@@ -1,10 +1,9 @@
-"""Intervals against SciPy, published tables and the exact coverage that enumeration gives."""
+"""Proportions and drops against SciPy, published tables and the exact coverage that enumeration gives."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,81 +23,6 @@ Paired = Callable[[Floats, Floats, float], stats.Interval]
 def _pairs(both: int, reference: int, candidate: int, neither: int) -> tuple[Floats, Floats]:
     counts = [both, reference, candidate, neither]
     return np.repeat([1.0, 1, 0, 0], counts), np.repeat([1.0, 0, 1, 0], counts)
-
-
-# --- quantiles -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("q", "runs"), [(0.9, 46), (0.95, 93), (0.99, 473)])
-def test_runs_needed_are_those_of_the_one_exceedance_rule(q: float, runs: int) -> None:
-    assert stats.runs_needed(q) == runs
-    assert scipy_stats.binom.cdf(1, runs, 1 - q) <= 0.05 < scipy_stats.binom.cdf(1, runs - 1, 1 - q)
-
-
-@given(q=st.floats(0.01, 0.999), confidence=st.floats(0.5, 0.999))
-def test_runs_needed_are_enough_for_an_interval(q: float, confidence: float) -> None:
-    runs = stats.runs_needed(q, confidence)
-    interval = stats.quantile_interval(np.arange(runs, dtype=float), q, confidence)
-    assert interval.low <= interval.estimate <= interval.high
-
-
-def test_supported_quantiles_grow_with_the_runs() -> None:
-    assert [stats.supported_quantiles(n) for n in (7, 8, 45, 46, 472, 473)] == [
-        (),
-        ("p50",),
-        ("p50",),
-        ("p50", "p90"),
-        ("p50", "p90"),
-        ("p50", "p90", "p99"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("n", "q", "confidence"),
-    [
-        (n, q, confidence)
-        for n in (50, 93, 100, 473, 1000)
-        for q in (0.5, 0.9, 0.95, 0.99)
-        for confidence in (0.9, 0.95, 0.99)
-        if n >= stats.runs_needed(q, confidence)
-    ],
-)
-def test_quantile_interval_agrees_with_scipy(n: int, q: float, confidence: float) -> None:
-    samples = np.random.default_rng(n).lognormal(size=n)
-    # SciPy's one-sided intervals, at half the miss each, are the two ends of the two-sided one.
-    level = 1 - (1 - confidence) / 2
-    ends: list[Any] = [  # SciPy's type stubs say that these are floats
-        scipy_stats.quantile_test(samples, p=q, alternative=each).confidence_interval(level)
-        for each in ("greater", "less")
-    ]
-    interval = stats.quantile_interval(samples, q, confidence)
-    assert (interval.low, interval.high) == (ends[0].low, ends[1].high)
-    assert interval.estimate == np.percentile(samples, 100 * q)
-
-
-@pytest.mark.parametrize(("q", "n"), [(0.5, 8), (0.5, 101), (0.9, 46), (0.9, 200), (0.99, 473), (0.99, 1000)])
-def test_quantile_interval_covers_what_it_claims(q: float, n: int) -> None:
-    interval = stats.quantile_interval(np.arange(1, n + 1, dtype=float), q)  # of ranks, so that it gives ranks
-    below = scipy_stats.binom.cdf(interval.low - 1, n, q)  # the quantile lies below the lower end
-    above = scipy_stats.binom.sf(interval.high - 1, n, q)
-    assert below <= 0.025
-    assert above <= 0.025
-    assert scipy_stats.binom.cdf(interval.low, n, q) > 0.025, "a higher lower end would do"
-    assert scipy_stats.binom.sf(interval.high - 2, n, q) > 0.025, "a lower upper end would do"
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=46, max_size=80), st.floats(0.25, 0.9))
-def test_quantile_interval_holds_its_estimate_and_two_samples(samples: list[float], q: float) -> None:
-    interval = stats.quantile_interval(samples, q)
-    assert interval.low <= interval.estimate <= interval.high
-    assert {interval.low, interval.high} <= set(samples)
-    assert interval == stats.quantile_interval(samples[::-1], q)
-
-
-def test_too_few_samples_name_the_number_that_is_enough() -> None:
-    with pytest.raises(MeasurementError, match=r"35 samples are too few.*take 46 or more"):
-        stats.quantile_interval([1.0] * 35, 0.9)
-    assert stats.quantile_interval([1.0] * 36, 0.9).high == 1.0  # 0.9^36 <= 0.025 < 0.9^35
 
 
 # --- proportions -----------------------------------------------------------------------------------
@@ -248,13 +172,6 @@ def test_drop_changes_sign_when_the_models_swap(counts: tuple[int, int, int, int
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: stats.quantile_interval([], 0.5), "no samples"),
-        (lambda: stats.quantile_interval([1.0, math.nan, math.inf], 0.5), "2 of 3 samples are not finite"),
-        (lambda: stats.quantile_interval(np.ones((2, 2)), 0.5), r"shape \(2, 2\)"),
-        (lambda: stats.quantile_interval([1.0] * 99, 1.0), "quantile is 1.0"),
-        (lambda: stats.quantile_interval([1.0] * 99, 0.5, 0.0), "confidence is 0.0"),
-        (lambda: stats.runs_needed(0.0), "quantile is 0.0"),
-        (lambda: stats.runs_needed(0.5, 1.0), "confidence is 1.0"),
         (lambda: stats.proportion_interval(0, 0), "0 of 0 is no proportion"),
         (lambda: stats.proportion_interval(3, 2), "3 of 2 is no proportion"),
         (lambda: stats.proportion_interval(-1, 2), "-1 of 2 is no proportion"),
@@ -266,6 +183,6 @@ def test_drop_changes_sign_when_the_models_swap(counts: tuple[int, int, int, int
         (lambda: stats.relative_drop_interval([0, 0], [1, 0]), "the reference is never right"),
     ],
 )
-def test_numbers_that_mean_nothing_are_refused(call: Callable[[], object], message: str) -> None:
+def test_proportions_of_nothing_are_refused(call: Callable[[], object], message: str) -> None:
     with pytest.raises(MeasurementError, match=message):
         call()

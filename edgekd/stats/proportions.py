@@ -1,14 +1,8 @@
-"""Quantiles, proportions and paired differences with their confidence intervals: pure functions on numbers.
-
-Intervals are two-sided: each end is missed with a probability of at most (1 - confidence) / 2, exactly so for
-quantiles and proportions and nearly so for paired differences.
-"""
+"""Proportions, and what is lost of them between two models that answered the same samples."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,102 +10,7 @@ import numpy.typing as npt
 from scipy import special
 
 from edgekd.errors import MeasurementError
-
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-Samples = Sequence[float] | npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """An estimate and the confidence interval around it; low <= estimate <= high."""
-
-    estimate: float
-    low: float
-    high: float
-
-
-def quantile_interval(samples: Samples, q: float, confidence: float = 0.95) -> Interval:
-    """Bound a quantile without any assumption on the distribution, by two of the samples.
-
-    [X_(r), X_(s)] with the largest r for which P(Bin(n, q) <= r - 1) <= a and the smallest s for which
-    P(Bin(n, q) >= s) <= a, where a = (1 - confidence) / 2; David & Nagaraja, Order Statistics, 3rd ed.
-    (2003), section 7.1. The estimate interpolates linearly between samples, as NumPy does.
-
-    Args:
-        samples: Shape (n,), any unit, in any order.
-        q: Which quantile, in (0, 1).
-        confidence: In (0, 1).
-
-    Returns:
-        In the unit of the samples; both ends are samples.
-
-    Raises:
-        MeasurementError: No samples, one that is not a finite number, or too few for both ends to exist.
-
-    >>> interval = quantile_interval(range(1, 101), 0.9)
-    >>> interval.low, interval.high
-    (84.0, 96.0)
-    """
-    values = np.sort(_finite(samples))
-    _check_share("quantile", q)
-    _check_share("confidence", confidence)
-    n, tail = values.size, (1 - confidence) / 2
-    ranks = np.arange(1, n + 1)
-    lower = np.flatnonzero(special.bdtr(ranks - 1, n, q) <= tail)
-    upper = np.flatnonzero(special.bdtrc(ranks - 1, n, q) <= tail)
-    if not lower.size or not upper.size:
-        raise MeasurementError(
-            f"{n} samples are too few to bound the {100 * q:g} % quantile with {100 * confidence:g} % confidence",
-            next_step=f"take {runs_needed(q, confidence)} or more",
-        )
-    return Interval(
-        estimate=float(np.quantile(values, q)),
-        low=float(values[lower[-1]]),
-        high=float(values[upper[0]]),
-    )
-
-
-def runs_needed(q: float, confidence: float = 0.95) -> int:
-    """Say how many samples a quantile needs before a statement about it means anything.
-
-    The rule: one sample may exceed the upper bound by mishap, so the second largest of n samples must bound
-    the quantile from above, P(Bin(n, 1 - q) <= 1) <= 1 - confidence; and the two-sided interval must exist,
-    max(q, 1 - q)^n <= (1 - confidence) / 2.
-
-    Args:
-        q: Which quantile, in (0, 1).
-        confidence: In (0, 1).
-
-    Returns:
-        The smallest such n, at least 2.
-
-    Raises:
-        MeasurementError: `q` or `confidence` is outside (0, 1).
-
-    >>> [runs_needed(q) for q in (0.5, 0.9, 0.95, 0.99)]
-    [8, 46, 93, 473]
-    """
-    _check_share("quantile", q)
-    _check_share("confidence", confidence)
-
-    def enough(n: int) -> bool:
-        return bool(
-            special.bdtr(1, n, 1 - q) <= 1 - confidence and max(q, 1 - q) ** n <= (1 - confidence) / 2,
-        )
-
-    return _smallest(enough)
-
-
-def supported_quantiles(n: int, confidence: float = 0.95) -> tuple[str, ...]:
-    """Name those of p50, p90 and p99 that `n` samples support, by the rule of `runs_needed`.
-
-    Raises:
-        MeasurementError: `confidence` is outside (0, 1).
-
-    >>> supported_quantiles(50), supported_quantiles(5)
-    (('p50', 'p90'), ())
-    """
-    return tuple(name for name, q in QUANTILES.items() if n >= runs_needed(q, confidence))
+from edgekd.stats._interval import Interval, Samples, check_share, finite
 
 
 def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
@@ -136,7 +35,7 @@ def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> Int
     >>> print(f"{interval.low:.4f} {interval.high:.4f}")
     0.8700 0.8830
     """
-    _check_share("confidence", confidence)
+    check_share("confidence", confidence)
     if n < 1 or not 0 <= successes <= n:
         raise MeasurementError(f"{successes} of {n} is no proportion", allowed="0 to n of n >= 1")
     tail = (1 - confidence) / 2
@@ -235,7 +134,7 @@ def _ratio_end(one: Interval, two: Interval, phi: float, *, side: Literal["low",
 
 def _pair(reference: Samples, candidate: Samples, confidence: float) -> tuple[Interval, Interval, float]:
     """Wilson's intervals of both accuracies, and Newcombe's corrected phi between them."""
-    _check_share("confidence", confidence)
+    check_share("confidence", confidence)
     first, second = _right_or_wrong(reference), _right_or_wrong(candidate)
     if first.size != second.size:
         raise MeasurementError(
@@ -268,34 +167,8 @@ def _wilson(successes: int, n: int, confidence: float) -> Interval:
     )
 
 
-def _smallest(enough: Callable[[int], bool]) -> int:
-    """Smallest n >= 2 that is enough, where every larger one is."""
-    high = 2
-    while not enough(high):
-        high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
-
-
-def _check_share(what: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise MeasurementError(f"{what} is {value}", allowed="between 0 and 1")
-
-
-def _finite(samples: Samples) -> npt.NDArray[np.float64]:
-    values = np.asarray(samples, dtype=np.float64)
-    if values.ndim != 1 or not values.size:
-        raise MeasurementError("no samples" if not values.size else f"samples of shape {values.shape}")
-    if not np.isfinite(values).all():
-        raise MeasurementError(f"{np.count_nonzero(~np.isfinite(values))} of {values.size} samples are not finite")
-    return values
-
-
 def _right_or_wrong(samples: Samples) -> npt.NDArray[np.bool_]:
-    values = _finite(samples)
+    values = finite(samples)
     if not np.isin(values, (0.0, 1.0)).all():
         raise MeasurementError("samples of right and wrong hold other values", allowed="0 and 1")
     return values.astype(np.bool_)

@@ -1,0 +1,29 @@
+"""Quantiles, proportions, means, areas under curves and their differences, with confidence intervals.
+
+Pure functions on numbers. Intervals are two-sided: each end is missed with a probability of at most
+(1 - confidence) / 2, exactly so for quantiles and proportions and nearly so for all others.
+"""
+
+from __future__ import annotations
+
+from edgekd.stats._interval import Interval, Samples
+from edgekd.stats.gains import gain_interval, recovered_interval
+from edgekd.stats.means import mean_interval, ratio_interval
+from edgekd.stats.proportions import paired_drop_interval, proportion_interval, relative_drop_interval
+from edgekd.stats.quantiles import QUANTILES, quantile_interval, runs_needed, supported_quantiles
+
+__all__ = [
+    "QUANTILES",
+    "Interval",
+    "Samples",
+    "gain_interval",
+    "mean_interval",
+    "paired_drop_interval",
+    "proportion_interval",
+    "quantile_interval",
+    "ratio_interval",
+    "recovered_interval",
+    "relative_drop_interval",
+    "runs_needed",
+    "supported_quantiles",
+]
