@@ -1,6 +1,9 @@
 """Losses: `edgekd.losses.kl(temperature=4.0)` makes a term for a recipe or for `edgekd.distill`.
 
-Each file has one function `loss(student, teacher, labels, ...)` on logits that returns a scalar.
+Each file has one function `loss(*, ...)` that returns a scalar, and is passed those of these inputs that it names:
+`student` and `teacher` (B, C) logits or outputs, `labels`, `indices` (B,) of samples in the training split,
+`student_feature` and `teacher_feature` (B, ...) of the modules that the term names, and `projector`, which is what the
+file's `build_projector` made. A feature loss that needs no projector has `check_shapes` instead. All else are options.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 from edgekd import registry
-from edgekd.records import LossTerm
+from edgekd.records import LossTerm, Schedule
 
 
 class _Losses(ModuleType):
@@ -26,8 +29,16 @@ def __getattr__(name: str) -> Callable[..., LossTerm]:
     if name.startswith("_") or name not in registry.names("losses"):
         raise AttributeError(f"no loss '{name}'")
 
-    def term(*, weight: float = 1.0, **options: object) -> LossTerm:
-        return LossTerm(name=name, weight=weight, options=options)
+    def term(
+        *,
+        weight: float | Schedule = 1.0,
+        student_layer: str | None = None,
+        teacher_layer: str | None = None,
+        **options: object,
+    ) -> LossTerm:
+        return LossTerm(
+            name=name, weight=weight, student_layer=student_layer, teacher_layer=teacher_layer, options=options
+        )
 
     return term
 

@@ -6,9 +6,7 @@ import torch
 from torch.nn import functional
 
 
-def loss(
-    *, student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, temperature: float = 4.0
-) -> torch.Tensor:
+def loss(*, student: torch.Tensor, teacher: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:
     r"""Compare softened predictions.
 
     .. math:: T^2 \frac{1}{B} \sum_b \sum_k p_{bk} (\log p_{bk} - \log q_{bk}), \quad
@@ -19,17 +17,15 @@ def loss(
     Args:
         student: (B, K) logits.
         teacher: (B, K) logits.
-        labels: Not used.
         temperature: T, above 0.
 
     Returns:
         Scalar, in nats, 0 when student equals teacher.
 
     >>> logits = torch.randn(4, 3)
-    >>> float(loss(student=logits, teacher=logits, labels=torch.zeros(4).long()))
+    >>> float(loss(student=logits, teacher=logits))
     0.0
     """
-    del labels
     return temperature**2 * functional.kl_div(
         functional.log_softmax(student / temperature, dim=1),
         functional.log_softmax(teacher / temperature, dim=1),
