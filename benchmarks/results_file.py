@@ -55,7 +55,7 @@ class Results:
     @property
     def revision(self) -> str:
         """What is checked out now."""
-        return str(_environment()["git_revision"])
+        return git_revision()
 
     def add(self, **run: object) -> None:
         """Keep a finished run."""
@@ -74,17 +74,22 @@ class Results:
         store.write_json(self.path, self.content)
 
 
+def git_revision() -> str:
+    """What is checked out now."""
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def _environment() -> dict[str, Any]:
     cpu = "unknown"
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "cpu": cpu,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "system": platform.system(),
-        "git_revision": done.stdout.strip(),
+        "git_revision": git_revision(),
         **store.tool_versions("edgekd", *TOOLS),
     }
