@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -246,24 +246,30 @@ def verdict_lines(release: Release) -> str:
 
 
 def comparison_table(run: Run) -> RenderableType:
-    """Teacher against student against every file; on a narrow terminal without the columns that tell least."""
-    from edgekd.stages.report import summary_rows
+    """Teacher against student against every file, and what distilling was worth.
 
+    On a narrow terminal the table is without the columns that tell least.
+    """
+    from edgekd.stages.report import label_of, points_text, score_text, summary_rows
+
+    rows = summary_rows(run)
+    name = label_of(rows[0].metric) if rows else "accuracy"
     lines: list[dict[str, str]] = []
-    for row in summary_rows(run):
+    for row in rows:
         places: list[TargetFigures | None] = [each for each in row.targets if each.target not in _NOT_PLACES]
         for index, place in enumerate(places or [None]):
             first = index == 0
-            accuracy = place.accuracy if place and place.accuracy else (row.accuracy if first else None)
+            score = place.score if place and place.score else (row.score if first else None)
             drop = place.drop if place and place.drop else (row.drop if first else None)
+            seeds = f" ({row.seeds} seeds)" if row.seeds > 1 else ""
             lines.append(
                 {
-                    "file": escape(row.model) if first else "",
+                    "file": escape(row.model) + seeds if first else "",
                     "size": _number(row.size, "B") if first else "",
                     "gzip": _number(row.compressed, "B") if first else "",
                     "parameters": f"{row.parameters:,}" if first and row.parameters else "",
-                    "accuracy": _number(accuracy.value, "1") if accuracy else "",
-                    "drop": f"{drop.value * 100:+.2f} pt" if drop else "",
+                    name: score_text(score.value, row.metric) if score else "",
+                    "drop": points_text(drop.value, row.metric, sign="+") if drop else "",
                     "target": escape(place.target) if place else "",
                     "p50": _time(place.p50) if place else "",
                     "p90": _time(place.p90) if place else "",
@@ -273,7 +279,16 @@ def comparison_table(run: Run) -> RenderableType:
                     "memory": _number(place.peak_memory.value, "B") if place and place.peak_memory else "",
                 }
             )
-    return _Comparison(lines)
+    return Group(_Comparison(lines, name), *map(Text, worth_lines(run)))
+
+
+def worth_lines(run: Run) -> list[str]:
+    """What distilling was worth, and losses that hardly count, a line each; none where nothing was distilled."""
+    from edgekd.stages.report import balances, gain_lines, gain_of
+
+    gain = gain_of(run)
+    lines = [*gain_lines(gain)] if gain else []
+    return lines + [f"warning: {each.warning}" for each in balances(run.histories) if each.warning]
 
 
 class _Comparison:
@@ -281,8 +296,8 @@ class _Comparison:
 
     LEAST = (("load", "first"), ("p90",), ("gzip",), ("parameters",), ("memory",), ("arena",))
 
-    def __init__(self, lines: Sequence[Mapping[str, str]]) -> None:
-        self.lines = lines
+    def __init__(self, lines: Sequence[Mapping[str, str]], score: str) -> None:
+        self.lines, self.score = lines, score
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         kept = list(self.lines[0]) if self.lines else ["file"]
@@ -293,7 +308,7 @@ class _Comparison:
         yield self.table(kept)
 
     def table(self, columns: Sequence[str]) -> Table:
-        notes = ["drop: accuracy lost against the teacher", "~: emulated, not measured"]
+        notes = [f"drop: {self.score} lost against the teacher", "~: emulated, not measured"]
         if "load" in columns:
             notes.append("load, first: the largest of the few that were timed")
         table = Table(

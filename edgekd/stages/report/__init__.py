@@ -8,14 +8,35 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.records import Run
-from edgekd.stages.report.comparison import Row, TargetFigures, Verdict, summary_rows, verdict_of
+from edgekd.stages.report.balance import TermBalance, balances
+from edgekd.stages.report.comparison import Row, TargetFigures, summary_rows
+from edgekd.stages.report.gain import Gain, gain_lines, gain_of
 from edgekd.stages.report.page import render
+from edgekd.stages.report.quality import label_of, points_text, score_text
 from edgekd.stages.report.summary import Figure, Summary, joined, summarise
+from edgekd.stages.report.verdict import Verdict, verdict_of
 from edgekd.store import to_json, write_bytes, write_json
 
-__all__ = ["Figure", "Report", "Row", "Summary", "TargetFigures", "Verdict", "report", "summary_rows"]
+__all__ = [
+    "Figure",
+    "Gain",
+    "Report",
+    "Row",
+    "Summary",
+    "TargetFigures",
+    "TermBalance",
+    "Verdict",
+    "balances",
+    "gain_lines",
+    "gain_of",
+    "label_of",
+    "points_text",
+    "report",
+    "score_text",
+    "summary_rows",
+]
 
-FORMAT = 1  # of report.json; raised when a key changes its meaning
+FORMAT = 2  # of report.json; raised when a key changes its meaning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +86,9 @@ def _content(run: Run) -> Any:
                 "checks": run.release.checks if run.release else (),
                 "evidence": run.release.evidence if run.release else (),
                 "summary": summary_rows(run),
+                "gain": gain_of(run),
+                "teachings": run.teachings,
+                "balance": balances(run.histories),
                 "metrics": [summarise(each) for each in joined(run.measurements)],
                 "models": [{**to_json(model), "path": _relative(model.path, run.folder)} for model in run.models],
                 "environment": run.environment,

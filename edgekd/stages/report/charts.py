@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 Spec = dict[str, Any]
+_Item = TypeVar("_Item")
 
 # Colours are the page's own CSS variables, so that charts follow light, dark and print without being drawn again.
-COLOURS = ["var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)"]
+COLOURS = ["var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)", "var(--c6)"]
+POINTS_PER_CURVE = 300  # keeps pages small and charts quick, however long a training is
 CONFIG: Spec = {
     "background": "transparent",
     "font": "system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, Liberation Sans, DejaVu Sans, sans-serif",
@@ -52,6 +54,7 @@ class Chart:
         caption: One or two sentences; also what a screen reader says.
         options: Label and specification of every variant.
         key: Lines that tell which number is which file, where points carry numbers.
+        choose: What the options are, where there are several.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Chart:
     caption: str
     options: tuple[tuple[str, Spec], ...]
     key: tuple[str, ...] = ()
+    choose: str = "Cost"
 
 
 def specification(description: str, height: int, **parts: Any) -> Spec:
@@ -78,3 +82,14 @@ def axis_unit(values: Sequence[float], unit: str) -> tuple[float, str]:
         if middle >= factor:
             return factor, name
     return 1.0, unit
+
+
+def thinned(items: Sequence[_Item], most: int = POINTS_PER_CURVE) -> list[_Item]:
+    """Take at most so many of a sequence, first and last included, evenly by rank.
+
+    >>> thinned([1.0, 2.0, 3.0, 4.0, 5.0], 3)
+    [1.0, 3.0, 5.0]
+    """
+    if len(items) <= most:
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]

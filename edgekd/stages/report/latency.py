@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from edgekd.records import Measurement
-from edgekd.stages.report.charts import COLOURS, Chart, axis_unit, specification
+from edgekd.stages.report.charts import COLOURS, Chart, axis_unit, specification, thinned
 from edgekd.stages.report.comparison import Row
 from edgekd.stages.report.summary import summarise
 from edgekd.units import human
@@ -50,7 +48,7 @@ def _latency_chart(name: str, target: str, here: Sequence[Measurement], numbers:
                 "more": f"{words + ', ' if words else ''}{few}{basis}",
             }
         )
-        for order, sample in enumerate(evenly(sorted(each.samples), cap)):
+        for order, sample in enumerate(thinned(sorted(each.samples), cap)):
             # The golden ratio spreads neighbours apart, the same way every time.
             jitter = (order * 0.618033988749895) % 1 - 0.5
             points.append({"f": lane, "v": float(f"{sample / factor:.5g}"), "y": round(lane + 0.14 + jitter * 0.34, 3)})
@@ -122,14 +120,3 @@ def _latency_chart(name: str, target: str, here: Sequence[Measurement], numbers:
 
 def _short(name: str, longest: int = 40) -> str:
     return name if len(name) <= longest else f"{name[: longest // 2]}…{name[-longest // 2 :]}"
-
-
-def evenly(ordered: Sequence[float], most: int) -> list[float]:
-    """Take at most so many of an ordered sequence, first and last included, evenly by rank.
-
-    >>> evenly([1.0, 2.0, 3.0, 4.0, 5.0], 3)
-    [1.0, 3.0, 5.0]
-    """
-    if len(ordered) <= most:
-        return list(ordered)
-    return [ordered[i] for i in np.linspace(0, len(ordered) - 1, most).round().astype(int)]

@@ -9,18 +9,23 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from edgekd.records import Check, Conditions, Measurement, Run, TensorSpec
+from edgekd.records import Check, Conditions, Measurement, Run
+from edgekd.stages.report.balance import balance_chart, balances
 from edgekd.stages.report.charts import Chart
-from edgekd.stages.report.comparison import describe_budget, summary_rows, verdict_of
+from edgekd.stages.report.comparison import summary_rows
+from edgekd.stages.report.dots import gain_chart
+from edgekd.stages.report.gain import arms_of, gain_lines, gain_of
 from edgekd.stages.report.latency import latencies
-from edgekd.stages.report.summary import Figure
+from edgekd.stages.report.quality import label_of, primary_metric
+from edgekd.stages.report.teachers import chain_of, lessons_of
 from edgekd.stages.report.tradeoff import tradeoff
 from edgekd.stages.report.training import training
-from edgekd.units import METRICS, human, human_as
+from edgekd.stages.report.verdict import describe_budget, verdict_of
+from edgekd.stages.report.words import FILTERS, capitalised
+from edgekd.units import METRICS
 
-_NONE = "\N{EN DASH}"
 _HERE = Path(__file__).parent
 _STATUS_WORDS = {
     "pass": "Pass",
@@ -62,10 +67,13 @@ def render(run: Run) -> str:
     """Write the whole page of a run as HTML."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    rows = summary_rows(run)
+    rows, gain = summary_rows(run), gain_of(run)
+    lessons = lessons_of(run, rows)
     drawn: dict[str, Sequence[Chart]] = {
         "tradeoff": [chart] if (chart := tradeoff(rows)) else [],
+        "gain": [chart] if (chart := gain_chart(gain)) else [],
         "training": training(run.histories),
+        "balance": [chart] if (chart := balance_chart(run.histories)) else [],
         "latency": latencies(run.measurements, rows),
     }
     every = [chart for group in drawn.values() for chart in group]
@@ -76,18 +84,7 @@ def render(run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        figure=_figure,
-        interval=_interval,
-        points=_points,
-        size=_size,
-        count=_count,
-        shape=_shape,
-        amount=amount,
-        breakable=_breakable,
-        drop=_drop,
-        observed=_observed,
-    )
+    environment.filters.update(FILTERS)
     return environment.get_template("page.html.j2").render(
         run=run,
         verdict=verdict_of(run),
@@ -97,6 +94,15 @@ def render(run: Run) -> str:
             for check in (run.release.checks if run.release else ())
         ],
         rows=rows,
+        title=capitalised(label_of(rows[0].metric if rows else primary_metric(()))),
+        pooled=any(row.seeds > 1 for row in rows),
+        gain=gain,
+        sentences=gain_lines(gain) if gain else (),
+        arms=arms_of(gain) if gain else (),
+        lessons=lessons,
+        steps=chain_of(lessons),
+        caches=list(dict.fromkeys(cache for lesson in lessons for cache in lesson.teaching.caches)),
+        balances=balances(run.histories),
         emulated=sorted({each.basis for each in run.measurements} - {"measured"}),
         drawn=drawn,
         settings=settings_of(run.measurements),
@@ -138,65 +144,7 @@ def _script_json(value: object) -> Markup:
     return Markup(text)  # noqa: S704  (markup was escaped just now)
 
 
-# --- words ---------------------------------------------------------------------------------------
-
-
-def _figure(figure: Figure | None, unit: str) -> str:
-    return human(figure.value, unit) if figure else _NONE
-
-
-def _interval(figure: Figure | None, unit: str) -> str:
-    if figure is None or figure.low is None or figure.high is None or figure.low == figure.high:
-        return ""
-    return _between(human(figure.low, unit), human(figure.high, unit))
-
-
-def _between(low: str, high: str) -> str:
-    """Name two amounts, and their unit once where it is the same."""
-    (first, _, unit), (_, _, other) = low.partition(" "), high.partition(" ")
-    return f"{first} to {high}" if unit == other else f"{low} to {high}"
-
-
-def _points(share: float) -> str:
-    return f"{share * 100:.2f} pt".replace("-", "\N{MINUS SIGN}")
-
-
-def _size(value: int | None) -> str:
-    return _NONE if value is None else human(value, "B")
-
-
-def _count(value: int | None) -> str:
-    return _NONE if value is None else f"{value:,}".replace(",", "\u202f")
-
-
-def _shape(tensor: TensorSpec) -> str:
-    dimensions = "\N{MULTIPLICATION SIGN}".join("?" if each is None else str(each) for each in tensor.shape)
-    return f"{tensor.name} {dimensions} {tensor.dtype}"
-
-
-def _breakable(name: str) -> Markup:
-    """Escape a name and let it break after its dots, dashes and underscores."""
-    return Markup(re.sub(r"([._/-])(?=[^._/-])", r"\1<wbr>", str(escape(name))))  # noqa: S704  (escaped just now)
-
-
-def _drop(figure: Figure) -> str:
-    if figure.low is None or figure.high is None:
-        return ""
-    return _between(_points(figure.low), _points(figure.high))
-
-
-def _observed(check: Check) -> str:
-    """Write the interval of a check, unless it is exact."""
-    if check.low is None or check.high is None or check.low == check.high:
-        return ""
-    return _between(amount(check.low, check), amount(check.high, check))
-
-
-def amount(value: float | None, check: Check) -> str:
-    """Write a value of a check in the unit people wrote the limit in, as far as drops go."""
-    if value is None:
-        return _NONE
-    return human_as(check.budget.limit, value, check.unit).replace("-", "\N{MINUS SIGN}")
+# --- bars and settings ----------------------------------------------------------------------------
 
 
 def bar_of(check: Check) -> Bar | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Literal
 
 from edgekd import stats
+from edgekd.errors import MeasurementError
 from edgekd.records import Basis, Conditions, Measurement
+from edgekd.stages.report.quality import is_share, lower_is_better
 from edgekd.units import METRICS
 
-Kind = Literal["quantiles", "proportion", "fact"]
+Kind = Literal["quantiles", "proportion", "mean", "area", "fact"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +36,9 @@ class Summary:
     """One metric of one file on one target.
 
     Attributes:
-        kind: `proportion` of zeros and ones, `quantiles` of times, or one `fact`.
-        figure: The proportion, the fact, or the median where the number of samples supports one.
+        kind: `proportion` of zeros and ones, `mean` of other scores, `area` under a curve, `quantiles` of times,
+            or one `fact`.
+        figure: The score, the fact, or the median where the number of samples supports one.
         quantiles: By name (`p50`); only those that the number of samples supports.
     """
 
@@ -63,11 +67,17 @@ def kind_of(measurement: Measurement) -> Kind:
     'quantiles'
     """
     known = METRICS.get(measurement.metric)
-    if known and known.dimension == "size":
+    dimension = known.dimension if known else ""
+    if dimension == "size":
         return "fact"
-    if (known.dimension if known else "") == "share" or (
-        measurement.unit == "1" and len(measurement.samples) > 1 and set(measurement.samples) <= {0, 1}
-    ):
+    if measurement.metric == "auc":
+        return "area"
+    if dimension == "number":
+        return "mean"
+    binary = set(measurement.samples) <= {0, 1}
+    if dimension == "share":
+        return "proportion" if binary else "mean"
+    if measurement.unit == "1" and len(measurement.samples) > 1 and binary:
         return "proportion"
     return "quantiles" if measurement.unit == "s" or len(measurement.samples) > 1 else "fact"
 
@@ -82,7 +92,7 @@ def joined(measurements: Iterable[Measurement]) -> list[Measurement]:
     found: dict[tuple[object, ...], Measurement] = {}
     for each in measurements:
         conditions = tuple(getattr(each.conditions, key) for key in Conditions.MUST_AGREE)
-        key = (each.model_sha256, each.target, each.metric, each.unit, each.basis, conditions)
+        key = (each.role, each.model_sha256, each.target, each.metric, each.unit, each.basis, conditions)
         first = found.get(key)
         if first is None:
             found[key] = each
@@ -113,8 +123,8 @@ def summarise(measurement: Measurement) -> Summary:
     if not count:
         return summary
     summary = replace(summary, minimum=float(min(measurement.samples)), maximum=float(max(measurement.samples)))
-    if kind == "proportion":
-        return replace(summary, figure=proportion(measurement))
+    if kind in ("proportion", "mean", "area"):
+        return replace(summary, figure=score_figure(measurement))
     if kind == "fact":
         # Memory may have been read several times; what must fit is the largest.
         largest = float(max(measurement.samples))
@@ -129,14 +139,89 @@ def summarise(measurement: Measurement) -> Summary:
     return replace(summary, figure=quantiles.get("p50"), quantiles=quantiles)
 
 
-def proportion(measurement: Measurement) -> Figure:
-    """A share of ones with its interval."""
-    return _figure(measurement, stats.proportion_interval(round(sum(measurement.samples)), len(measurement.samples)))
+def score_of(measurement: Measurement) -> float:
+    """The score that samples give: their mean, or the area under the curve that they rank to."""
+    if measurement.metric == "auc":
+        return stats.auc(measurement.samples, measurement.labels)
+    return fmean(measurement.samples)
+
+
+def oriented(measurement: Measurement) -> float:
+    """The score with its sign turned where it is an error, so that more is better."""
+    score = score_of(measurement)
+    return -score if lower_is_better(measurement.metric) else score
+
+
+def score_figure(measurement: Measurement) -> Figure:
+    """A score with its interval: of a share of ones, of a mean, or of an area under the curve."""
+    samples = measurement.samples
+    if measurement.metric == "auc":
+        return _figure(measurement, stats.auc_interval(samples, measurement.labels))
+    if kind_of(measurement) == "proportion":
+        return _figure(measurement, stats.proportion_interval(round(sum(samples)), len(samples)))
+    if len(samples) < 2:
+        return Figure(value=samples[0], samples=1, basis=measurement.basis)
+    bounds = (0.0, 1.0) if is_share(measurement.metric) else None
+    return _figure(measurement, stats.mean_interval(samples, bounds=bounds))
+
+
+def gain_between(candidates: Sequence[Measurement], references: Sequence[Measurement]) -> Figure:
+    """How much better candidates are than references over the same data samples; above 0 is better.
+
+    Args:
+        candidates: One measurement a seed.
+        references: Of the same seeds in the same order.
+    """
+    first = candidates[0]
+    if first.metric == "auc" and len(candidates) == 1:
+        interval = stats.auc_drop_interval(first.samples, references[0].samples, first.labels)
+    else:
+        ours, theirs = _per_seed(candidates), _per_seed(references)
+        if len(ours) == len(ours[0]) == 1 and not is_share(first.metric):
+            return Figure(value=ours[0][0] - theirs[0][0], basis=first.basis)
+        interval = stats.gain_interval(ours, theirs)
+    return _figure(first, interval)
+
+
+def recovered_between(
+    candidates: Sequence[Measurement], references: Sequence[Measurement], best: Measurement
+) -> Figure:
+    """The share of the gap from references to the best that candidates close.
+
+    Returns:
+        Without an interval where the gap can't be told from none, or where one seed gives an area.
+    """
+    ours, theirs, (top,) = _per_seed(candidates), _per_seed(references), _per_seed([best])
+    interval = _recovered_interval(ours, theirs, top)
+    if interval:
+        return _figure(candidates[0], interval)
+    one, two, three = (fmean(map(fmean, each)) for each in (ours, theirs, [top]))
+    return Figure(value=(one - two) / (three - two), samples=len(best.samples), basis=best.basis)
+
+
+def _recovered_interval(
+    ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]], top: Sequence[float]
+) -> stats.Interval | None:
+    if len(ours) == len(top) == 1:
+        return None
+    try:
+        return stats.recovered_interval(ours, theirs, top)
+    except MeasurementError:
+        return None
+
+
+def _per_seed(measurements: Sequence[Measurement]) -> list[Sequence[float]]:
+    """Scores of each seed so that more is better; an area is one number, whatever it was made of."""
+    if measurements[0].metric == "auc":
+        return [[score_of(each)] for each in measurements]
+    if lower_is_better(measurements[0].metric):
+        return [[-sample for sample in each.samples] for each in measurements]
+    return [each.samples for each in measurements]
 
 
 def drop_between(reference: Measurement, candidate: Measurement) -> Figure:
-    """Accuracy lost from one file to another over the same data samples, as a share; negative is a gain."""
-    return _figure(candidate, stats.paired_drop_interval(reference.samples, candidate.samples))
+    """What a file lost of another's score over the same data samples; negative is a gain."""
+    return replace(gain_between([reference], [candidate]), basis=candidate.basis)
 
 
 def _figure(measurement: Measurement, interval: stats.Interval) -> Figure:

@@ -1,4 +1,4 @@
-"""The chart of accuracy over size or latency."""
+"""The chart of scores over size or latency."""
 
 from __future__ import annotations
 
@@ -10,35 +10,40 @@ import numpy as np
 
 from edgekd.stages.report.charts import COLOURS, Chart, Spec, axis_unit, specification
 from edgekd.stages.report.comparison import Row
+from edgekd.stages.report.quality import axis_of, is_share, label_of, lower_is_better
 from edgekd.stages.report.summary import Figure
 from edgekd.units import human
 
+_SHAPES = {"student": "circle", "control": "triangle-up", "assistant": "square", "teacher": "diamond"}
+
 
 def tradeoff(rows: Sequence[Row]) -> Chart | None:
-    """Plot accuracy over size or latency of every file; `None` where no file has both."""
+    """Plot the score of every file over its size or latency; `None` where no file has both."""
     costs: list[tuple[str, str, list[tuple[int, Row, float, Figure]]]] = []
     for label, attribute in (("file size", "size"), ("compressed size", "compressed")):
         found = [
-            (number, row, float(cost), row.accuracy)
+            (number, row, float(cost), row.score)
             for number, row in enumerate(rows, 1)
-            if row.accuracy and (cost := getattr(row, attribute))
+            if row.score and (cost := getattr(row, attribute))
         ]
         costs.append((label, "B", found))
     for target in dict.fromkeys(each.target for row in rows for each in row.targets):
         found = [
-            (number, row, each.p50.value, accuracy)
+            (number, row, each.p50.value, score)
             for number, row in enumerate(rows, 1)
             for each in row.targets
-            if each.target == target and each.p50 and (accuracy := each.accuracy or row.accuracy)
+            if each.target == target and each.p50 and (score := each.score or row.score)
         ]
         costs.append((f"median latency on {target}{_basis(found, target, rows)}", "s", found))
     options = tuple((label, _tradeoff_spec(label, unit, found)) for label, unit, found in costs if found)
     if not options:
         return None
+    metric = rows[0].metric
+    name, better = label_of(metric), "Down" if lower_is_better(metric) else "Up"
     return Chart(
         name="tradeoff",
-        title="Accuracy over cost",
-        caption="Up and left is better. Bars are 95 % intervals of the accuracy; the horizontal axis is logarithmic.",
+        title=f"{name[0].upper()}{name[1:]} over cost",
+        caption=f"{better} and left is better. Bars are 95 % intervals; the horizontal axis is logarithmic.",
         options=options,
         key=tuple(row.model for row in rows),
     )
@@ -51,6 +56,8 @@ def _basis(found: Sequence[tuple[int, Row, float, Figure]], target: str, rows: S
 
 def _tradeoff_spec(label: str, unit: str, found: Sequence[tuple[int, Row, float, Figure]]) -> Spec:
     factor, shown = axis_unit([cost for _, _, cost, _ in found], unit)
+    metric = found[0][1].metric
+    times, y_title = axis_of(metric)
     values: list[dict[str, Any]] = [
         {
             "n": number,
@@ -59,11 +66,11 @@ def _tradeoff_spec(label: str, unit: str, found: Sequence[tuple[int, Row, float,
             "format": row.format,
             "x": round(cost / factor, 6),
             "cost": human(cost, unit),
-            "y": round(accuracy.value * 100, 4),
-            "low": round((accuracy.value if accuracy.low is None else accuracy.low) * 100, 4),
-            "high": round((accuracy.value if accuracy.high is None else accuracy.high) * 100, 4),
+            "y": float(f"{score.value * times:.6g}"),
+            "low": float(f"{(score.value if score.low is None else score.low) * times:.6g}"),
+            "high": float(f"{(score.value if score.high is None else score.high) * times:.6g}"),
         }
-        for number, row, cost, accuracy in found
+        for number, row, cost, score in found
     ]
     xs = [value["x"] for value in values]
     x = {
@@ -73,22 +80,22 @@ def _tradeoff_spec(label: str, unit: str, found: Sequence[tuple[int, Row, float,
         "scale": {"type": "log", "domain": [min(xs) / 1.5, max(xs) * 1.5], "nice": False},
         "axis": {"format": "~g", "labelOverlap": "greedy", "tickCount": 6, "grid": True},
     }
-    y_title = "accuracy (%)"
     y = {
         "field": "y",
         "type": "quantitative",
         "title": y_title,
         "scale": {"zero": False, "nice": True, "padding": 12},
     }
+    digits = ".2f" if is_share(metric) else ".4g"
     tooltip = [
         {"field": "file", "type": "nominal"},
         {"field": "role", "type": "nominal"},
-        {"field": "y", "type": "quantitative", "title": y_title, "format": ".2f"},
-        {"field": "low", "type": "quantitative", "title": "95 % from", "format": ".2f"},
-        {"field": "high", "type": "quantitative", "title": "95 % to", "format": ".2f"},
+        {"field": "y", "type": "quantitative", "title": y_title, "format": digits},
+        {"field": "low", "type": "quantitative", "title": "95 % from", "format": digits},
+        {"field": "high", "type": "quantitative", "title": "95 % to", "format": digits},
         {"field": "cost", "type": "nominal", "title": label},
     ]
-    formats = ["onnx", "tflite", "torch"]
+    formats = ["onnx", "tflite", "torch", "other"]
     present = [each for each in formats if any(value["format"] == each for value in values)]
     colour = {
         "field": "format",
@@ -96,11 +103,13 @@ def _tradeoff_spec(label: str, unit: str, found: Sequence[tuple[int, Row, float,
         "title": None,
         "scale": {"domain": present, "range": [COLOURS[formats.index(each)] for each in present]},
     }
+    roles = {"student", "teacher", *(value["role"] for value in values)}
+    shapes = {role: mark for role, mark in _SHAPES.items() if role in roles}
     shape = {
         "field": "role",
         "type": "nominal",
         "title": None,
-        "scale": {"domain": ["student", "teacher"], "range": ["circle", "diamond"]},
+        "scale": {"domain": list(shapes), "range": list(shapes.values())},
         "legend": {"symbolFillColor": "var(--ink)", "symbolStrokeColor": "var(--ink)"},
     }
     layers: list[Spec] = [
@@ -129,7 +138,7 @@ def _tradeoff_spec(label: str, unit: str, found: Sequence[tuple[int, Row, float,
             }
         )
     return specification(
-        f"Accuracy over {label} of {len(values)} model files", 320, data={"values": values}, layer=layers
+        f"{label_of(metric)} over {label} of {len(values)} model files", 320, data={"values": values}, layer=layers
     )
 
 

@@ -1,4 +1,4 @@
-"""The charts of validation accuracy and losses over epochs."""
+"""The charts of validation scores and losses over epochs."""
 
 from __future__ import annotations
 
@@ -7,78 +7,164 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgekd.records import EpochRecord
-from edgekd.stages.report.charts import COLOURS, Chart, specification
+from edgekd.stages.report.charts import COLOURS, Chart, Spec, specification, thinned
+from edgekd.stages.report.quality import axis_of, is_share, label_of, score_text
+from edgekd.stages.report.seeds import group_of, groups_of
+
+EPOCHS = {
+    "field": "epoch",
+    "type": "quantitative",
+    "title": "epoch",
+    "axis": {"tickMinStep": 1, "tickCount": 8, "format": "d", "labelOverlap": "greedy"},
+    "scale": {"zero": False, "nice": False},
+}
 
 
 def training(histories: Mapping[str, Sequence[EpochRecord]]) -> list[Chart]:
-    """Plot validation accuracy and losses over epochs of every network that was trained."""
+    """Plot validation scores and losses over epochs of every network that was trained.
+
+    Networks that differ only in their seed share a colour; with several seeds the losses of one network at a
+    time are drawn.
+    """
     curves = {name: records for name, records in histories.items() if records}
     if not curves:
         return []
-    names = list(curves)
-    colour = {
+    groups = groups_of(curves)
+    many = len(groups) < len(curves)
+    colours = {group: COLOURS[i % len(COLOURS)] for i, group in enumerate(groups)}
+    losses = [("all", _losses(curves, colours))]
+    if many:
+        losses = [
+            (group, _losses({name: curves[name] for name in names}, {group: colours[group]}))
+            for group, names in _student_first(groups).items()
+        ]
+    log_note = " The axis is logarithmic." if any(_is_log(spec) for _, spec in losses) else ""
+    metric = next(iter(curves.values()))[-1].metric
+    seeds_note = " Each line is a seed." if many else ""
+    return [
+        Chart(
+            name="score",
+            title=f"Validation {label_of(metric)}",
+            caption=f"Last: {_ends(curves, groups)}.{seeds_note}",
+            options=(("", _scores(curves, colours, metric)),),
+        ),
+        Chart(
+            name="loss",
+            title="Losses",
+            caption=f"Solid: training; dashed: validation.{log_note}{seeds_note}",
+            options=tuple(losses),
+            choose="Network",
+        ),
+    ]
+
+
+def _student_first(groups: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    return dict(sorted(groups.items(), key=lambda group: group[0] != "student"))
+
+
+def _ends(curves: Mapping[str, Sequence[EpochRecord]], groups: Mapping[str, Sequence[str]]) -> str:
+    """Say where every network ended, those of several seeds together."""
+    words = []
+    for group, names in groups.items():
+        last = [curves[name][-1] for name in names]
+        scores = sorted(record.validation_score for record in last)
+        lengths = sorted(len(curves[name]) for name in names)
+        span = _span([score_text(score, last[0].metric) for score in (scores[0], scores[-1])])
+        seeds = f" ({len(names)} seeds)" if len(names) > 1 else ""
+        words.append(f"{group} {span} after {_span([str(lengths[0]), str(lengths[-1])])} epochs{seeds}")
+    return ", ".join(words)
+
+
+def _span(ends: Sequence[str]) -> str:
+    low, high = ends
+    if low == high:
+        return low
+    return f"{low.removesuffix(' %')} to {high}" if high.endswith(" %") else f"{low} to {high}"
+
+
+def _line(curves: Mapping[str, Sequence[EpochRecord]]) -> Spec:
+    # One epoch makes no line; many make points a smear.
+    few = max(map(len, curves.values())) <= 60 and len(curves) <= 4
+    return {
+        "type": "line",
+        "point": {"size": 24} if few else {"size": 12, "opacity": 0},
+        "strokeWidth": 1.8 if few else 1.4,
+    }
+
+
+def _colour(colours: Mapping[str, str]) -> Spec:
+    return {
         "field": "network",
         "type": "nominal",
         "title": None,
         "legend": {"columns": 3},
-        "scale": {"domain": names, "range": [COLOURS[i % len(COLOURS)] for i in range(len(names))]},
+        "scale": {"domain": list(colours), "range": list(colours.values())},
     }
-    x = {
-        "field": "epoch",
-        "type": "quantitative",
-        "title": "epoch",
-        "axis": {"tickMinStep": 1, "tickCount": 8, "format": "d", "labelOverlap": "greedy"},
-        "scale": {"zero": False, "nice": False},
-    }
-    # One epoch makes no line; many make points a smear.
-    point = {"size": 24} if max(map(len, curves.values())) <= 60 else {"size": 12, "opacity": 0}
-    line = {"type": "line", "point": point, "strokeWidth": 1.8}
-    accuracies = [
-        {"network": name, "epoch": record.epoch, "value": _share(record.validation_score)}
-        for name, records in curves.items()
-        for record in records
+
+
+def _tooltip(*fields: Spec) -> list[Spec]:
+    return [
+        {"field": "name", "type": "nominal", "title": "network"},
+        {"field": "epoch", "type": "quantitative"},
+        *fields,
     ]
-    losses: list[dict[str, Any]] = [
-        {"network": name, "epoch": record.epoch, "of": part, "value": _finite(getattr(record, f"{part}_loss"))}
+
+
+def _scores(curves: Mapping[str, Sequence[EpochRecord]], colours: Mapping[str, str], metric: str) -> Spec:
+    factor, title = axis_of(metric)
+    values = [
+        {
+            "network": group_of(name),
+            "name": name,
+            "epoch": record.epoch,
+            "value": _rounded(record.validation_score * factor),
+        }
         for name, records in curves.items()
-        for record in records
-        for part in ("train", "validation")
+        for record in thinned(records)
     ]
-    tooltip = [{"field": "network", "type": "nominal"}, {"field": "epoch", "type": "quantitative"}]
-    accuracy = specification(
-        f"Validation accuracy over epochs of {', '.join(names)}",
+    value = {"field": "value", "type": "quantitative", "title": f"validation {title}"}
+    return specification(
+        f"Validation {label_of(metric)} over epochs of {', '.join(curves)}",
         240,
-        data={"values": accuracies},
-        mark=line,
+        data={"values": values},
+        mark=_line(curves),
         encoding={
-            "x": x,
-            "y": {
-                "field": "value",
-                "type": "quantitative",
-                "title": "validation accuracy (%)",
-                "scale": {"zero": False},
-            },
-            "color": colour,
-            "tooltip": [
-                *tooltip,
-                {"field": "value", "type": "quantitative", "title": "validation accuracy (%)", "format": ".2f"},
-            ],
+            "x": EPOCHS,
+            "y": {**value, "scale": {"zero": False}},
+            "color": _colour(colours),
+            "detail": {"field": "name", "type": "nominal"},
+            "tooltip": _tooltip({**value, "format": ".2f" if is_share(metric) else ".4g"}),
         },
     )
-    present = [float(each["value"]) for each in losses if each["value"] is not None]
+
+
+def _losses(curves: Mapping[str, Sequence[EpochRecord]], colours: Mapping[str, str]) -> Spec:
+    values: list[dict[str, Any]] = [
+        {
+            "network": group_of(name),
+            "name": name,
+            "epoch": record.epoch,
+            "of": part,
+            "value": _rounded(getattr(record, f"{part}_loss")),
+        }
+        for name, records in curves.items()
+        for record in thinned(records)
+        for part in ("train", "validation")
+    ]
+    present = [float(each["value"]) for each in values if each["value"] is not None]
     log = bool(present) and min(present) > 0 and max(present) / min(present) > 20
-    value = {
+    loss = {
         "field": "value",
         "type": "quantitative",
         "title": "loss",
         "scale": {"type": "log"} if log else {"zero": False},
         "axis": {"format": "~g", "tickCount": 5, "labelOverlap": "greedy"},
     }
-    loss = specification(
-        f"Losses over epochs of {', '.join(names)}",
+    return specification(
+        f"Losses over epochs of {', '.join(curves)}",
         240,
-        data={"values": losses},
-        encoding={"x": x, "y": value, "color": colour},
+        data={"values": values},
+        encoding={"x": EPOCHS, "y": loss, "color": _colour(colours), "detail": {"field": "name", "type": "nominal"}},
         layer=[
             {
                 "mark": {"type": "line", "strokeWidth": 1.8},
@@ -96,34 +182,19 @@ def training(histories: Mapping[str, Sequence[EpochRecord]]) -> list[Chart]:
                 # Points that are not seen carry the tooltips: seen ones would hide the dashes.
                 "mark": {"type": "circle", "size": 60, "opacity": 0},
                 "encoding": {
-                    "tooltip": [
-                        *tooltip,
+                    "tooltip": _tooltip(
                         {"field": "of", "type": "nominal", "title": "loss of"},
                         {"field": "value", "type": "quantitative", "title": "loss", "format": ".4g"},
-                    ]
+                    )
                 },
             },
         ],
     )
-    ends = ", ".join(
-        f"{name} {records[-1].validation_score * 100:.2f} % after {len(records)} epochs"
-        for name, records in curves.items()
-    )
-    log_note = " The axis is logarithmic." if log else ""
-    return [
-        Chart(name="accuracy", title="Validation accuracy", caption=f"Last: {ends}.", options=(("", accuracy),)),
-        Chart(
-            name="loss",
-            title="Losses",
-            caption=f"Solid: training; dashed: validation.{log_note}",
-            options=(("", loss),),
-        ),
-    ]
 
 
-def _share(value: float) -> float | None:
-    return round(value * 100, 4) if math.isfinite(value) else None
+def _is_log(spec: Spec) -> bool:
+    return bool(spec["encoding"]["y"]["scale"].get("type") == "log")
 
 
-def _finite(value: float) -> float | None:
+def _rounded(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
