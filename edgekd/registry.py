@@ -53,6 +53,9 @@ EXTRAS = {
         ("onnxscript", "onnxscript"),
     ),
     "micro": (("tflite-micro", "tflite_micro"),),
+    "audio": (("kaldi-native-fbank", "kaldi_native_fbank"), ("soundfile", "soundfile"), ("soxr", "soxr")),
+    "images": (("pillow", "PIL"),),
+    "hub": (("datasets", "datasets"),),
     "keras": (("tensorflow", "tensorflow"),),
     "transformers": (("transformers", "transformers"),),
 }

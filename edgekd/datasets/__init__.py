@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import registry, store
+from edgekd.datasets._arrays import measure, standardise, take_mapped
+from edgekd.datasets._places import root_of
 from edgekd.datasets._splits import UNLABELLED, choose_held_out
 from edgekd.errors import ConfigError, DataError, did_you_mean
 from edgekd.records import DataSpec, Task, TransferSpec
@@ -43,10 +45,10 @@ class Split:
         return len(self.inputs)
 
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Split:
-        """Choose samples by a mask or by their numbers."""
+        """Choose samples by a mask or by their numbers; memory-mapped ones stay on disk."""
         positions = np.arange(len(self)) if self.positions is None else self.positions
         return Split(
-            inputs=self.inputs[chosen],
+            inputs=take_mapped(self.inputs, chosen) if isinstance(self.inputs, np.memmap) else self.inputs[chosen],
             labels=self.labels[chosen],
             groups=None if self.groups is None else self.groups[chosen],
             positions=positions[chosen],
@@ -61,6 +63,8 @@ class Source:
         classes: Names of the classes; of the outputs where the task is regression; "normal" and "anomaly" where
             it is reconstruction.
         scale: What raw values are multiplied by before they enter a network (1/255 for bytes).
+        standardise: Axis of the inputs whose entries (channels, features) are each made mean 0 and deviation 1 over
+            the training split, once it is drawn; floats only. `front_end` then tells both, and comes before `scale`.
         test: The source's own test split; without one, a share of `train` is held out.
         front_end: How inputs were made of what was recorded (a spectrogram's parameters), for the firmware that
             must do the same.
@@ -72,6 +76,7 @@ class Source:
     test: Split | None = None
     task: Task = "single_label"
     front_end: Mapping[str, Any] = field(default_factory=dict)
+    standardise: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,17 +142,19 @@ class Dataset:
 def open_dataset(spec: DataSpec) -> Dataset:
     """Load a dataset and split it.
 
+    Where the task is reconstruction, normal samples alone are trained on; validation and test hold anomalies too.
+
     Raises:
         DataError: Missing, malformed, or a split would be empty.
         ConfigError: No such plug-in.
     """
-    try:
-        source: Source = registry.function("datasets", spec.source)(**spec.options)
-    except OSError as error:
-        raise DataError(f"can't read it: {error.strerror or error}", where=f"data source '{spec.source}'") from None
-    check_source(source, f"data source '{spec.source}'")
-    rest, test = _part(source.train, source, spec.test, spec.seed) if source.test is None else (source.train, source.test)
+    source = _load(spec.source, spec.options)
+    rest, test = (
+        _part(source.train, source, spec.test, spec.seed) if source.test is None else (source.train, source.test)
+    )
     train, validation = _part(rest, source, spec.validation, spec.seed + 1)
+    if source.task == "reconstruction":
+        train = train.take(train.labels == 0)
     for name, split in (("training", train), ("validation", validation), ("test", test)):
         if not len(split):
             raise DataError(
@@ -155,6 +162,11 @@ def open_dataset(spec: DataSpec) -> Dataset:
                 where=f"data source '{spec.source}'",
                 next_step="give more samples (or groups), or another share in data.validation or data.test",
             )
+    front_end = dict(source.front_end)
+    if source.standardise is not None:
+        mean, deviation = measure(train.inputs, source.standardise)
+        front_end |= {"standardised_axis": source.standardise, "mean": mean, "deviation": deviation}
+        train, validation, test = (_standardise(split, front_end) for split in (train, validation, test))
     return Dataset(
         classes=source.classes,
         scale=source.scale,
@@ -163,7 +175,7 @@ def open_dataset(spec: DataSpec) -> Dataset:
         test=test,
         name=spec.source,
         task=source.task,
-        front_end=source.front_end,
+        front_end=front_end,
     )
 
 
@@ -194,17 +206,10 @@ def transfer_split(spec: TransferSpec, data: Dataset) -> Split:
     if spec.source is None:
         split, classes = data.train, data.classes
     else:
-        source: Source = registry.function("datasets", spec.source)(**spec.options)
-        check_source(source, f"data source '{spec.source}'")
+        source = _load(spec.source, spec.options)
         split, classes = source.train, source.classes
-        if split.inputs.shape[1:] != data.train.inputs.shape[1:] or split.inputs.dtype != data.train.inputs.dtype:
-            raise DataError(
-                f"samples of shape {split.inputs.shape[1:]} and type {split.inputs.dtype}",
-                where=where,
-                allowed=f"those of the data: {data.input_shape}, {data.train.inputs.dtype}",
-            )
-        if not math.isclose(source.scale, data.scale):
-            raise DataError(f"its scale is {source.scale:g}", where=where, allowed=f"the data's, {data.scale:g}")
+        check_like(source, data, where)
+        split = _standardise(split, data.front_end)
     for key in ("keep_classes", "drop_classes"):
         for name in getattr(spec, key):
             if name not in classes:
@@ -229,18 +234,37 @@ def transfer_split(spec: TransferSpec, data: Dataset) -> Split:
 
 
 def fingerprint_of(spec: DataSpec) -> str:
-    """Hash the bytes behind a dataset, without loading it where the plug-in names its files."""
+    """Hash the bytes behind a dataset, without loading it where the plug-in names its files.
+
+    What is in the files counts, and what they are called below a folder that was given (its folders may be classes),
+    not where they lie.
+    """
+    plug_in = registry.describe("datasets", spec.source)
+    places = [
+        option.name for option in plug_in.parameters if "Path" in option.annotation and option.name in spec.options
+    ]
+    options = {key: value for key, value in spec.options.items() if key not in places}
+    spec_alone = replace(spec, options=options)
     files = None if ":" in spec.source else getattr(registry.load("datasets", spec.source), "files", None)
     if files is None:
         data = open_dataset(spec)
         test = hashlib.sha256(np.ascontiguousarray(data.test.inputs).data)
         test.update(np.ascontiguousarray(data.test.labels).data)
-        return store.fingerprint(spec, data.sha256, test.hexdigest())
+        return store.fingerprint(spec_alone, data.sha256, test.hexdigest())
+    roots = [root for key in places if spec.options[key] and (root := root_of(spec.options[key]))]
     paths: list[Path] = files(**spec.options)
-    # What is in the files counts, not where they lie.
-    names = {path.name for path in paths}
-    options = {key: value for key, value in spec.options.items() if Path(str(value)).name not in names}
-    return store.fingerprint(replace(spec, options=options), [store.sha256_of(path) for path in paths])
+    names = [next((str(path.relative_to(root)) for root in roots if root in path.parents), "") for path in paths]
+    return store.fingerprint(spec_alone, names, [store.sha256_of(path) for path in paths])
+
+
+def _load(name: str, options: Mapping[str, Any]) -> Source:
+    where = f"data source '{name}'"
+    try:
+        source: Source = registry.function("datasets", name)(**options)
+    except OSError as error:
+        raise DataError(f"can't read it: {error.strerror or error}", where=where) from None
+    check_source(source, where)
+    return source
 
 
 def check_source(source: Source, where: str) -> None:
@@ -261,6 +285,31 @@ def check_source(source: Source, where: str) -> None:
         raise DataError("training and test samples differ in type", where=where)
 
 
+def check_like(source: Source, data: Dataset, where: str) -> None:
+    """Check that other data can be used in the place of a dataset's own.
+
+    Raises:
+        DataError: Its samples differ in shape, type, scale, or in how they were made.
+    """
+    if (
+        source.train.inputs.shape[1:] != data.train.inputs.shape[1:]
+        or source.train.inputs.dtype != data.train.inputs.dtype
+    ):
+        raise DataError(
+            f"samples of shape {source.train.inputs.shape[1:]} and type {source.train.inputs.dtype}",
+            where=where,
+            allowed=f"those of the data: {data.input_shape}, {data.train.inputs.dtype}",
+        )
+    if not math.isclose(source.scale, data.scale):
+        raise DataError(f"its scale is {source.scale:g}", where=where, allowed=f"the data's, {data.scale:g}")
+    for key in sorted({*source.front_end, *data.front_end} - {"standardised_axis", "mean", "deviation"}):
+        other, wanted = source.front_end.get(key), data.front_end.get(key)
+        if other != wanted:
+            raise DataError(f"its front end has {key} = {other}", where=where, allowed=f"the data's, {wanted}")
+    if source.standardise != data.front_end.get("standardised_axis"):
+        raise DataError("the one is standardised and the other is not", where=where, allowed="both or none")
+
+
 def _check_split(split: Split, source: Source, where: str) -> None:
     inputs, labels = split.inputs, split.labels
     if not 2 <= inputs.ndim <= 4:
@@ -275,6 +324,12 @@ def _check_split(split: Split, source: Source, where: str) -> None:
         raise DataError(f"{len(inputs)} inputs but groups of shape {split.groups.shape}", where=where)
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
         raise DataError("inputs hold NaN or infinity", where=where)
+    if source.standardise is not None and (inputs.dtype.kind != "f" or not 0 < source.standardise < inputs.ndim):
+        raise DataError(
+            f"can't standardise axis {source.standardise} of {inputs.dtype} inputs of shape {inputs.shape}",
+            where=where,
+            allowed="an axis of floats, from 1",
+        )
     check_labels(labels, source.task, len(source.classes), where)
 
 
@@ -304,6 +359,13 @@ def check_labels(labels: NDArray[Any], task: Task, classes: int, where: str) -> 
 
 def _part(split: Split, source: Source, share: float, seed: int) -> tuple[Split, Split]:
     """Hold out a share, drawn by `seed`; both parts keep the order of the source."""
-    by_class = source.task == "single_label"
+    by_class = source.task in ("single_label", "reconstruction")
     held = choose_held_out(split.labels, split.groups, share, seed, by_class=by_class)
     return split.take(~held), split.take(held)
+
+
+def _standardise(split: Split, front_end: Mapping[str, Any]) -> Split:
+    if "standardised_axis" not in front_end:
+        return split
+    axis, mean, deviation = (front_end[key] for key in ("standardised_axis", "mean", "deviation"))
+    return replace(split, inputs=standardise(split.inputs, axis, mean, deviation))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from edgekd.datasets import Dataset, Split, _hold_out, fingerprint_of, open_dataset
+from edgekd.datasets import Dataset, Split, fingerprint_of, open_dataset
+from edgekd.datasets._splits import choose_held_out
 from edgekd.errors import ConfigError, DataError
 from edgekd.records import DataSpec
 
@@ -58,6 +59,11 @@ def rows(split: Split) -> set[float]:
     return {float(each) for each in split.inputs[:, 0]}
 
 
+def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
+    held = choose_held_out(split.labels, split.groups, share, seed, by_class=True)
+    return split.take(~held), split.take(held)
+
+
 LABELS = hnp.arrays(np.int64, st.integers(0, 200), elements=st.integers(0, 6))
 
 
@@ -67,7 +73,7 @@ def test_holding_out_is_disjoint_complete_stratified_and_in_order(
     labels: NDArray[np.int64], share: float, seed: int
 ) -> None:
     inputs = np.arange(len(labels))[:, None]
-    kept, held = _hold_out(Split(inputs=inputs, labels=labels), share, seed)
+    kept, held = hold_out(Split(inputs=inputs, labels=labels), share, seed)
     assert rows(kept) & rows(held) == set()
     assert rows(kept) | rows(held) == set(range(len(labels)))
     for part in (kept, held):
@@ -75,13 +81,13 @@ def test_holding_out_is_disjoint_complete_stratified_and_in_order(
         np.testing.assert_array_equal(part.labels, labels[part.inputs[:, 0]])
     for label in range(7):
         assert abs((held.labels == label).sum() - share * (labels == label).sum()) <= 0.5
-    again = _hold_out(Split(inputs=inputs, labels=labels), share, seed)[1]
+    again = hold_out(Split(inputs=inputs, labels=labels), share, seed)[1]
     np.testing.assert_array_equal(again.inputs, held.inputs)
 
 
 def test_what_is_held_out_depends_on_the_seed_and_is_no_slice_of_the_source() -> None:
     split = Split(inputs=np.arange(1000)[:, None], labels=np.zeros(1000, np.int64))
-    first, second = (rows(_hold_out(split, 0.2, seed)[1]) for seed in (0, 1))
+    first, second = (rows(hold_out(split, 0.2, seed)[1]) for seed in (0, 1))
     # Of 200 drawn twice from 1000, 40 are expected in both, with a standard deviation of 5.1.
     assert 10 < len(first & second) < 70
     assert 400 < np.mean(list(first)) < 600
@@ -130,7 +136,7 @@ def test_a_source_that_can_t_be_used_says_why(source: str, options: dict[str, ob
         (np.zeros(()), [0], r"inputs of shape \(\)"),
         (np.full((2, 3), np.nan), [0, 1], "NaN or infinity"),
         (np.zeros((2, 3)), [0, 2], "labels from 0 to 2 for 2 classes"),
-        (np.zeros((2, 3)), [-1, 1], "labels from -1 to 1 for 2 classes"),
+        (np.zeros((2, 3)), [-2, 1], "labels from -2 to 1 for 2 classes"),
     ],
 )
 def test_samples_that_can_t_be_used_say_why(
