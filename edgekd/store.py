@@ -19,7 +19,7 @@ from edgekd.errors import StoreError, write_error
 
 T = TypeVar("T")
 _log = logging.getLogger("edgekd")
-_PARTIAL = ".partial-"
+PARTIAL = ".partial-"
 
 
 def sha256_of(path: Path) -> str:
@@ -115,7 +115,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     >>> file.read_text()
     'whole'
     """
-    partial = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -213,7 +213,7 @@ class RunFolder:
         except OSError as error:
             raise write_error(self.path, error) from error
         try:
-            for leftover in self.path.rglob(f"{_PARTIAL}*"):
+            for leftover in self.path.rglob(f"{PARTIAL}*"):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             yield
         finally:

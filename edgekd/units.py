@@ -122,3 +122,18 @@ def human_as(limit: str, value: float, unit: str) -> str:
     ('1.23 pt', '1.23 %')
     """
     return f"{value * 100:.2f} pt" if limit.rstrip().endswith("pt") else human(value, unit)
+
+
+def parse_size(text: str, where: str | None = None) -> int:
+    """Parse a size that people write, in bytes.
+
+    Raises:
+        ConfigError: No number with a unit.
+
+    >>> parse_size("500 MB")
+    500000000
+    """
+    try:
+        return int(parse_limit("file_size", text).value)
+    except ConfigError:
+        raise ConfigError(f"'{text}' is no size", where=where, allowed='a number and a unit, e.g. "500 MB"') from None

@@ -8,13 +8,22 @@ import json
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from edgekd import registry
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
-from edgekd.records import AugmentationTerm, DataSpec, LossTerm, NetworkSpec, TeacherSpec
+from edgekd.records import (
+    AssistantSpec,
+    AugmentationTerm,
+    DataSpec,
+    LossTerm,
+    NetworkSpec,
+    Schedule,
+    TeacherSpec,
+    TransferSpec,
+)
 
 T = TypeVar("T")
 Table = dict[str, Any]
@@ -23,7 +32,9 @@ Place = tuple[str, ...]
 # Specs whose other keys are options of a plug-in: its kind, and the key that names it.
 PLUG_IN_OF: dict[type, tuple[str, str]] = {
     DataSpec: ("datasets", "source"),
+    TransferSpec: ("datasets", "source"),
     NetworkSpec: ("networks", "model"),
+    AssistantSpec: ("networks", "model"),
     TeacherSpec: ("networks", "model"),
     LossTerm: ("losses", "name"),
     AugmentationTerm: ("augmentations", "name"),
@@ -91,18 +102,12 @@ class _Reader:
             elif kind in PLUG_IN_OF:
                 options[key] = value
             else:
-                self.problems.append(
-                    ConfigError(
-                        f"unknown key '{key}'",
-                        where=self._at(path),
-                        allowed=", ".join(hints),
-                        next_step=did_you_mean(key, hints),
-                    )
-                )
+                self.problems.append(self._unknown(key, hints, path))
         if kind in PLUG_IN_OF:
-            shaped["options"] = self._check_options(kind, shaped, options, path)
-        if isinstance(shaped.get("weights"), str):
-            shaped["weights"] = _resolve(shaped["weights"], self.folder)
+            shaped["options"] = self._check_options(kind, shaped, options, hints, path)
+        for key in ("weights", "cache_folder"):
+            if isinstance(shaped.get(key), str):
+                shaped[key] = _resolve(shaped[key], self.folder)
         return shaped
 
     def _shape_field(self, hint: object, value: object, path: Place) -> object:
@@ -113,11 +118,18 @@ class _Reader:
             return [self.shape(spec, each, (*path, str(index))) for index, each in enumerate(value)]
         return self.shape(spec, value, path)
 
-    def _check_options(self, kind: type, shaped: Table, options: Table, path: Place) -> Table:
+    def _check_options(
+        self, kind: type, shaped: Table, options: Table, hints: Mapping[str, object], path: Place
+    ) -> Table:
         """Check options against the parameters in the plug-in's source."""
         plug_in_kind, key = PLUG_IN_OF[kind]
+        if kind is TeacherSpec and shaped.get("source", "torch") != "torch":
+            # Only a torch teacher is one of our networks; others' options are those of what loads them.
+            plug_in_kind, key = "teachers", "source"
         name = shaped.get(key)
         if not isinstance(name, str):
+            if name is None:
+                self.problems.extend(self._unknown(option, hints, path) for option in options)
             return options
         try:
             plug_in = registry.describe(plug_in_kind, name)
@@ -131,14 +143,7 @@ class _Reader:
         checked: Table = {}
         for option, value in options.items():
             if option not in known:
-                self.problems.append(
-                    ConfigError(
-                        f"unknown key '{option}'",
-                        where=self._at(path),
-                        allowed=", ".join([*own, *known]),
-                        next_step=did_you_mean(option, [*own, *known]),
-                    )
-                )
+                self.problems.append(self._unknown(option, [*own, *known], path))
                 continue
             checked[option] = self._check_option(known[option], value, self._at((*path, option)))
         self.problems.extend(
@@ -148,9 +153,20 @@ class _Reader:
         )
         return checked
 
+    def _unknown(self, key: str, known: Iterable[str], path: Place) -> ConfigError:
+        known = [each for each in known if each != "options"]
+        return ConfigError(
+            f"unknown key '{key}'",
+            where=self._at(path),
+            allowed=", ".join(known),
+            next_step=did_you_mean(key, known),
+        )
+
     def _check_option(self, parameter: registry.Parameter, value: object, at: str) -> object:
         from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
+        if parameter.annotation == "float" and isinstance(value, Mapping):
+            return self._schedule(value, at)
         try:
             # The annotation comes from the plug-in's own source, which is code that is going to run anyway.
             hint = eval(parameter.annotation, {"__builtins__": {}}, _OPTION_TYPES)  # noqa: S307
@@ -163,6 +179,14 @@ class _Reader:
             self.problems.append(_explain(at, dict(error.errors()[0])))
             return value
         return _resolve(value, self.folder) if hint is Path and isinstance(value, str) else value
+
+    def _schedule(self, table: Mapping[str, object], at: str) -> object:
+        """A number that changes over the training, in place of a number."""
+        try:
+            return build(Schedule, dict(table), where=at, folder=self.folder)
+        except ConfigError as error:
+            self.problems.append(error)
+            return table
 
     def _at(self, path: Place) -> str:
         return f"{self.where}: {'.'.join(path)}" if path else self.where

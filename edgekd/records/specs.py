@@ -129,6 +129,7 @@ class DistillSpec:
         max_norm: Largest norm of the incoming weights of a unit (Hinton et al. 2012, arXiv:1207.0580).
         compile: Let `torch.compile` fuse the student's operators.
         sampling: `balanced` draws every class equally often, with replacement.
+        augmentation_seed: Of the views; not changed by `seeds`, so that repeats share a teacher's cache.
         views: How many augmented views of each sample there are; epochs cycle through them. `None`: with a cache
             as many as epochs, 16 at most; without, every epoch has its own.
         cache: Whether teachers' logits are computed once and kept; `auto` where the losses need only logits.
@@ -136,6 +137,7 @@ class DistillSpec:
         cache_folder: A folder for this cache alone, which must fit; `None` finds one by what it depends on.
         combine: What is averaged over several teachers: `logits`, `probabilities`, or `confidence`: probabilities,
             where each sample trusts the teachers that are sure of it.
+        weak_teachers: What to do with a teacher that is near chance, or worse than the control.
         control: Train the same student without teachers too, to know what they were worth.
         seeds: How often to repeat it all with other seeds; the best on validation data is kept.
         trackers: Experiment trackers of accelerate: `tensorboard`, `mlflow`, `wandb`.
@@ -161,12 +163,14 @@ class DistillSpec:
     compile: bool = False
     sampling: Literal["shuffled", "balanced"] = "shuffled"
     augmentations: tuple[AugmentationTerm, ...] = ()
+    augmentation_seed: Seed = 0
     losses: tuple[LossTerm, ...] = ()
     views: Count | None = None
     cache: Literal["auto", "on", "off"] = "auto"
     cache_budget: str | None = None
     cache_folder: Path | None = None
     combine: Combine = "logits"
+    weak_teachers: Literal["refuse", "warn"] = "refuse"
     control: bool = False
     seeds: Count = 1
     trackers: tuple[str, ...] = ()

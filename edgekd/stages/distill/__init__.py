@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,51 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgekd import registry, store
+from edgekd import registry, units
+from edgekd.cache import TeacherCache
 from edgekd.datasets import Dataset, Split
-from edgekd.progress import Progress
-from edgekd.records import Conditions, DistillSpec, EpochRecord, LossTerm, Measurement, Model, Role
-from edgekd.stages.distill.fit import TeacherEnsemble, fit, pick_device, predict
-from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_teachers
+from edgekd.progress import Progress, Silent
+from edgekd.records import CacheFacts, DistillSpec, EpochRecord, LossTerm, Task, Teaching
+from edgekd.stages.distill.caching import count_views, fill, keep_validation, open_cache, read_validation
+from edgekd.stages.distill.fit import Lesson, fit, is_mixed
+from edgekd.stages.distill.outcome import describe_weights, measure_network, save_weights, serialise_weights
+from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_student
+from edgekd.stages.distill.processes import find_processes
+from edgekd.stages.distill.teachers import Teacher, check_shares, judge, outputs_on_validation, refuse, teacher_of
+from edgekd.stages.distill.teaching import AdaptedTeacher, CachedTeachers, LiveTeachers, Teachers, combine
+from edgekd.stages.distill.terms import Objective, Term, load_terms
+from edgekd.stages.distill.validation import primary_metric, score_of
+from edgekd.stages.distill.views import Views
 
-__all__ = ["Distilled", "describe_weights", "distill", "measure_accuracy", "save_weights", "serialise_weights"]
+__all__ = [
+    "AdaptedTeacher",
+    "Distilled",
+    "Teacher",
+    "describe_weights",
+    "distill",
+    "measure_network",
+    "save_weights",
+    "serialise_weights",
+]
 
 _log = logging.getLogger("edgekd")
-HINTON = (LossTerm(name="kl", weight=0.9, options={"temperature": 4.0}), LossTerm(name="cross_entropy", weight=0.1))
-LABELS = (LossTerm(name="cross_entropy"),)
+_HINTON = (LossTerm(name="kl", weight=0.9, options={"temperature": 4.0}), LossTerm(name="cross_entropy", weight=0.1))
+# What is learned when a spec names no losses: from labels alone, and from teachers too.
+_FROM_LABELS: dict[Task, LossTerm] = {
+    "single_label": LossTerm(name="cross_entropy"),
+    "multi_label": LossTerm(name="binary_cross_entropy"),
+    "regression": LossTerm(name="squared_error"),
+    "reconstruction": LossTerm(name="squared_error"),
+}
+_FROM_TEACHERS: dict[Task, tuple[LossTerm, ...]] = {
+    "single_label": _HINTON,
+    "multi_label": (
+        LossTerm(name="binary_kl", weight=0.9, options={"temperature": 2.0}),
+        LossTerm(name="binary_cross_entropy", weight=0.1),
+    ),
+    "regression": (LossTerm(name="mse", weight=0.5), LossTerm(name="squared_error", weight=0.5)),
+    "reconstruction": (LossTerm(name="mse", weight=0.5), LossTerm(name="squared_error", weight=0.5)),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +67,29 @@ class Distilled:
 
     Attributes:
         network: With the weights of its best epoch, in eval mode.
+        teaching: What the teachers were worth; `None` without teachers.
+        control: The same network trained without teachers, where the spec asks for it.
     """
 
     network: nn.Module
     history: tuple[EpochRecord, ...]
+    teaching: Teaching | None = None
+    control: Distilled | None = None
+
+    @property
+    def score(self) -> float:
+        """The validation score of the weights that were kept."""
+        sign = 1 if units.METRICS[self.history[0].metric].bound == "at least" else -1
+        return sign * max(sign * record.validation_score for record in self.history)
 
 
 def distill(
     student: nn.Module,
     *,
     data: Dataset,
-    teachers: Sequence[nn.Module] = (),
+    teachers: Sequence[nn.Module | Teacher] = (),
     teacher_weights: Sequence[float] | None = None,
+    transfer: Split | None = None,
     spec: DistillSpec | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
@@ -52,13 +97,16 @@ def distill(
 ) -> Distilled:
     """Train a network, from teachers where there are any.
 
-    Without losses in the spec: Hinton's (0.9 soft at T = 4, 0.1 hard) with teachers, cross-entropy without.
+    Without losses in the spec: Hinton's (0.9 soft at T = 4, 0.1 hard) with teachers, cross-entropy without; for other
+    tasks what corresponds. Teachers are asked once for every view of every sample where the losses need no more than
+    their outputs, one teacher after another, and their answers are kept for later runs.
 
     Args:
-        student: Takes (B, *data.input_shape) float32, gives (B, classes) logits; trained in place.
+        student: Takes (B, *data.input_shape) float32, gives (B, data.outputs); trained in place.
         data: Its training split is learned, its validation split chooses the epoch.
-        teachers: Networks with the same inputs and outputs.
-        teacher_weights: Share of each; equal by default.
+        teachers: Networks with the same inputs and outputs, or teachers that are loaded when they are needed.
+        teacher_weights: Share of each network; equal by default.
+        transfer: Learned from in place of the training split.
         spec: Schedule and losses.
         folder: Keeps a checkpoint, so that a killed run goes on and ends with the same bytes.
         progress: Hears of batches.
@@ -70,95 +118,193 @@ def distill(
     Raises:
         ConfigError: The spec, or the teachers' weights, can't be meant.
         DataError: The network does not take the data's shape.
-        ModelError: A teacher has other classes than the data, or the student nothing to train.
+        ModelError: A teacher has other classes than the data or knows nothing, or the student has nothing to train.
+        StoreError: A cache is damaged or of something else.
         TrainingError: The loss is not a number.
     """
     spec = spec or DistillSpec()
-    losses = spec.losses or (HINTON if teachers else LABELS)
-    shares = tuple([1.0] * len(teachers) if teacher_weights is None else teacher_weights)
-    check_spec(spec, losses, data, has_teachers=bool(teachers), name=name)
-    check_data(data)
-    check_teachers(student, teachers, shares, name)
-    device = pick_device()
-    for network, role in [(student, name), *((teacher, "teacher") for teacher in teachers)]:
+    terms = load_terms(spec.losses or (_FROM_TEACHERS[data.task] if teachers else (_FROM_LABELS[data.task],)))
+    learned = transfer or data.train
+    live = [each for each in teachers if isinstance(each, nn.Module)]
+    check_spec(spec, terms, data, has_teachers=bool(teachers), name=name)
+    check_data(data, learned)
+    check_shares([1.0] * len(teachers) if teacher_weights is None else teacher_weights, len(teachers), name)
+    check_student(student, live, name)
+    processes = find_processes(spec, name=name, folder=str(folder) if folder else None)
+    device = processes.device
+    for network, role in [(student, name), *((each, "teacher") for each in live)]:
         check_network(network.to(device), data, role, device)
-    ensemble = TeacherEnsemble(tuple(teachers), shares)
-    terms = [(term, registry.function("losses", term.name)) for term in losses]
-    history = fit(
-        student,
-        data=data,
-        spec=spec,
-        teachers=ensemble,
-        terms=terms,
-        folder=folder,
-        progress=progress,
-        name=name,
-        device=device,
-    )
-    return Distilled(network=student.eval().cpu(), history=history)
+    views = Views(learned, data, spec.augmentations, spec.augmentation_seed, device)
+    named = _named(teachers, teacher_weights, data, device)
+    used = named if any(term.needs_teacher for term in terms) else []
+    classroom = _Classroom(used, terms, views, data, spec, progress or Silent(), device)
+    control = _train_control(student, data, transfer, spec, terms, folder, progress, name) if spec.control and used else None
+    if control:
+        classroom.compare(control.score)
+    watched = used[0].load() if used and any(term.needs_features for term in terms) else None
+    if any(isinstance(each, nn.Conv2d) for each in student.modules()):
+        student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    with torch.random.fork_rng():
+        torch.manual_seed(spec.seed)  # projectors
+        objective = Objective(
+            terms,
+            student=student,
+            teacher=watched,
+            sample=views.batch(torch.arange(min(2, len(views)), device=device), 0).inputs,
+            samples=len(views),
+            where=name,
+        )
+    try:
+        history = fit(
+            Lesson(
+                network=student,
+                data=data,
+                views=views,
+                spec=spec,
+                objective=objective,
+                teachers=classroom.teachers,
+                teaching=classroom.fingerprint,
+                cycle=classroom.cycle,
+                name=name,
+                processes=processes,
+            ),
+            folder=folder,
+            progress=progress,
+        )
+    finally:
+        objective.release()
+    return Distilled(network=student.eval().cpu(), history=history, teaching=classroom.teaching, control=control)
 
 
-def serialise_weights(network: nn.Module) -> bytes:
-    """Turn a network's weights into the bytes of a safetensors file, and nothing else."""
-    from safetensors.torch import save
+class _Classroom:
+    """The teachers of one training, judged, and cached where that is possible.
 
-    # Clones, because safetensors refuses tied weights, which share their memory.
-    state = {
-        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for key, value in network.state_dict().items()
-    }
-    return bytes(save(state))
-
-
-def save_weights(network: nn.Module, path: Path) -> None:
-    """Write a network's weights as safetensors, whole or not at all; plain PyTorch loads them."""
-    store.write_bytes(path, serialise_weights(network))
-
-
-def measure_accuracy(network: nn.Module, split: Split, data: Dataset, model: Model) -> Measurement:
-    """Measure a torch network on a split, sample by sample.
-
-    Args:
-        network: The network behind `model`.
-        split: Read once, at the end: the test split.
-        data: For its scale.
-        model: Its record.
-
-    Returns:
-        Metric `accuracy`: one 0 or 1 per sample.
+    Attributes:
+        teachers: What the loop asks; `None` without any.
+        cycle: How many views there are; 0 where every epoch has its own.
+        fingerprint: All that decides what they say.
     """
-    device = pick_device()
-    logits: NDArray[np.float32] = predict(network.to(device), split, data.scale, device).cpu().numpy()
-    network.cpu()
-    correct = registry.function("metrics", "accuracy")(outputs=logits, labels=split.labels)
-    return Measurement(
-        model_sha256=model.sha256,
-        model=model.name,
-        format="torch",
-        precision=model.precision,
-        role=model.role,
-        target="training",
-        metric="accuracy",
-        unit="1",
-        samples=tuple(float(each) for each in correct),
-        conditions=Conditions(
-            runtime="torch", runtime_version=torch.__version__, threads=torch.get_num_threads(), batch=1000
-        ),
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+
+    def __init__(
+        self,
+        named: Sequence[Teacher],
+        terms: Sequence[Term],
+        views: Views,
+        data: Dataset,
+        spec: DistillSpec,
+        progress: Progress,
+        device: torch.device,
+    ) -> None:
+        self.named, self.data, self.spec, self.device = named, data, spec, device
+        self.teachers: Teachers | None = None
+        self.teaching: Teaching | None = None
+        self.fingerprint: tuple[str, ...] = ()
+        cached = bool(named) and spec.cache != "off" and not any(term.needs_features for term in terms)
+        self.cycle = count_views(spec) if cached else (spec.views or 0)
+        if not named:
+            return
+        weights = [each.weight for each in named]
+        mixed = is_mixed(spec, device)
+        # All of them first: a bad one is found before hours go into the cache of a good one.
+        opened = [open_cache(each, views, spec) if cached else None for each in named]
+        outputs = [self._ask(each, cache) for each, cache in zip(named, opened, strict=True)]
+        self.scores = [judge(each, teacher, data, spec, device) for each, teacher in zip(outputs, named, strict=True)]
+        caches: list[TeacherCache] = []
+        facts: list[CacheFacts] = []
+        for teacher, cache, answers in zip(named, opened, outputs, strict=True):
+            if cache is not None:
+                filled, known = fill(cache, teacher, views, spec, progress, fast=mixed)
+                keep_validation(filled, answers)
+                caches.append(filled)
+                facts.append(known)
+                gc.collect()  # the teacher, before the next one is loaded
+        self.teachers = (
+            CachedTeachers(caches, weights, spec.combine)
+            if cached
+            else LiveTeachers([each.load() for each in named], weights, spec.combine, mixed=mixed)
+        )
+        self.teaching = self._describe(outputs, weights, tuple(facts))
+        self.fingerprint = (*(each.fingerprint for each in named), spec.combine, *(f"{each.kept} {each.precision}" for each in facts))
+
+    def compare(self, control: float) -> None:
+        """Hold the teachers against the student that had none.
+
+        Raises:
+            ModelError: They know less than it, and the spec does not want such teachers.
+        """
+        assert self.teaching is not None  # noqa: S101 - there is a control only where there are teachers
+        metric, ensemble = self.teaching.metric, self.teaching.ensemble_score
+        better = ensemble > control if units.METRICS[metric].bound == "at least" else ensemble < control
+        if not better:
+            refuse(
+                self.spec,
+                f"{'they have' if len(self.named) > 1 else 'it has'} a validation {metric} of {ensemble:.4f}, the "
+                f"student that learned without teachers {control:.4f}: there is nothing to learn from",
+                ", ".join(each.name for each in self.named),
+                "use a better teacher, or train it for longer",
+            )
+
+    def _ask(self, teacher: Teacher, cache: TeacherCache | None) -> NDArray[np.float32]:
+        """Give what a teacher says of the validation split, from its cache where that is known."""
+        known = read_validation(cache) if cache else None
+        if known is not None:
+            return known
+        network = teacher.load()
+        check_network(network, self.data, teacher.name, self.device)
+        return outputs_on_validation(network, self.data, self.device)
+
+    def _describe(
+        self, outputs: Sequence[NDArray[np.float32]], weights: Sequence[float], facts: tuple[CacheFacts, ...]
+    ) -> Teaching:
+        together = combine([torch.from_numpy(np.array(each)) for each in outputs], weights, self.spec.combine)
+        choices = np.stack([each.argmax(1) for each in outputs])
+        classes = self.data.task == "single_label"
+        return Teaching(
+            metric=primary_metric(self.data),
+            combine=self.spec.combine,
+            scores={each.name: score for each, score in zip(self.named, self.scores, strict=True)},
+            ensemble_score=score_of(together, self.data.validation, self.data),
+            disagreement=float((choices != choices[0]).any(0).mean()) if classes else 0.0,
+            caches=facts,
+        )
+
+
+def _train_control(
+    student: nn.Module,
+    data: Dataset,
+    transfer: Split | None,
+    spec: DistillSpec,
+    terms: Sequence[Term],
+    folder: Path | None,
+    progress: Progress | None,
+    name: str,
+) -> Distilled:
+    """Train the same first weights by the same schedule, without teachers."""
+    alone = tuple(replace(term.spec, weight=1.0) for term in terms if not term.needs_teacher)
+    # What has no labels teaches nothing without a teacher.
+    has_labels = transfer is not None and data.task == "single_label" and bool((transfer.labels >= 0).any())
+    return distill(
+        copy.deepcopy(student),
+        data=data,
+        transfer=transfer if has_labels else None,
+        spec=replace(spec, losses=alone, control=False, cache="off"),
+        folder=folder / "control" if folder else None,
+        progress=progress,
+        name=f"{name.replace('student', 'control')}" if "student" in name else f"{name} control",
     )
 
 
-def describe_weights(path: Path, network: nn.Module, *, name: str, role: Role, data: Dataset) -> Model:
-    """Make the record of a torch weights file."""
-    return Model(
-        name=name,
-        path=path,
-        format="torch",
-        precision="fp32",
-        role=role,
-        sha256=store.sha256_of(path),
-        size_bytes=path.stat().st_size,
-        parameters=sum(each.numel() for each in network.parameters()),
-        made_by=f"torch {torch.__version__}",
-        input_scale=data.scale,
-    )
+def _named(
+    teachers: Sequence[nn.Module | Teacher], weights: Sequence[float] | None, data: Dataset, device: torch.device
+) -> list[Teacher]:
+    """Give every teacher a name and a share."""
+    found = []
+    for index, each in enumerate(teachers):
+        share = 1.0 if weights is None else weights[index]
+        if isinstance(each, Teacher):
+            found.append(each if weights is None else replace(each, weight=share))
+        else:
+            found.append(
+                teacher_of(each, name=f"teacher-{index}", weight=share, outputs=data.outputs, device=device)
+            )
+    return found

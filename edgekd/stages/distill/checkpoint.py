@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from edgekd import store
-from edgekd.records import EpochRecord
+from edgekd.records import EpochRecord, TermShare
 
 _log = logging.getLogger("edgekd")
 _UNREADABLE = (
@@ -41,6 +41,8 @@ class Checkpoint:
     Attributes:
         fingerprint: Of all that the training depends on; a checkpoint of another one is not used.
         epoch: The next one to train.
+        objective: What the loss itself learned (projectors).
+        average: The moving average of the weights.
         best: Weights of the best epoch so far.
     """
 
@@ -48,6 +50,8 @@ class Checkpoint:
     epoch: int = 0
     network: dict[str, torch.Tensor] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
+    objective: dict[str, torch.Tensor] = field(default_factory=dict)
+    average: dict[str, Any] = field(default_factory=dict)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
     best_epoch: int = -1
     history: list[EpochRecord] = field(default_factory=list)
@@ -76,7 +80,11 @@ def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
     if not isinstance(state, dict) or state.get("fingerprint") != fingerprint:
         _log.info("%s belongs to another recipe, data or version; training starts over", path)
         return None
-    return Checkpoint(**state | {"history": [EpochRecord(**record) for record in state["history"]]})
+    return Checkpoint(**state | {"history": [_record(each) for each in state["history"]]})
+
+
+def _record(saved: dict[str, Any]) -> EpochRecord:
+    return EpochRecord(**saved | {"terms": tuple(TermShare(**term) for term in saved["terms"])})
 
 
 def copy_state(network: nn.Module) -> dict[str, torch.Tensor]:

@@ -8,56 +8,59 @@ import inspect
 import logging
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 
-from edgekd import registry, store
-from edgekd.datasets import Dataset, Split
-from edgekd.errors import TrainingError
+from edgekd import registry, store, units
+from edgekd.datasets import Dataset
+from edgekd.errors import ConfigError, TrainingError
 from edgekd.progress import Progress, Silent
-from edgekd.records import DistillSpec, EpochRecord, LossTerm
+from edgekd.records import DistillSpec, EpochRecord, TermShare
 from edgekd.stages.distill.checkpoint import Checkpoint, copy_state, load_checkpoint
+from edgekd.stages.distill.optimization import average_of, learning_rate, limit_norms, make_optimizer
+from edgekd.stages.distill.processes import Alone, Processes
+from edgekd.stages.distill.teachers import hash_of
+from edgekd.stages.distill.teaching import Teachers
+from edgekd.stages.distill.terms import Objective, shares_of
+from edgekd.stages.distill.validation import loss_of, predict, primary_metric, score_of
+from edgekd.stages.distill.views import Batch, Views
 
 _log = logging.getLogger("edgekd")
-_MOMENTUM = 0.9
-_EVALUATION_BATCH = 1000
 # Looking at the loss waits for the device; rarely enough costs nothing, often enough wastes no hours.
 _STEPS_BETWEEN_LOOKS = 50
-
-Term = tuple[LossTerm, Callable[..., torch.Tensor]]
-Augment = Callable[..., torch.Tensor]
+_SMALL_SHARE = 0.01
 
 
-@dataclass(frozen=True)
-class TeacherEnsemble:
-    """Teachers whose logits are averaged by weight."""
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What one training is made of.
 
-    networks: tuple[nn.Module, ...]
-    weights: tuple[float, ...]
+    Attributes:
+        network: On the device of `processes`; trained in place.
+        data: For the validation split.
+        views: What is learned from.
+        objective: The loss.
+        teachers: `None` where no term needs them.
+        cycle: How many views there are; 0 where every epoch has its own.
+        teaching: Hashes of all that decides what the teachers say.
+        name: For messages.
+    """
 
-    def __bool__(self) -> bool:
-        return bool(self.networks)
-
-    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Average the teachers' logits: (B, ...) inputs to (B, classes)."""
-        with torch.inference_mode():
-            total = sum(weight * network(inputs) for network, weight in zip(self.networks, self.weights, strict=True))
-        assert isinstance(total, torch.Tensor)  # noqa: S101 - called only when there is a teacher
-        # A clone made outside inference mode may take part in autograd.
-        return (total / sum(self.weights)).clone()
-
-
-def pick_device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network: nn.Module
+    data: Dataset
+    views: Views
+    spec: DistillSpec
+    objective: Objective
+    teachers: Teachers | None
+    teaching: tuple[str, ...]
+    cycle: int
+    name: str
+    processes: Processes = Alone()
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
@@ -67,30 +70,18 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())  # noqa: SLF001 - torch has no public question for it
 
 
-def fit(
-    network: nn.Module,
-    *,
-    data: Dataset,
-    spec: DistillSpec,
-    teachers: TeacherEnsemble,
-    terms: Sequence[Term],
-    folder: Path | None,
-    progress: Progress | None,
-    name: str,
-    device: torch.device,
-) -> tuple[EpochRecord, ...]:
+def is_mixed(spec: DistillSpec, device: torch.device) -> bool:
+    """Whether a training computes in bfloat16."""
+    return spec.mixed_precision == "auto" and has_fast_bfloat16(device)
+
+
+def fit(lesson: Lesson, *, folder: Path | None, progress: Progress | None) -> tuple[EpochRecord, ...]:
     """Train a network in place and give it the weights of its best epoch.
 
     Args:
-        network: On `device`.
-        data: Training and validation splits.
-        spec: Schedule.
-        teachers: May be empty.
-        terms: Weighted losses.
+        lesson: All that the training is made of.
         folder: Where the checkpoint lies; `None` keeps none.
         progress: Hears of batches.
-        name: For messages.
-        device: Where to train.
 
     Returns:
         One record an epoch.
@@ -99,20 +90,16 @@ def fit(
         TrainingError: The loss is not a number.
     """
     progress = progress or Silent()
-    for teacher in teachers.networks:
-        teacher.eval().requires_grad_(requires_grad=False)
-    if len(data.input_shape) == 3:
-        for each in (network, *teachers.networks):
-            each.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    loop = _Loop(network, data, spec, teachers, terms, name, device, progress)
+    spec, network, processes = lesson.spec, lesson.network, lesson.processes
     path = folder / "checkpoint.pt" if folder else None
-    key = store.fingerprint(_dependencies(network, data, spec, teachers, terms), device.type, loop.mixed)
-    state = (load_checkpoint(path, key) if path else None) or Checkpoint(fingerprint=key)
+    key = store.fingerprint(_dependencies(lesson), processes.device.type, is_mixed(spec, processes.device))
+    state = (load_checkpoint(path, key) if path and processes.rank == 0 else None) or Checkpoint(fingerprint=key)
+    state = processes.share(state)
+    loop = _Loop(lesson, progress)
     if state.epoch:
-        network.load_state_dict(state.network)
-        loop.optimizer.load_state_dict(state.optimizer)
-        _log.info("%s: going on after epoch %d of %d", name, state.epoch, spec.epochs)
-    progress.start(name, spec.epochs * loop.steps)
+        loop.load(state)
+        _log.info("%s: going on after epoch %d of %d", lesson.name, state.epoch, spec.epochs)
+    progress.start(lesson.name, spec.epochs * loop.steps)
     progress.advance(state.epoch * loop.steps)
     try:
         with _deterministic():
@@ -120,171 +107,199 @@ def fit(
                 record = loop.run(state.epoch)
                 state.history.append(record)
                 if state.best_epoch < 0 or _is_better(record, state.history[state.best_epoch]):
-                    state.best, state.best_epoch = copy_state(network), state.epoch
+                    state.best, state.best_epoch = loop.weights(), state.epoch
                 state.epoch += 1
                 if path:
-                    state.network, state.optimizer = network.state_dict(), loop.optimizer.state_dict()
-                    state.save(path)
+                    loop.save(state)
+                    if processes.rank == 0:
+                        state.save(path)
     finally:
         progress.end()
+        processes.end()
     network.load_state_dict(state.best)
+    _warn_of_small_terms(lesson.name, state.history)
     return tuple(state.history)
-
-
-def predict(network: nn.Module, split: Split, scale: float, device: torch.device) -> torch.Tensor:
-    """Send a split through a network.
-
-    Returns:
-        (N, classes) float32 logits, on `device`.
-    """
-    network.eval()
-    batches = torch.split(_share(split.inputs), _EVALUATION_BATCH)
-    with torch.inference_mode():
-        return torch.cat([network(_ready(batch.to(device), scale)) for batch in batches])
 
 
 class _Loop:
     """One training: everything that stays the same from epoch to epoch."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        data: Dataset,
-        spec: DistillSpec,
-        teachers: TeacherEnsemble,
-        terms: Sequence[Term],
-        name: str,
-        device: torch.device,
-        progress: Progress,
-    ) -> None:
-        self.network, self.data, self.spec, self.teachers = network, data, spec, teachers
-        self.terms, self.name, self.device, self.progress = terms, name, device, progress
-        self.inputs = _share(data.train.inputs).to(device)
-        self.labels = _share(data.train.labels).to(device, torch.int64)
-        self.validation_labels = _share(data.validation.labels).to(device, torch.int64)
-        self.augmentations: list[tuple[Augment, dict[str, object]]] = [
-            (registry.function("augmentations", term.name), dict(term.options)) for term in spec.augmentations
-        ]
-        self.batch_size = min(spec.batch_size, len(data.train))
+    def __init__(self, lesson: Lesson, progress: Progress) -> None:
+        self.lesson, self.progress, self.spec = lesson, progress, lesson.spec
+        self.views, self.processes = lesson.views, lesson.processes
+        self.device = self.processes.device
+        # Made first: wrappers and hooks must not be copied into it.
+        self.average = average_of(lesson.network, self.spec.ema) if self.spec.ema else None
+        self.trained = [*lesson.network.parameters(), *lesson.objective.parameters()]
+        self.wrapped, self.optimizer = self.processes.prepare(lesson.network, make_optimizer(self.trained, self.spec))
+        self.forward = torch.compile(self.wrapped) if self.spec.compile else self.wrapped
+        self.batch_size = min(self.spec.batch_size, len(self.views))
         # A last, smaller batch would be another distribution for BatchNorm; every epoch leaves out others.
-        self.steps = len(data.train) // self.batch_size
-        self.optimizer = _make_optimizer(network, spec)
-        self.mixed = spec.mixed_precision == "auto" and has_fast_bfloat16(device)
+        self.steps = len(self.views) // self.batch_size
+        self.mixed = is_mixed(self.spec, self.device)
+        self.metric = primary_metric(lesson.data)
+
+    def load(self, state: Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        self.processes.load(self.wrapped, self.optimizer, (state.network, state.optimizer))
+        self.lesson.objective.load_state_dict(state.objective)
+        if self.average is not None:
+            self.average.load_state_dict(state.average)
+
+    def save(self, state: Checkpoint) -> None:
+        """Put all that changes into a checkpoint."""
+        state.network, state.optimizer = self.processes.state(self.wrapped, self.optimizer)
+        state.objective = self.lesson.objective.state_dict()
+        state.average = self.average.state_dict() if self.average is not None else {}
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The weights that would be kept if the training ended here."""
+        if self.average is not None:
+            return copy_state(self.average.module)
+        if self.processes.count == 1:
+            return copy_state(self.lesson.network)
+        return self.processes.state(self.wrapped, self.optimizer)[0]
 
     def run(self, epoch: int) -> EpochRecord:
         """Train one epoch and validate."""
         started = time.perf_counter()
-        with _seeded(self.spec.seed, epoch):
-            train_loss = self._train(epoch)
+        with _seeded(self.spec.seed, epoch, self.processes.rank):
+            train_loss, terms = self._train(epoch)
         seconds = time.perf_counter() - started
-        loss, accuracy = self._validate()
+        loss, score = self._validate()
         rate = self.optimizer.param_groups[0]["lr"]
         _log.debug(
-            "%s: epoch %d/%d  loss %.4f  validation accuracy %.2f %%  %.0f samples/s",
-            self.name,
+            "%s: epoch %d/%d  loss %.4f  validation %s %.4f  %.0f samples/s",
+            self.lesson.name,
             epoch + 1,
             self.spec.epochs,
             train_loss,
-            accuracy * 100,
+            self.metric,
+            score,
             self.steps * self.batch_size / seconds,
         )
+        measured = {"train_loss": train_loss, "validation_loss": loss, f"validation_{self.metric}": score}
+        self.processes.track({**measured, "learning_rate": rate}, epoch)
         return EpochRecord(
             epoch=epoch,
             learning_rate=rate,
             train_loss=train_loss,
             validation_loss=loss,
-            validation_score=accuracy,
+            validation_score=score,
+            metric=self.metric,
+            terms=terms,
         )
 
-    def _train(self, epoch: int) -> float:
-        self.network.train()
-        generator = torch.Generator().manual_seed(_mix(self.spec.seed, epoch))
-        order = torch.randperm(len(self.labels), generator=generator).to(self.device)
+    def _train(self, epoch: int) -> tuple[float, tuple[TermShare, ...]]:
+        self.wrapped.train()
+        order = self._order(epoch)
         total = torch.zeros((), device=self.device)
+        shares: tuple[TermShare, ...] = ()
         for step in range(self.steps):
             indices = order[step * self.batch_size : (step + 1) * self.batch_size]
-            rate = _learning_rate(self.spec, epoch * self.steps + step, self.steps)
+            rate = learning_rate(self.spec, epoch * self.steps + step, self.steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            loss = self._loss(indices, epoch)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's stubs
-            self.optimizer.step()
-            total += loss.detach()
+            for part in self._parts(indices, epoch):
+                terms = self._terms(part, epoch, step)
+                if step == 0 and not shares:
+                    shares = shares_of(terms, self.lesson.objective, self._student_weights, self._progress(epoch, step))
+                loss = sum(terms, start=torch.zeros((), device=self.device)) / self.spec.accumulate
+                self.processes.backward(loss)
+                total += loss.detach()
+            self._step()
             if (step + 1) % _STEPS_BETWEEN_LOOKS == 0 or step + 1 == self.steps:
                 self._look(total, epoch)
             self.progress.advance()
-        return float(total) / self.steps
+        return float(self.processes.mean(total)) / self.steps, shares
 
-    def _loss(self, indices: torch.Tensor, epoch: int) -> torch.Tensor:
-        inputs, labels = self.inputs[indices], self.labels[indices]
-        for augment, options in self.augmentations:
-            inputs = augment(seed=self.spec.seed, view=epoch, indices=indices, inputs=inputs, **options)
-        ready = _ready(inputs, self.data.scale)
+    def _order(self, epoch: int) -> torch.Tensor:
+        """Which samples come in which place: the same on every process."""
+        generator = torch.Generator().manual_seed(_mix(self.spec.seed, epoch))
+        if self.spec.sampling == "shuffled":
+            return torch.randperm(len(self.views), generator=generator).to(self.device)
+        classes, counts = self.views.labels.cpu().unique(return_counts=True)
+        share = (1 / counts.double())[torch.searchsorted(classes, self.views.labels.cpu())]
+        return torch.multinomial(share, len(self.views), replacement=True, generator=generator).to(self.device)
+
+    def _parts(self, indices: torch.Tensor, epoch: int) -> Iterator[Batch]:
+        """Deal a batch out over processes, and this one's share into parts that memory holds."""
+        view = epoch % self.lesson.cycle if self.lesson.cycle else epoch
+        for part in indices[self.processes.rank :: self.processes.count].chunk(self.spec.accumulate):
+            yield self.views.batch(part, view)
+
+    def _terms(self, batch: Batch, epoch: int, step: int) -> list[torch.Tensor]:
+        teacher = self.lesson.teachers.outputs(batch) if self.lesson.teachers else None
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed):
-            teacher = self.teachers.logits(ready).float() if self.teachers else None
-            student = self.network(ready).float()
-        total: torch.Tensor = sum(
-            (
-                term.weight * loss(student=student, teacher=teacher, labels=labels, **term.options)
-                for term, loss in self.terms
-            ),
-            start=student.new_zeros(()),
-        )
-        return total
+            student = self.forward(batch.inputs).float()
+        terms: list[torch.Tensor] = self.lesson.objective(student, teacher, batch, self._progress(epoch, step))
+        return terms
+
+    def _step(self) -> None:
+        if self.processes.count > 1:  # the wrapper averages the gradients of the network only
+            for each in self.lesson.objective.parameters():
+                each.grad = None if each.grad is None else self.processes.mean(each.grad)
+        if self.spec.gradient_clip:
+            nn.utils.clip_grad_norm_(self.trained, self.spec.gradient_clip)
+        self.optimizer.step()
+        if self.spec.max_norm:
+            limit_norms(self.lesson.network, self.spec.max_norm)
+        if self.average is not None:
+            self.average.update_parameters(self.lesson.network)
+
+    def _progress(self, epoch: int, step: int) -> float:
+        return (epoch * self.steps + step) / max(self.spec.epochs * self.steps - 1, 1)
+
+    @property
+    def _student_weights(self) -> list[nn.Parameter]:
+        return [each for each in self.lesson.network.parameters() if each.requires_grad]
 
     def _look(self, total: torch.Tensor, epoch: int) -> None:
         if not math.isfinite(float(total)):
             raise TrainingError(
                 f"the loss is {float(total)} in epoch {epoch + 1}",
-                where=self.name,
-                next_step=f"lower learning_rate (now {self.spec.learning_rate:g}) or raise warmup_epochs "
-                f"(now {self.spec.warmup_epochs:g}); the checkpoint of the last good epoch is kept",
+                where=self.lesson.name,
+                next_step=f"lower learning_rate (now {self.spec.learning_rate:g}), raise warmup_epochs "
+                f"(now {self.spec.warmup_epochs:g}) or set gradient_clip; the checkpoint of the last good epoch is kept",
             )
 
     def _validate(self) -> tuple[float, float]:
-        logits = predict(self.network, self.data.validation, self.data.scale, self.device)
-        loss = functional.cross_entropy(logits, self.validation_labels)
-        accuracy = (logits.argmax(1) == self.validation_labels).float().mean()
-        if not math.isfinite(float(loss)):
-            raise TrainingError("the validation loss is not a number", where=self.name, next_step="lower learning_rate")
-        return float(loss), float(accuracy)
-
-
-def _share(array: NDArray[np.generic]) -> torch.Tensor:
-    """Give an array to torch without a copy; nothing here writes to it, so it may be memory-mapped read-only."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-        return torch.from_numpy(np.ascontiguousarray(array))
-
-
-def _ready(inputs: torch.Tensor, scale: float) -> torch.Tensor:
-    ready = inputs.to(torch.float32).mul_(scale) if inputs.dtype != torch.float32 else inputs * scale
-    return ready.contiguous(memory_format=torch.channels_last) if ready.ndim == 4 else ready
-
-
-def _make_optimizer(network: nn.Module, spec: DistillSpec) -> torch.optim.Optimizer:
-    parameters = [each for each in network.parameters() if each.requires_grad]
-    if spec.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
-    return torch.optim.SGD(
-        parameters, lr=spec.learning_rate, momentum=_MOMENTUM, nesterov=True, weight_decay=spec.weight_decay
-    )
-
-
-def _learning_rate(spec: DistillSpec, step: int, steps_per_epoch: int) -> float:
-    """Linear warm-up, then half a cosine to zero (Loshchilov and Hutter 2017, eq. 5, one cycle)."""
-    warmup = spec.warmup_epochs * steps_per_epoch
-    cosine = 0.5 * (1 + math.cos(math.pi * step / (spec.epochs * steps_per_epoch)))
-    return spec.learning_rate * cosine * min(1.0, (step + 1) / max(warmup, 1))
+        data = self.lesson.data
+        judged = self.average.module if self.average is not None else self.wrapped
+        outputs = predict(judged, data.validation, data.scale, self.device)
+        loss, score = loss_of(outputs, data.validation, data), score_of(outputs, data.validation, data)
+        if not math.isfinite(score):
+            raise TrainingError(
+                "the validation score is not a number", where=self.lesson.name, next_step="lower learning_rate"
+            )
+        return loss, score
 
 
 def _is_better(record: EpochRecord, best: EpochRecord) -> bool:
-    return (record.validation_score, -record.validation_loss) > (best.validation_score, -best.validation_loss)
+    sign = 1 if units.METRICS[record.metric].bound == "at least" else -1
+    return (sign * record.validation_score, -record.validation_loss) > (
+        sign * best.validation_score,
+        -best.validation_loss,
+    )
 
 
 def _is_over(state: Checkpoint, spec: DistillSpec) -> bool:
     return spec.patience is not None and state.epoch - 1 - state.best_epoch >= spec.patience
+
+
+def _warn_of_small_terms(name: str, history: Sequence[EpochRecord]) -> None:
+    """Warn of terms that hardly moved the student in any epoch."""
+    balances = [record.terms for record in history if record.terms]
+    for each in zip(*balances, strict=True):
+        largest = max(term.gradient for term in each)
+        if largest < _SMALL_SHARE:
+            _log.warning(
+                "%s: loss '%s' is at most %.2g %% of the gradient: raise its weight or leave it out",
+                name,
+                each[0].name,
+                largest * 100,
+            )
 
 
 def _mix(seed: int, epoch: int) -> int:
@@ -292,10 +307,10 @@ def _mix(seed: int, epoch: int) -> int:
 
 
 @contextlib.contextmanager
-def _seeded(seed: int, epoch: int) -> Iterator[None]:
-    """Dropout and the like depend on (seed, epoch) only; the caller's generator is left alone."""
+def _seeded(seed: int, epoch: int, rank: int) -> Iterator[None]:
+    """Dropout and the like depend on (seed, epoch, process) only; the caller's generator is left alone."""
     with torch.random.fork_rng():
-        torch.manual_seed(_mix(seed, epoch))
+        torch.manual_seed(_mix(seed, epoch) + rank)
         yield
 
 
@@ -314,23 +329,28 @@ def _deterministic() -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]  # as above
 
 
-def _dependencies(
-    network: nn.Module, data: Dataset, spec: DistillSpec, teachers: TeacherEnsemble, terms: Sequence[Term]
-) -> list[object]:
+def _dependencies(lesson: Lesson) -> list[object]:
     """List all that the trained weights depend on, the user's own code included."""
-    augmentations = [registry.function("augmentations", term.name) for term in spec.augmentations]
+    spec = asdict(lesson.spec)
+    # Where things lie, who is told, and what is done with the network afterwards change nothing.
+    for key in ("cache_folder", "cache", "cache_budget", "trackers", "control", "seeds", "weak_teachers"):
+        del spec[key]
+    augmentations = [registry.function("augmentations", term.name) for term in lesson.spec.augmentations]
+    terms = lesson.objective.terms
     return [
         spec,
-        [term for term, _ in terms],
-        data.sha256,
-        _hash_state(network),
-        [_hash_state(teacher) for teacher in teachers.networks],
-        teachers.weights,
+        [term.spec for term in terms],
+        lesson.data.sha256,
+        lesson.views.fingerprint,
+        hashlib.sha256(np.ascontiguousarray(lesson.views.labels.cpu().numpy()).data).hexdigest(),
+        hash_of(lesson.network),
+        lesson.teaching,
         torch.__version__,
         torch.get_num_threads(),
-        store.code_fingerprint("stages/distill", "augmentations", "losses"),
-        _hash_code([type(module) for each in (network, *teachers.networks) for module in each.modules()]),
-        _hash_code([*augmentations, *(loss for _, loss in terms)]),
+        lesson.processes.count,
+        store.code_fingerprint("stages/distill", "augmentations", "losses", "metrics"),
+        _hash_code([type(module) for module in lesson.network.modules()]),
+        _hash_code([*augmentations, *(term.loss for term in terms)]),
     ]
 
 
@@ -345,8 +365,11 @@ def _hash_code(objects: Sequence[Callable[..., object]]) -> list[str]:
     return sorted(store.sha256_of(Path(file)) if Path(file).is_file() else file for file in files)
 
 
-def _hash_state(network: nn.Module) -> str:
-    digest = hashlib.sha256(repr(network).encode())
-    for key, value in network.state_dict().items():
-        digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def check_sampling(spec: DistillSpec, data: Dataset, name: str) -> None:
+    """Check that samples can be drawn as a spec wants.
+
+    Raises:
+        ConfigError: Balanced classes where there are none.
+    """
+    if spec.sampling == "balanced" and data.task != "single_label":
+        raise ConfigError(f"the task is {data.task}", where=f"{name}: sampling", allowed="shuffled")

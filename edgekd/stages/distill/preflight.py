@@ -9,9 +9,11 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from edgekd.datasets import Dataset
+from edgekd.datasets import Dataset, Split, check_labels
 from edgekd.errors import ConfigError, DataError, EdgekdError, ModelError
-from edgekd.records import DistillSpec, LossTerm
+from edgekd.records import DistillSpec, Schedule
+from edgekd.stages.distill.terms import Term
+from edgekd.teachers import StoredLogits
 
 # Options of losses with a meaning that their types do not tell.
 _LOSS_OPTIONS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
@@ -20,25 +22,21 @@ _LOSS_OPTIONS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
 )
 
 
-def check_data(data: Dataset) -> None:
+def check_data(data: Dataset, learned: Split) -> None:
     """Check the splits that training reads, which may be the user's own arrays.
 
     Raises:
-        DataError: One is empty, has no label for each sample, or labels that are no classes.
+        DataError: One is empty, has no label for each sample, or labels that the task can't have.
     """
-    for name, split in (("training", data.train), ("validation", data.validation)):
+    for name, split in (("training", learned), ("validation", data.validation)):
         where = f"{data.name}: {name} split"
         if not len(split):
             raise DataError("empty", where=where)
         if len(split.inputs) != len(split.labels):
             raise DataError(f"{len(split.inputs)} inputs but {len(split.labels)} labels", where=where)
-        low, high = int(split.labels.min()), int(split.labels.max())
-        if split.labels.dtype.kind not in "iu" or not 0 <= low <= high < len(data.classes):
-            raise DataError(
-                f"labels of type {split.labels.dtype}, from {low} to {high}",
-                where=where,
-                allowed=f"integers, 0 to {len(data.classes) - 1}",
-            )
+        check_labels(split.labels, data.task, len(data.classes), where)
+    if data.task == "single_label" and (data.validation.labels < 0).any():
+        raise DataError("samples without labels", where=f"{data.name}: validation split", allowed="a label for each")
 
 
 def check_network(network: nn.Module, data: Dataset, name: str, device: torch.device) -> None:
@@ -48,6 +46,8 @@ def check_network(network: nn.Module, data: Dataset, name: str, device: torch.de
         DataError: It does not take the data's shape.
         ModelError: It has other outputs than the data has classes, or gives no finite numbers.
     """
+    if isinstance(network, StoredLogits):
+        return  # it takes no samples; what it holds was checked when it was read
     was_training = network.training
     sample = torch.from_numpy(data.ready(data.validation, 2)).to(device)
     try:
@@ -64,10 +64,11 @@ def check_network(network: nn.Module, data: Dataset, name: str, device: torch.de
         network.train(was_training)
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ModelError(f"the network gives {shape}", where=name, allowed="logits of shape (batch, classes)")
-    if logits.shape[1] != len(data.classes):
+        raise ModelError(f"the network gives {shape}", where=name, allowed="outputs of shape (batch, numbers)")
+    if logits.shape[1] != data.outputs:
+        kind = "classes" if data.task != "reconstruction" else "outputs"
         raise ModelError(
-            f"the network has {logits.shape[1]} classes, the data {len(data.classes)}",
+            f"the network has {logits.shape[1]} {kind}, the data {data.outputs}",
             where=name,
             next_step="use weights or a network made for this data",
         )
@@ -77,21 +78,34 @@ def check_network(network: nn.Module, data: Dataset, name: str, device: torch.de
         )
 
 
-def check_spec(spec: DistillSpec, losses: Sequence[LossTerm], data: Dataset, *, has_teachers: bool, name: str) -> None:
+def check_spec(spec: DistillSpec, terms: Sequence[Term], data: Dataset, *, has_teachers: bool, name: str) -> None:
     """Check what a schedule asks for.
 
     Raises:
         ConfigError: Every problem at once.
     """
+    found = (*_check_bounds(spec), *_check_terms(terms, data, has_teachers=has_teachers), *_check_choices(spec, terms, data))
     problems: list[EdgekdError] = [
-        ConfigError(what, where=f"{name}: {key}", allowed=allowed)
-        for key, what, allowed in (*_check_bounds(spec), *_check_losses(losses, has_teachers=has_teachers))
+        ConfigError(what, where=f"{name}: {key}", allowed=allowed) for key, what, allowed in found
     ]
-    if len(data.input_shape) != 3 and spec.augmentations:
-        what = f"inputs of shape {data.input_shape} are no images"
-        problems.append(ConfigError(what, where=f"{name}: augmentations", allowed="none"))
     if problems:
         raise ConfigError.of(problems)
+
+
+def _check_choices(spec: DistillSpec, terms: Sequence[Term], data: Dataset) -> Iterator[tuple[str, str, str]]:
+    if len(data.input_shape) != 3 and any(term.name != "mixup" for term in spec.augmentations):
+        yield "augmentations", f"inputs of shape {data.input_shape} are no images", "mixup, or none"
+    if spec.combine != "logits" and data.task != "single_label":
+        yield "combine", f"'{spec.combine}' needs classes; the task is {data.task}", "logits"
+    if spec.sampling == "balanced" and data.task != "single_label":
+        yield "sampling", f"'balanced' needs classes; the task is {data.task}", "shuffled"
+    features = [term.spec.name for term in terms if term.needs_features]
+    if features and spec.cache == "on":
+        yield "cache", f"loss '{features[0]}' compares features, which a cache does not hold", '"off" or "auto"'
+    if features and spec.compile:
+        yield "compile", f"loss '{features[0]}' watches layers, which compiling fuses away", "false"
+    if spec.accumulate > spec.batch_size:
+        yield "accumulate", f"{spec.accumulate} parts of {spec.batch_size} samples", f"at most {spec.batch_size}"
 
 
 def _check_bounds(spec: DistillSpec) -> Iterator[tuple[str, str, str]]:
@@ -104,30 +118,47 @@ def _check_bounds(spec: DistillSpec) -> Iterator[tuple[str, str, str]]:
             yield ".".join(str(part) for part in each["loc"]), repr(each["input"]), message
 
 
-def _check_losses(losses: Sequence[LossTerm], *, has_teachers: bool) -> Iterator[tuple[str, str, str]]:
-    if sum(term.weight for term in losses) <= 0:
+# Losses that mean something for other tasks than single labels; the user's own may.
+_LOSSES_OF = {
+    "multi_label": {"binary_cross_entropy", "binary_kl", "mse"},
+    "regression": {"squared_error", "mse", "bounded_regression"},
+    "reconstruction": {"squared_error", "mse", "bounded_regression"},
+}
+_OF_LABELS = {"binary_cross_entropy", "binary_kl", "squared_error", "bounded_regression"}
+
+
+def _check_terms(terms: Sequence[Term], data: Dataset, *, has_teachers: bool) -> Iterator[tuple[str, str, str]]:
+    weights = [value for term in terms for value in _ends(term.spec.weight)]
+    if min(weights, default=0) < 0 or sum(weights) <= 0:
         yield "losses", "their weights do not sum to more than 0", "weights of 0 or more, one above 0"
-    for term in losses:
-        if term.name != "cross_entropy" and ":" not in term.name and not has_teachers:
-            yield "losses", f"loss '{term.name}' needs a teacher", "cross_entropy, or add [[teachers]]"
+    for term in terms:
+        name = term.spec.name
+        if term.needs_teacher and ":" not in name and not has_teachers:
+            yield "losses", f"loss '{name}' needs a teacher", "losses of labels, or add [[teachers]]"
+        if ":" not in name and not term.needs_features:
+            fits = name in _LOSSES_OF[data.task] if data.task in _LOSSES_OF else name not in _OF_LABELS
+            if not fits:
+                known = ", ".join(sorted(_LOSSES_OF.get(data.task, {"cross_entropy", "kl", "dkd", "dist"})))
+                yield "losses", f"loss '{name}' is not for the task {data.task}", known
         for option, is_fit, allowed in _LOSS_OPTIONS:
-            if option in term.options and not is_fit(term.options[option]):
-                yield f"losses.{option}", f"{term.options[option]}", allowed
+            for value in _ends(term.spec.options.get(option, ())):
+                if not is_fit(value):
+                    yield f"losses.{option}", f"{value}", allowed
 
 
-def check_teachers(student: nn.Module, teachers: Sequence[nn.Module], weights: Sequence[float], name: str) -> None:
-    """Check that the student can be trained, and that the teachers are others and well weighted.
+def _ends(value: object) -> tuple[float, ...]:
+    """Give a number, or both ends of its schedule."""
+    if isinstance(value, Schedule):
+        return value.start, value.end
+    return (float(value),) if isinstance(value, int | float) else ()
+
+
+def check_student(student: nn.Module, teachers: Sequence[nn.Module], name: str) -> None:
+    """Check that there is something to train, and that no teacher is trained with it.
 
     Raises:
-        ConfigError: Another number of weights than of teachers, or one that is not above 0.
         ModelError: All of the student is frozen, or a teacher shares parameters with it.
     """
-    if len(weights) != len(teachers) or not all(weight > 0 for weight in weights):
-        raise ConfigError(
-            f"{len(teachers)} teachers with the weights {', '.join(f'{weight:g}' for weight in weights) or 'none'}",
-            where=f"{name}: teacher_weights",
-            allowed="one number above 0 for each teacher",
-        )
     own = {id(parameter) for parameter in student.parameters() if parameter.requires_grad}
     if not own:
         raise ModelError(

@@ -1,0 +1,59 @@
+"""Optimizers, learning rates, and what is done to weights after a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from edgekd.records import DistillSpec
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], spec: DistillSpec) -> torch.optim.Optimizer:
+    """Make the optimizer that a spec names; its learning rate is set before every step."""
+    trained = [each for each in parameters if each.requires_grad]
+    if spec.optimizer == "adamw":
+        return torch.optim.AdamW(trained, lr=spec.learning_rate, weight_decay=spec.weight_decay)
+    return torch.optim.SGD(
+        trained,
+        lr=spec.learning_rate,
+        momentum=spec.momentum,
+        nesterov=spec.momentum > 0,
+        weight_decay=spec.weight_decay,
+    )
+
+
+def learning_rate(spec: DistillSpec, step: int, steps_per_epoch: int) -> float:
+    """Give the learning rate of a step.
+
+    A linear warm-up, times half a cosine to zero (Loshchilov and Hutter 2017, eq. 5, one cycle), steps, or nothing.
+
+    >>> [round(learning_rate(DistillSpec(epochs=4, warmup_epochs=0), step, 1), 3) for step in range(4)]
+    [0.1, 0.085, 0.05, 0.015]
+    """
+    rate = spec.learning_rate * min(1.0, (step + 1) / max(spec.warmup_epochs * steps_per_epoch, 1))
+    if spec.schedule == "cosine":
+        return rate * 0.5 * (1 + math.cos(math.pi * step / (spec.epochs * steps_per_epoch)))
+    if spec.schedule == "step":
+        passed = sum(step >= epoch * steps_per_epoch for epoch in spec.step_epochs)
+        return rate * spec.step_factor**passed
+    return rate
+
+
+def average_of(network: nn.Module, decay: float) -> AveragedModel:
+    """Begin an exponential moving average of a network's weights and buffers."""
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    return averaged.requires_grad_(requires_grad=False)
+
+
+@torch.no_grad()
+def limit_norms(network: nn.Module, largest: float) -> None:
+    """Scale down each unit whose incoming weights are longer than `largest` (Hinton et al. 2012, section 2)."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+            norms = module.weight.flatten(1).norm(dim=1)
+            scale = (largest / norms).clamp(max=1.0)
+            module.weight.mul_(scale.reshape(-1, *[1] * (module.weight.ndim - 1)))

@@ -1,0 +1,212 @@
+"""The processes that train one network together: one alone, or those that `accelerate launch` started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from edgekd import registry
+from edgekd.errors import ConfigError
+from edgekd.records import DistillSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+T = TypeVar("T")
+
+
+class Processes(Protocol):
+    """What a training needs to know of the processes that do it.
+
+    Attributes:
+        rank: Number of this one; 0 writes files.
+        count: How many there are.
+    """
+
+    rank: int
+    count: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+
+    def prepare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """Wrap both, so that gradients are the mean over all processes."""
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Compute gradients."""
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """Average a number over all processes."""
+
+    def share(self, value: T) -> T:
+        """Give every process what rank 0 has."""
+
+    def state(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Give the whole state of both, on every process."""
+
+    def load(self, network: nn.Module, optimizer: torch.optim.Optimizer, states: Sequence[dict[str, Any]]) -> None:
+        """Set the state of both."""
+
+    def track(self, values: Mapping[str, float], step: int) -> None:
+        """Tell experiment trackers of an epoch."""
+
+    def end(self) -> None:
+        """Close experiment trackers."""
+
+
+def is_launched() -> bool:
+    """Whether this process is one of several that a launcher started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def rank() -> int:
+    """Number of this process among those that train together."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def find_processes(spec: DistillSpec, *, name: str, folder: str | None) -> Processes:
+    """Find out who trains: accelerate where several processes or trackers are wanted, else this process alone.
+
+    Raises:
+        ConfigError: A batch that can't be dealt out evenly, or a tracker that is not installed.
+        MissingExtraError: accelerate is not installed.
+    """
+    if not is_launched() and not spec.trackers:
+        return Alone()
+    return Accelerated(spec, name=name, folder=folder)
+
+
+class Alone:
+    """One process."""
+
+    rank, count = 0, 1
+
+    @property
+    def device(self) -> torch.device:
+        """The GPU where there is one."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def prepare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """Change nothing."""
+        return network, optimizer
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Compute gradients."""
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's stubs
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """Give the number itself."""
+        return value
+
+    def share(self, value: T) -> T:
+        """Give the value itself."""
+        return value
+
+    def state(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Give both states as they are."""
+        return network.state_dict(), optimizer.state_dict()
+
+    def load(self, network: nn.Module, optimizer: torch.optim.Optimizer, states: Sequence[dict[str, Any]]) -> None:
+        """Set both states."""
+        network.load_state_dict(states[0])
+        optimizer.load_state_dict(states[1])
+
+    def track(self, values: Mapping[str, float], step: int) -> None:
+        """Tell nobody."""
+
+    def end(self) -> None:
+        """Nothing to close."""
+
+
+class Accelerated:
+    """Processes, devices and trackers as accelerate finds them: DDP, FSDP, several machines.
+
+    Args:
+        spec: For trackers and the batch.
+        name: Of the training.
+        folder: Where trackers that write files do so.
+    """
+
+    def __init__(self, spec: DistillSpec, *, name: str, folder: str | None) -> None:
+        accelerate = registry.require("accelerate", "training on several processes or with trackers")
+        try:
+            self.accelerator = accelerate.Accelerator(log_with=list(spec.trackers) or None, project_dir=folder or "runs")
+        except (ValueError, ImportError) as error:
+            raise ConfigError(f"{error}", where=f"{name}: trackers", next_step="pip install the tracker") from None
+        self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes
+        if spec.batch_size % (self.count * spec.accumulate):
+            raise ConfigError(
+                f"{spec.batch_size} samples can't be dealt out to {self.count} processes in {spec.accumulate} parts",
+                where=f"{name}: batch_size",
+                allowed=f"a multiple of {self.count * spec.accumulate}",
+            )
+        if spec.trackers:
+            scalars = {key: value for key, value in vars(spec).items() if isinstance(value, int | float | str | bool)}
+            self.accelerator.init_trackers(name, config=scalars)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the launcher gave this process."""
+        device: torch.device = self.accelerator.device
+        return device
+
+    def prepare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """Wrap both as the launcher was told to."""
+        wrapped, optimizing = self.accelerator.prepare(network, optimizer)
+        return wrapped, optimizing
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Compute gradients and average them over all processes."""
+        self.accelerator.backward(loss)
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """Average a number over all processes."""
+        averaged: torch.Tensor = self.accelerator.reduce(value, "mean")
+        return averaged
+
+    def share(self, value: T) -> T:
+        """Send rank 0's value to all."""
+        from accelerate.utils import broadcast_object_list
+
+        values = [value]
+        broadcast_object_list(values)
+        return values[0]
+
+    def state(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Gather both states, which may be spread over processes."""
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
+
+        whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        weights, optimizing = get_state_dict(network, _bare(optimizer), options=whole)
+        return weights, optimizing
+
+    def load(self, network: nn.Module, optimizer: torch.optim.Optimizer, states: Sequence[dict[str, Any]]) -> None:
+        """Set both states, spreading them as the network is spread."""
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
+
+        set_state_dict(
+            network,
+            _bare(optimizer),
+            model_state_dict=states[0],
+            optim_state_dict=states[1],
+            options=StateDictOptions(full_state_dict=True),
+        )
+
+    def track(self, values: Mapping[str, float], step: int) -> None:
+        """Tell the trackers."""
+        self.accelerator.log(dict(values), step=step)
+
+    def end(self) -> None:
+        """Close the trackers."""
+        self.accelerator.end_training()
+
+
+def _bare(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Take off accelerate's wrapper."""
+    inner: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
+    return inner

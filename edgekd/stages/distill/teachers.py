@@ -1,0 +1,177 @@
+"""Teachers as the distillation meets them: with a name and a share, loaded when they are needed, judged before."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import nn
+
+from edgekd.datasets import Dataset
+from edgekd.errors import ConfigError, ModelError
+from edgekd.records import DistillSpec
+from edgekd.stages.distill.validation import score_of
+from edgekd.stages.distill.views import ready, share
+from edgekd.teachers import StoredLogits
+
+_log = logging.getLogger("edgekd")
+_PROBED = 1000
+_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A teacher.
+
+    Attributes:
+        fingerprint: Hash of what decides its outputs.
+        outputs: How many numbers it gives for a sample.
+        weight: Its share among several.
+        load: Gives the network, frozen, in evaluation mode and on the training's device.
+    """
+
+    name: str
+    fingerprint: str
+    outputs: int
+    weight: float
+    load: Callable[[], nn.Module]
+
+
+def teacher_of(network: nn.Module, *, name: str, weight: float, outputs: int, device: torch.device) -> Teacher:
+    """Make a teacher of a live network."""
+
+    def load() -> nn.Module:
+        network.eval().requires_grad_(requires_grad=False).to(device)
+        if any(isinstance(each, nn.Conv2d) for each in network.modules()):
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        return network
+
+    return Teacher(name=name, fingerprint=hash_of(network), outputs=outputs, weight=weight, load=load)
+
+
+def hash_of(network: nn.Module) -> str:
+    """Hash a network's weights and structure, or what it says of itself where its weights are not torch's."""
+    digest = hashlib.sha256(repr(network).encode())
+    for key, value in network.state_dict().items():
+        digest.update(key.encode() + value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+    for module in network.modules():
+        own = getattr(module, "fingerprint", None)
+        if callable(own):
+            digest.update(str(own()).encode())
+    return digest.hexdigest()
+
+
+def outputs_on_validation(teacher: nn.Module, data: Dataset, device: torch.device) -> NDArray[np.float32]:
+    """Ask a teacher about the validation split.
+
+    Returns:
+        (N, outputs) float32.
+    """
+    split = data.validation
+    found = []
+    with torch.inference_mode():
+        for rows in torch.arange(len(split)).split(_BATCH):
+            if isinstance(teacher, StoredLogits):
+                positions = split.positions if split.positions is not None else np.arange(len(split))
+                outputs = teacher(share(positions)[rows], 0)
+            else:
+                outputs = teacher(ready(share(split.inputs)[rows].to(device), data.scale))
+            found.append(outputs.float().cpu().numpy())
+    return np.concatenate(found)
+
+
+def judge(
+    outputs: NDArray[np.float32], teacher: Teacher, data: Dataset, spec: DistillSpec, device: torch.device
+) -> float:
+    """Judge a teacher by what it says of the validation split.
+
+    Args:
+        outputs: (N, outputs) of the validation split.
+        teacher: Loaded only to find out what is wrong.
+        data: The validation split's labels.
+        spec: Whether a bad one stops the run.
+        device: Where to try out what may be wrong.
+
+    Returns:
+        Its score in the task's primary metric.
+
+    Raises:
+        ModelError: It knows no more than chance; with the likely cause where one is found.
+    """
+    if not np.isfinite(outputs).all():
+        raise ModelError("the teacher's outputs are not finite", where=teacher.name, next_step="check its weights")
+    score = score_of(torch.from_numpy(outputs), data.validation, data)
+    if data.task != "single_label":
+        return score
+    labels = data.validation.labels
+    chance = float(np.bincount(labels[labels >= 0], minlength=len(data.classes)).max() / len(labels))
+    # Three standard deviations above what the most frequent class gives.
+    needed = min(0.98, chance + 3 * np.sqrt(chance * (1 - chance) / len(labels)))
+    if score < needed and len(data.classes) > 1:
+        refuse(
+            spec,
+            f"the teacher is right on {score * 100:.1f} % of the validation data, which chance would be too "
+            f"(the most frequent class: {chance * 100:.1f} %)",
+            teacher.name,
+            _likely_cause(outputs, teacher, data, device),
+        )
+    return score
+
+
+def refuse(spec: DistillSpec, what: str, name: str, next_step: str) -> None:
+    """Stop because of a bad teacher, or only warn where the spec says so.
+
+    Raises:
+        ModelError: The spec does not want such teachers.
+    """
+    if spec.weak_teachers == "refuse":
+        raise ModelError(what, where=name, next_step=f'{next_step}; weak_teachers = "warn" distils all the same')
+    _log.warning("%s: %s", name, what)
+
+
+def _likely_cause(outputs: NDArray[np.float32], teacher: Teacher, data: Dataset, device: torch.device) -> str:
+    """Try the mistakes that people make: classes in another order, inputs of another range."""
+    labels, count = data.validation.labels, len(data.classes)
+    confusion = np.zeros((count, count))
+    np.add.at(confusion, (outputs.argmax(1), labels), 1)
+    rows, columns = linear_sum_assignment(-confusion)
+    if confusion[rows, columns].sum() > 0.6 * len(labels):
+        order = ", ".join(f'"{data.classes[column]}"' for column in columns)
+        return f"its classes seem to be in another order: classes = [{order}]"
+    for scale in (1 / data.scale, 255.0, 1 / 255, 2.0):
+        rescaled = _score_at(teacher, data, device, scale, 0.0)
+        if rescaled > 0.3 + 1 / count:
+            return f"its inputs seem to be {scale:g} times as large: input_scale = {scale:g} ({rescaled * 100:.0f} % right)"
+    if _score_at(teacher, data, device, 2.0, 1.0) > 0.3 + 1 / count:
+        return "its inputs seem to go from -1 to 1: input_scale = 2 and input_mean = [1]"
+    return "check its weights, the order of its classes, and the range and layout of its inputs"
+
+
+def _score_at(teacher: Teacher, data: Dataset, device: torch.device, scale: float, mean: float) -> float:
+    network = teacher.load()
+    if isinstance(network, StoredLogits):
+        return 0.0
+    samples = ready(share(data.validation.inputs[:_PROBED]).to(device), data.scale) * scale - mean
+    with torch.inference_mode():
+        right = network(samples).argmax(1).cpu().numpy() == data.validation.labels[:_PROBED]
+    return float(right.mean())
+
+
+def check_shares(weights: Sequence[float], teachers: int, name: str) -> None:
+    """Check that every teacher has a share.
+
+    Raises:
+        ConfigError: Another number of weights than of teachers, or one that is not above 0.
+    """
+    if len(weights) != teachers or not all(weight > 0 for weight in weights):
+        raise ConfigError(
+            f"{teachers} teachers with the weights {', '.join(f'{weight:g}' for weight in weights) or 'none'}",
+            where=f"{name}: teacher_weights",
+            allowed="one number above 0 for each teacher",
+        )
