@@ -56,6 +56,51 @@ def mean_interval(samples: Samples, confidence: float = 0.95, *, bounds: tuple[f
     return Interval(estimate=estimate, low=min(low, estimate), high=max(high, estimate))
 
 
+def mean_drop_interval(
+    reference: Samples,
+    candidate: Samples,
+    confidence: float = 0.95,
+    *,
+    relative: bool = False,
+    bounds: tuple[float, float] | None = None,
+) -> Interval:
+    """Bound how much lower a mean is for one model than for another on the same samples.
+
+    Hall's interval of the differences (see `mean_interval`), or Fieller's of their mean over that of the reference
+    (see `ratio_interval`).
+
+    Args:
+        reference: Shape (n,), n >= 2, any unit.
+        candidate: Shape (n,), of the same samples in the same order.
+        confidence: In (0, 1).
+        relative: As a share of the reference's mean.
+        bounds: Between which all samples must lie, where such bounds exist; each end then counts one sample more, the
+            worst that could be: else two models that agree on every sample would differ by 0 with certainty.
+
+    Returns:
+        Mean of the reference minus mean of the candidate, in the unit of the samples; or as a share.
+
+    Raises:
+        MeasurementError: As `mean_interval` and `ratio_interval`.
+
+    >>> interval = mean_drop_interval([0.9, 0.8, 1.0, 0.7], [0.8, 0.8, 0.9, 0.5])
+    >>> print(f"{interval.estimate:.2f} {interval.low:.3f} {interval.high:.3f}")
+    0.10 -0.030 0.230
+    """
+    first, second = paired(reference, candidate)
+    lost = first - second
+    if not relative:
+        span = None if bounds is None else bounds[1] - bounds[0]
+        return mean_interval(lost, confidence, bounds=None if span is None else (-span, span))
+    if bounds is None:
+        return ratio_interval(lost, first, confidence)
+    low, high = bounds
+    found = ratio_interval(lost, first, confidence)
+    least = ratio_interval(np.append(lost, low - high), np.append(first, low), confidence)
+    most = ratio_interval(np.append(lost, high - low), np.append(first, high), confidence)
+    return Interval(estimate=found.estimate, low=min(found.low, least.low), high=max(found.high, most.high))
+
+
 def student_interval(samples: Samples, confidence: float) -> Interval:
     """Bound a mean by Student's t interval (1908), the one for a handful of samples such as seeds.
 
@@ -114,7 +159,7 @@ def ratio_interval(numerators: Samples, denominators: Samples, confidence: float
     return Interval(estimate=ratio, low=min((b - root) / a, ratio), high=max((b + root) / a, ratio))
 
 
-def t_quantile(degrees: int, confidence: float) -> float:
+def t_quantile(degrees: float, confidence: float) -> float:
     """Student's quantile that leaves (1 - confidence) / 2 above it."""
     check_share("confidence", confidence)
     return float(special.stdtrit(degrees, (1 + confidence) / 2))

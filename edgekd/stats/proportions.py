@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ from scipy import special
 
 from edgekd.errors import MeasurementError
 from edgekd.stats._interval import Interval, Samples, check_share, finite
+from edgekd.stats._recovery import difference, relative_difference
 
 
 def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
@@ -73,12 +73,7 @@ def paired_drop_interval(reference: Samples, candidate: Samples, confidence: flo
     0.20 0.0569 0.3404
     """
     one, two, phi = _pair(reference, candidate, confidence)
-    drop = one.estimate - two.estimate
-    below1, above1 = one.estimate - one.low, one.high - one.estimate
-    below2, above2 = two.estimate - two.low, two.high - two.estimate
-    down = math.sqrt(max(below1**2 - 2 * phi * below1 * above2 + above2**2, 0.0))
-    up = math.sqrt(max(above1**2 - 2 * phi * above1 * below2 + below2**2, 0.0))
-    return Interval(estimate=drop, low=max(drop - down, -1.0), high=min(drop + up, 1.0))
+    return difference(one, two, phi)
 
 
 def relative_drop_interval(reference: Samples, candidate: Samples, confidence: float = 0.95) -> Interval:
@@ -108,28 +103,7 @@ def relative_drop_interval(reference: Samples, candidate: Samples, confidence: f
     one, two, phi = _pair(reference, candidate, confidence)
     if one.estimate == 0:
         raise MeasurementError("the reference is never right, so nothing can be a share of its accuracy")
-
-    low = _ratio_end(one, two, phi, side="low")
-    high = _ratio_end(one, two, phi, side="high")
-    estimate = two.estimate / one.estimate
-    return Interval(estimate=1 - estimate, low=1 - max(high, estimate), high=1 - min(low, estimate))
-
-
-def _ratio_end(one: Interval, two: Interval, phi: float, *, side: Literal["low", "high"]) -> float:
-    """Solve (p2 - R p1)^2 = gap2^2 - 2 phi gap2 (R gap1) + (R gap1)^2 for R, below or above p2 / p1."""
-    if side == "low":
-        gap1, gap2 = one.high - one.estimate, two.estimate - two.low
-    else:
-        gap1, gap2 = one.estimate - one.low, two.high - two.estimate
-    # a R^2 - 2 b R + c = 0
-    a = one.estimate**2 - gap1**2
-    b = one.estimate * two.estimate - phi * gap1 * gap2
-    c = two.estimate**2 - gap2**2
-    far = b + math.sqrt(max(b * b - a * c, 0.0))
-    if side == "high":
-        return far / a
-    # The same root as (b - sqrt(...)) / a, which breaks where a poor reference makes a zero or negative.
-    return max(c, 0.0) / far if far > 0 else 0.0
+    return relative_difference(one, two, phi)
 
 
 def _pair(reference: Samples, candidate: Samples, confidence: float) -> tuple[Interval, Interval, float]:

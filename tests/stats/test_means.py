@@ -146,3 +146,41 @@ def test_ratio_ends_are_what_a_t_test_just_rejects(seed: int, n: int, confidence
 def test_means_of_what_has_none_are_refused(call: Callable[[], object], message: str) -> None:
     with pytest.raises(MeasurementError, match=message):
         call()
+
+
+# --- drops of means --------------------------------------------------------------------------------
+
+
+def test_a_drop_of_means_is_the_mean_of_the_differences() -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.exponential(1, 80)
+    candidate = reference + rng.normal(0.1, 0.05, 80)
+    drop = stats.mean_drop_interval(reference, candidate)
+    assert drop == stats.mean_interval(reference - candidate)
+    share = stats.mean_drop_interval(reference, candidate, relative=True)
+    assert share == stats.ratio_interval(reference - candidate, reference)
+    assert share.estimate == pytest.approx(1 - candidate.mean() / reference.mean())
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_bounded_models_that_agree_differ_by_0_only_so_far(relative: bool) -> None:
+    few, many = (
+        stats.mean_drop_interval([0.5, 1.0] * n, [0.5, 1.0] * n, relative=relative, bounds=(0, 1)) for n in (10, 1000)
+    )
+    for interval in (few, many):
+        assert interval.estimate == 0
+        assert interval.low < 0 < interval.high
+    assert many.high - many.low < (few.high - few.low) / 10
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_drops_of_bounded_means_cover_in_simulation(relative: bool) -> None:
+    rng = np.random.default_rng(0)
+    truth = 0.05 / 0.95 if relative else 0.05
+
+    def draw() -> tuple[Floats, Floats]:
+        same = rng.random(80) < 0.9
+        return np.where(same, 1.0, 0.5), np.where(same, np.where(rng.random(80) < 1 / 9, 0.5, 1.0), 0.5)
+
+    intervals = [stats.mean_drop_interval(*draw(), relative=relative, bounds=(0, 1)) for _ in range(1500)]
+    assert np.mean([each.low <= truth <= each.high for each in intervals]) > 0.94
