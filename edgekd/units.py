@@ -8,24 +8,35 @@ from typing import Literal
 
 from edgekd.errors import ConfigError, did_you_mean
 
-# Factor to the base unit of each dimension: bytes, seconds, a share of one.
+# Factor to the base unit of each dimension: bytes, seconds, a share of one; errors are in the labels' own unit.
 UNITS: dict[str, dict[str, float]] = {
     "size": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
     "time": {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0},
     "share": {"%": 0.01},
     "drop": {"pt": 0.01, "%": 0.01},
+    "number": {"": 1},
+    "increase": {"": 1, "%": 0.01},
 }
-BASE_UNIT = {"size": "B", "time": "s", "share": "1", "drop": "1"}
+BASE_UNIT = {"size": "B", "time": "s", "share": "1", "drop": "1", "number": "", "increase": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What a metric is: its dimension, and whether a budget bounds it from above or below."""
+    """What a metric is.
+
+    Attributes:
+        bound: Whether a budget bounds it from above or below.
+        estimator: What the samples say: they are one `exact` fact; the `largest` counts; a `quantile`; a `proportion`
+            of right and wrong answers; a `mean`; an `area` under the ROC curve, of scores and labels.
+        source: Of drops and increases: the metric that one model has less or more of than another.
+    """
 
     name: str
-    dimension: Literal["size", "time", "share", "drop"]
+    dimension: Literal["size", "time", "share", "drop", "number", "increase"]
     bound: Literal["at most", "at least"]
     summary: str
+    estimator: Literal["exact", "largest", "quantile", "proportion", "mean", "area"]
+    source: str | None = None
 
     @property
     def unit(self) -> str:
@@ -33,31 +44,68 @@ class Metric:
         return BASE_UNIT[self.dimension]
 
 
+def _share(name: str, summary: str, estimator: Literal["proportion", "mean", "area"]) -> Metric:
+    return Metric(name=name, dimension="share", bound="at least", summary=summary, estimator=estimator)
+
+
+def _error(name: str, summary: str) -> Metric:
+    return Metric(name=name, dimension="number", bound="at most", summary=summary, estimator="mean")
+
+
+def _size(name: str, summary: str, estimator: Literal["exact", "largest"] = "exact") -> Metric:
+    return Metric(name=name, dimension="size", bound="at most", summary=summary, estimator=estimator)
+
+
+def _time(name: str, summary: str, estimator: Literal["largest", "quantile"] = "largest") -> Metric:
+    return Metric(name=name, dimension="time", bound="at most", summary=summary, estimator=estimator)
+
+
+# What a model gets right or wrong; `edgekd.metrics` says which of them each task has.
+_SCORES = (
+    _share("accuracy", "share of test samples predicted right", "proportion"),
+    _share("exact_match", "share of test samples with exactly the right labels", "proportion"),
+    _share("f1", "F1 of the labels of a test sample, mean over samples", "mean"),
+    _share("auc", "chance that an anomaly scores higher than a normal sample", "area"),
+    _error("mean_squared_error", "squared error, mean over outputs and test samples"),
+    _error("mean_absolute_error", "absolute error, mean over outputs and test samples"),
+    _error("reconstruction_error", "squared error of what a normal test sample is rebuilt as"),
+)
+
+
+def _loss_of(score: Metric) -> Metric:
+    """The metric that says how much worse one model is than another."""
+    what = score.name.replace("_", " ").replace("auc", "AUC").replace("f1", "F1")
+    if score.dimension == "share":
+        return Metric(
+            name=f"{score.name}_drop",
+            dimension="drop",
+            bound="at most",
+            summary=f"{what} lost against the teacher or student: '2 pt' in points, '2 %' of the reference",
+            estimator=score.estimator,
+            source=score.name,
+        )
+    return Metric(
+        name=f"{score.name}_increase",
+        dimension="increase",
+        bound="at most",
+        summary=f"{what} added to that of the teacher or student: '0.02', or '2 %' of the reference",
+        estimator=score.estimator,
+        source=score.name,
+    )
+
+
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric(name="file_size", dimension="size", bound="at most", summary="bytes of the file"),
-        Metric(name="compressed_size", dimension="size", bound="at most", summary="bytes of the file after gzip -9"),
-        Metric(name="accuracy", dimension="share", bound="at least", summary="share of test samples predicted right"),
-        Metric(
-            name="accuracy_drop",
-            dimension="drop",
-            bound="at most",
-            summary="accuracy lost against the teacher or student: '2 pt' in points, '2 %' of the reference",
-        ),
-        Metric(name="latency", dimension="time", bound="at most", summary="time of one steady-state inference"),
-        Metric(name="load_time", dimension="time", bound="at most", summary="time to load the model"),
-        Metric(name="first_inference", dimension="time", bound="at most", summary="time of the first inference"),
-        Metric(
-            name="peak_memory", dimension="size", bound="at most", summary="peak resident memory added by the model"
-        ),
-        Metric(name="arena_size", dimension="size", bound="at most", summary="tensor arena of TFLite Micro"),
-        Metric(
-            name="parity",
-            dimension="share",
-            bound="at least",
-            summary="share of samples where the file predicts what the torch student predicts",
-        ),
+        _size("file_size", "bytes of the file"),
+        _size("compressed_size", "bytes of the file after gzip -9"),
+        *(each for score in _SCORES for each in (score, _loss_of(score))),
+        _time("latency", "time of one steady-state inference", "quantile"),
+        _time("load_time", "time to load the model"),
+        _time("first_inference", "time of the first inference"),
+        _size("peak_memory", "peak resident memory added by the model", "largest"),
+        _size("arena_size", "tensor arena of TFLite Micro"),
+        _share("parity", "share of samples where the file predicts what the torch student predicts", "proportion"),
     )
 }
 
@@ -75,32 +123,35 @@ def parse_limit(metric: str, text: str) -> Limit:
 
     Args:
         metric: A key of `METRICS`.
-        text: A number and a unit of the metric's dimension.
+        text: A number and a unit of the metric's dimension; of errors, a number alone.
 
     Raises:
         ConfigError: Unknown metric, no number, or a unit of another dimension.
 
     >>> parse_limit("file_size", "100 kB").value
     100000.0
-    >>> parse_limit("accuracy_drop", "1.5 pt").value
-    0.015
+    >>> parse_limit("accuracy_drop", "1.5 pt").value, parse_limit("mean_squared_error", "0.05").value
+    (0.015, 0.05)
     """
     if metric not in METRICS:
         raise ConfigError(
             f"unknown metric '{metric}'", allowed=", ".join(METRICS), next_step=did_you_mean(metric, METRICS)
         )
     units = UNITS[METRICS[metric].dimension]
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(\S+)\s*", text)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(\S*)\s*", text)
     if not match or match[2] not in units:
-        raise ConfigError(f"limit '{text}' of {metric} is no number with a unit", allowed=" ".join(units))
+        if "" not in units:
+            raise ConfigError(f"limit '{text}' of {metric} is no number with a unit", allowed=" ".join(units))
+        allowed = " or ".join(f"a number in {unit}" if unit else "a number alone" for unit in units)
+        raise ConfigError(f"limit '{text}' of {metric} is no such number", allowed=allowed)
     return Limit(value=float(match[1]) * units[match[2]], unit=match[2])
 
 
 def human(value: float, unit: str) -> str:
     """Write a stored value the way people read it.
 
-    >>> human(98496, "B"), human(0.000078, "s"), human(0.8766, "1")
-    ('98.5 kB', '78.0 µs', '87.66 %')
+    >>> human(98496, "B"), human(0.000078, "s"), human(0.8766, "1"), human(0.051234, "")
+    ('98.5 kB', '78.0 µs', '87.66 %', '0.05123')
     """
     if unit == "B":
         for factor, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
@@ -112,7 +163,9 @@ def human(value: float, unit: str) -> str:
             if abs(value) >= factor:
                 return f"{value / factor:.3g} {name}" if value / factor < 10 else f"{value / factor:.1f} {name}"
         return f"{value / 1e-9:.0f} ns"
-    return f"{value * 100:.2f} %" if unit == "1" else f"{value:g} {unit}"
+    if unit == "1":
+        return f"{value * 100:.2f} %"
+    return f"{value:g} {unit}" if unit else f"{value:.4g}"
 
 
 def human_as(limit: str, value: float, unit: str) -> str:

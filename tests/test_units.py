@@ -25,6 +25,11 @@ from edgekd.errors import ConfigError
         ("parity", "99.5%", 0.995),
         ("accuracy_drop", "2 pt", 0.02),
         ("accuracy_drop", "2 %", 0.02),
+        ("auc_drop", "2 pt", 0.02),
+        ("mean_squared_error", "0.05", 0.05),
+        ("reconstruction_error", " 3e-4 ", 3e-4),
+        ("mean_squared_error_increase", "0.05", 0.05),
+        ("mean_absolute_error_increase", "5 %", 0.05),
     ],
 )
 def test_limits_become_base_units(metric: str, text: str, value: float) -> None:
@@ -56,6 +61,21 @@ def test_limits_without_a_fitting_unit_are_refused(metric: str, text: str) -> No
     assert caught.value.allowed == " ".join(units.UNITS[units.METRICS[metric].dimension])
 
 
+@pytest.mark.parametrize(
+    ("metric", "text", "allowed"),
+    [
+        ("mean_squared_error", "5 %", "a number alone"),
+        ("mean_squared_error", "-1", "a number alone"),
+        ("mean_squared_error", "", "a number alone"),
+        ("reconstruction_error_increase", "5 pt", "a number alone or a number in %"),
+    ],
+)
+def test_errors_are_limited_by_numbers_alone(metric: str, text: str, allowed: str) -> None:
+    with pytest.raises(ConfigError, match=f"limit '{text}' of {metric} is no such number") as caught:
+        units.parse_limit(metric, text)
+    assert caught.value.allowed == allowed
+
+
 def test_an_unknown_metric_is_refused_with_a_suggestion() -> None:
     with pytest.raises(ConfigError, match=r"unknown metric 'file_sise'.*did you mean 'file_size'\?"):
         units.parse_limit("file_sise", "1 kB")
@@ -77,6 +97,8 @@ def test_an_unknown_metric_is_refused_with_a_suggestion() -> None:
         (12.34, "s", "12.3 s"),
         (0.8766, "1", "87.66 %"),
         (3, "runs", "3 runs"),
+        (0.0512345, "", "0.05123"),
+        (1234567.0, "", "1.235e+06"),
     ],
 )
 def test_values_are_written_for_people(value: float, unit: str, text: str) -> None:
@@ -96,3 +118,18 @@ def test_every_metric_has_units_to_limit_it_in() -> None:
         assert metric.unit == units.BASE_UNIT[metric.dimension]
         unit = next(iter(units.UNITS[metric.dimension]))
         assert units.parse_limit(name, f"1 {unit}").value == units.UNITS[metric.dimension][unit]
+
+
+def test_every_score_of_a_model_has_a_metric_of_its_loss() -> None:
+    losses = {metric.source: metric for metric in units.METRICS.values() if metric.source}
+    scores = [
+        metric.name
+        for metric in units.METRICS.values()
+        if metric.dimension in {"share", "number"} and metric.name != "parity"
+    ]
+    assert sorted(scores) == sorted(losses)
+    assert losses["f1"].name == "f1_drop"
+    assert losses["mean_squared_error"].name == "mean_squared_error_increase"
+    for name, metric in losses.items():
+        assert metric.bound == "at most"
+        assert metric.estimator == units.METRICS[name].estimator

@@ -2,20 +2,113 @@
 
 from __future__ import annotations
 
-from edgekd.records import Task
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-_METRICS_OF: dict[Task, tuple[str, ...]] = {
+from edgekd.errors import DataError
+from edgekd.records import Task
+from edgekd.units import METRICS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_OF_TASK: dict[Task, tuple[str, ...]] = {
     "single_label": ("accuracy",),
     "multi_label": ("f1", "exact_match"),
     "regression": ("mean_squared_error", "mean_absolute_error"),
     "reconstruction": ("auc", "reconstruction_error"),
 }
+# An area needs two samples of each kind before anything can be said of its error.
+_LEAST_OF_A_KIND = 2
 
 
-def metrics_of(task: Task) -> tuple[str, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What one metric says of a model's outputs.
+
+    Attributes:
+        samples: One score for each sample, in the order of the split.
+        labels: Of `auc`: 1 for anomalies and 0 for normal samples; empty for all others.
+    """
+
+    metric: str
+    samples: tuple[float, ...]
+    labels: tuple[float, ...] = ()
+
+    @property
+    def value(self) -> float:
+        """The mean of the samples; of `auc` the area under the ROC curve."""
+        from edgekd import stats
+
+        return stats.auc(self.samples, self.labels) if self.labels else sum(self.samples) / len(self.samples)
+
+
+def metrics_of(task: Task, labels: NDArray[Any] | None = None) -> tuple[str, ...]:
     """Name the metrics of a task; the first is the one that choices are made by.
 
-    >>> metrics_of("single_label")
-    ('accuracy',)
+    Args:
+        task: What a network of the dataset learns.
+        labels: Of a split. Where they are not of both kinds, `auc` has no meaning and is left out; so is
+            `reconstruction_error` without normal samples.
+
+    Returns:
+        Names of plug-ins of this folder; empty where none has a meaning.
+
+    >>> metrics_of("multi_label"), metrics_of("reconstruction")
+    (('f1', 'exact_match'), ('auc', 'reconstruction_error'))
     """
-    return _METRICS_OF[task]
+    names = _OF_TASK[task]
+    if task != "reconstruction" or labels is None:
+        return names
+    anomalies = int((labels == 1).sum())
+    normals = int((labels == 0).sum())
+    has_meaning = {"auc": min(anomalies, normals) >= _LEAST_OF_A_KIND, "reconstruction_error": normals > 0}
+    return tuple(name for name in names if has_meaning[name])
+
+
+def better(metric: str, one: float, other: float) -> bool:
+    """Say whether one value of a metric is better than another: higher for shares, lower for errors.
+
+    >>> better("accuracy", 0.9, 0.8), better("mean_squared_error", 0.9, 0.8)
+    (True, False)
+    """
+    return one > other if METRICS[metric].bound == "at least" else one < other
+
+
+def score_all(
+    task: Task, *, outputs: NDArray[Any], labels: NDArray[Any], inputs: NDArray[Any] | None = None
+) -> tuple[Scores, ...]:
+    """Score outputs by every metric of a task that has a meaning for these labels.
+
+    Args:
+        task: What the network learnt.
+        outputs: (N, ...), raw: logits, values, or reconstructed inputs; integers of a file already made floats.
+        labels: As `edgekd.datasets.Split` has them for the task.
+        inputs: (N, ...), what outputs of a reconstruction are held against, in the outputs' layout.
+
+    Returns:
+        Scores in the order of `metrics_of`. `reconstruction_error` has those of normal samples only: a network that
+        rebuilds anomalies well does its work badly.
+
+    Raises:
+        DataError: Shapes that don't belong together, or labels that say nothing.
+
+    >>> import numpy as np
+    >>> (found,) = score_all("single_label", outputs=np.array([[2.0, 1.0], [0.0, 1.0]]), labels=np.array([0, 0]))
+    >>> found.metric, found.samples, found.value
+    ('accuracy', (1.0, 0.0), 0.5)
+    """
+    from edgekd import registry
+
+    if not len(outputs) or len(outputs) != len(labels):
+        raise DataError(f"{len(outputs)} outputs but {len(labels)} labels", allowed="one label for each output")
+    flat = outputs.reshape(len(outputs), -1)
+    found = []
+    for name in metrics_of(task, labels):
+        scores = registry.function("metrics", name)(outputs=flat, labels=labels, inputs=inputs)
+        if name == "reconstruction_error":
+            scores = scores[labels == 0]
+        kinds: Sequence[float] = labels.tolist() if name == "auc" else ()
+        found.append(Scores(metric=name, samples=tuple(scores.tolist()), labels=tuple(map(float, kinds))))
+    return tuple(found)

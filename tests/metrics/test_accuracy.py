@@ -38,3 +38,8 @@ def test_an_output_that_is_no_number_is_wrong() -> None:
 def test_shapes_must_belong_together(outputs: tuple[int, ...], labels: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match="belong together"):
         score(outputs=np.zeros(outputs), labels=np.zeros(labels, int))
+
+
+def test_samples_without_a_label_are_refused() -> None:
+    with pytest.raises(DataError, match="1 of 2 samples have no label"):
+        score(outputs=np.zeros((2, 2)), labels=np.array([0, -1]))
