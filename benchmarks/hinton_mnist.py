@@ -89,7 +89,8 @@ def run_arm(results: Results, data: Dataset, arm: str, seed: int, *, quick: bool
         transfer, _ = TRANSFERS.get(arm, (None, ()))
         trained = train(
             build("mlp", data, seed, **STUDENT),
-            data=data if transfer is None else replace(data, train=transfer_split(transfer, data)),
+            data=data,
+            transfer=None if transfer is None else transfer_split(transfer, data),
             spec=spec,
             teachers=[train_teacher().network] if arm in TRANSFERS else [],
             folder=folder / f"{arm}-{seed}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
@@ -21,6 +22,8 @@ from edgekd.records import DistillSpec
 from edgekd.stages.distill import distill, save_weights
 
 WORK = Path("runs") / "benchmarks"
+# Teachers' caches beside the other work, not in the user's own folder.
+os.environ.setdefault("EDGEKD_CACHE", str((WORK / "cache").absolute()))
 _EVALUATION_BATCH = 1000
 
 
@@ -92,6 +95,7 @@ def train(
     data: Dataset,
     spec: DistillSpec,
     teachers: Sequence[nn.Module] = (),
+    transfer: Split | None = None,
     folder: Path,
     name: str,
 ) -> Trained:
@@ -99,9 +103,9 @@ def train(
 
     Weights of an earlier revision count too; a training that was cut off goes on from its checkpoint.
     """
-    key = store.fingerprint(
-        said(spec), repr(network), hash_weights(network), data.sha256, [hash_weights(each) for each in teachers]
-    )
+    learned = data if transfer is None else replace(data, train=transfer)
+    taught_by = [hash_weights(each) for each in teachers]
+    key = store.fingerprint(said(spec), repr(network), hash_weights(network), learned.sha256, taught_by)
     weights, facts_file = folder / "weights.safetensors", folder / "facts.json"
     if weights.exists() and facts_file.exists():
         kept = store.read_json(facts_file, dict[str, Any])
@@ -110,7 +114,16 @@ def train(
             return Trained(network=loaded, key=key, facts=kept["facts"])
     folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    done = distill(network, data=data, teachers=teachers, spec=spec, folder=folder, progress=Log(), name=name)
+    done = distill(
+        network,
+        data=data,
+        teachers=teachers,
+        transfer=transfer,
+        spec=spec,
+        folder=folder,
+        progress=Log(),
+        name=name,
+    )
     best = max(done.history, key=lambda record: record.validation_score)
     facts = {
         "git_revision": git_revision(),
@@ -131,6 +144,16 @@ def hash_weights(network: nn.Module) -> str:
     for name, value in network.state_dict().items():
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def save_arrays(path: Path, **splits: Split) -> None:
+    """Write splits as the data source `npz` reads them: x_train, y_train, x_test, y_test."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, split in splits.items():
+        arrays |= {f"x_{name}": split.inputs, f"y_{name}": split.labels}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with store.atomic_path(path) as partial, partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def logits_of(network: nn.Module, split: Split, scale: float) -> NDArray[np.float32]:
