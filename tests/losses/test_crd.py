@@ -140,6 +140,7 @@ def test_goes_on_from_its_state_with_the_same_numbers(projector: Any) -> None:
 
 def test_both_embeddings_are_trained(projector: Any) -> None:
     given = batch()
+    crd(**given, projector=projector, negatives=NEGATIVES)  # sets the constant Z
 
     def value(teacher: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         torch.manual_seed(3)

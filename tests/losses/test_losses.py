@@ -58,9 +58,12 @@ def call_of(name: str, *, batch: int, dtype: torch.dtype, scale: float = 1.0, sa
             torch.nn.init.dirac_(projector.weight)
             projector.bias = None
         given["projector"] = projector
+    call = {key: value for key, value in given.items() if key in inspect.signature(module.loss).parameters}
     if name == "crd":
-        given["negatives"] = 16
-    return {key: value for key, value in given.items() if key in inspect.signature(module.loss).parameters}
+        call["negatives"] = 16
+        with torch.no_grad():
+            module.loss(**call)  # sets the constant Z, which is none of the gradient's business
+    return call
 
 
 def learns(given: dict[str, Any]) -> str:
