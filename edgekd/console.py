@@ -250,7 +250,7 @@ def comparison_table(run: Run) -> RenderableType:
 
     On a narrow terminal the table is without the columns that tell least.
     """
-    from edgekd.stages.report import label_of, points_text, score_text, summary_rows
+    from edgekd.stages.report import label_of, lower_is_better, points_text, score_text, summary_rows
 
     rows = summary_rows(run)
     name = label_of(rows[0].metric) if rows else "accuracy"
@@ -279,7 +279,9 @@ def comparison_table(run: Run) -> RenderableType:
                     "memory": _number(place.peak_memory.value, "B") if place and place.peak_memory else "",
                 }
             )
-    return Group(_Comparison(lines, name), *map(Text, worth_lines(run)))
+    error = bool(rows) and lower_is_better(rows[0].metric)
+    meaning = f"{name} above the teacher's" if error else f"{name} lost against the teacher"
+    return Group(_Comparison(lines, meaning), *map(Text, worth_lines(run)))
 
 
 def worth_lines(run: Run) -> list[str]:
@@ -296,8 +298,8 @@ class _Comparison:
 
     LEAST = (("load", "first"), ("p90",), ("gzip",), ("parameters",), ("memory",), ("arena",))
 
-    def __init__(self, lines: Sequence[Mapping[str, str]], score: str) -> None:
-        self.lines, self.score = lines, score
+    def __init__(self, lines: Sequence[Mapping[str, str]], drop: str) -> None:
+        self.lines, self.drop = lines, drop
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         kept = list(self.lines[0]) if self.lines else ["file"]
@@ -308,7 +310,7 @@ class _Comparison:
         yield self.table(kept)
 
     def table(self, columns: Sequence[str]) -> Table:
-        notes = [f"drop: {self.score} lost against the teacher", "~: emulated, not measured"]
+        notes = [f"drop: {self.drop}", "~: emulated, not measured"]
         if "load" in columns:
             notes.append("load, first: the largest of the few that were timed")
         table = Table(

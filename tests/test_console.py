@@ -4,13 +4,32 @@ import io
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from edgekd.console import Terminal, checks_table, facts_table, measurements_table, plain_table, verdict_lines
+from edgekd.console import (
+    Terminal,
+    checks_table,
+    comparison_table,
+    facts_table,
+    measurements_table,
+    plain_table,
+    verdict_lines,
+)
 from edgekd.errors import StoreError
-from edgekd.records import Budget, Check, Measurement, Release, Status
+from edgekd.records import (
+    Budget,
+    Check,
+    EpochRecord,
+    Measurement,
+    Release,
+    Role,
+    Run,
+    Status,
+    TermShare,
+)
 from edgekd.units import METRICS
 
 CHECK = Check(
@@ -128,6 +147,77 @@ def test_on_a_terminal_no_cell_is_cut(width: int) -> None:
     assert ({"p90", "gzip"} <= columns) == (width >= 120)
     if width >= 80:
         assert "student.[static_wi8_ai8].tflite" in text
+
+
+def trained(name: str, role: Role, right: int, metric: str = "accuracy") -> Measurement:
+    """A network that has the first so many of 100 test samples right."""
+    return Measurement(
+        model_sha256=name,
+        model=name,
+        format="torch",
+        precision="fp32",
+        role=role,
+        target="training",
+        metric=metric,
+        unit="1",
+        samples=(1.0,) * right + (0.0,) * (100 - right),
+    )
+
+
+TRAINED = (
+    trained("teacher-0", "teacher", 96),
+    trained("student", "student", 91),
+    *(trained(f"student-seed-{seed}", "repeat", right) for seed, right in enumerate((91, 89, 90))),
+    *(trained(f"control-seed-{seed}", "control", right) for seed, right in enumerate((86, 86, 86))),
+)
+
+
+def printed(capsys: pytest.CaptureFixture[str], **parts: Any) -> list[str]:
+    Terminal().print(comparison_table(Run(name="run", folder=Path(), recipe="", **parts)))
+    return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_after_the_table_a_line_says_what_distilling_gained(capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, *rows, _, last = printed(capsys, measurements=TRAINED)
+    assert rows == ["teacher-0 96.00 %", "control (3 seeds) 86.00 % +10.00 pt", "student 91.00 % +5.00 pt"]
+    # Differences of 5, 3 and 4 points: mean 4, sd 1, t(2) = 4.3027, so 4 -+ 4.3027 / sqrt(3); the gap is 10.
+    assert last == (
+        "distilling gained 4.00 pt (1.52 to 6.48; 3 seeds, paired t) and recovered 40 % (15 to 65 %) "
+        "of the gap to the teacher"
+    )
+
+
+def test_without_a_control_a_line_says_how_to_have_one(capsys: pytest.CaptureFixture[str]) -> None:
+    *_, last = printed(capsys, measurements=TRAINED[:2])
+    assert last == "no control was trained: set distill.control = true to know what distilling gained"
+
+
+def test_where_nothing_was_distilled_the_table_is_all(capsys: pytest.CaptureFixture[str]) -> None:
+    for measurements in (TRAINED[1:2], tuple(replace(each, target="host") for each in TRAINED[:2])):
+        *_, last = printed(capsys, measurements=measurements)
+        assert last.startswith("drop: accuracy lost")
+
+
+def test_a_loss_that_hardly_counts_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    terms = (
+        TermShare(name="kl", weight=1, loss=0.9, gradient=0.995),
+        TermShare(name="h[i]nt", weight=1, loss=0.1, gradient=0.005),
+    )
+    epoch = EpochRecord(epoch=0, learning_rate=0.1, train_loss=1, validation_loss=1, validation_score=0.5, terms=terms)
+    *_, last = printed(capsys, measurements=TRAINED, histories={"student": (epoch,)})
+    assert last.startswith("warning: h[i]nt has 0.5 % of the gradient of student, below 1 %")
+
+
+def test_an_error_is_shown_by_its_name_and_not_in_percent(capsys: pytest.CaptureFixture[str]) -> None:
+    errors = tuple(
+        replace(each, metric="mean_squared_error", samples=tuple(2.5 - sample for sample in each.samples))
+        for each in TRAINED
+    )
+    _, columns, *rows, note, last = printed(capsys, measurements=errors)
+    assert "mean squared error" in columns
+    assert rows == ["teacher-0 1.54", "control (3 seeds) 1.64 +0.1", "student 1.59 +0.05"]
+    assert note.startswith("drop: mean squared error above the teacher's")
+    assert last.startswith("distilling lowered the mean squared error by 0.04 (0.0152 to 0.0648; 3 seeds, paired t)")
 
 
 def test_a_table_of_no_files_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -386,7 +386,7 @@ def test_rows_hold_what_the_raw_samples_say() -> None:
         assert figures.drop.value == pytest.approx(lost, abs=1e-12)
         assert figures.drop.low is not None
         assert figures.drop.low < lost
-    assert row.accuracy == host.accuracy  # the target with the most samples
+    assert row.score == host.score  # the target with the most samples
     assert rows["teacher.fp32.onnx"].drop is None
 
 
@@ -523,7 +523,7 @@ def test_parts_that_are_missing_are_named(tmp_path: Path) -> None:
     for line in (
         "has not come as far as a model file",
         "There are no model files yet.",
-        "No file has an accuracy and a size or latency",
+        "No file has a score and a size or latency",
         "Nothing was trained here.",
         "No latency was measured.",
         "No conditions were recorded.",

@@ -12,7 +12,7 @@ from edgekd.stages.report.balance import TermBalance, balances
 from edgekd.stages.report.comparison import Row, TargetFigures, summary_rows
 from edgekd.stages.report.gain import Gain, gain_lines, gain_of
 from edgekd.stages.report.page import render
-from edgekd.stages.report.quality import label_of, points_text, score_text
+from edgekd.stages.report.quality import label_of, lower_is_better, points_text, score_text
 from edgekd.stages.report.summary import Figure, Summary, joined, summarise
 from edgekd.stages.report.verdict import Verdict, verdict_of
 from edgekd.store import to_json, write_bytes, write_json
@@ -30,6 +30,7 @@ __all__ = [
     "gain_lines",
     "gain_of",
     "label_of",
+    "lower_is_better",
     "points_text",
     "report",
     "score_text",

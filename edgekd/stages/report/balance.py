@@ -11,7 +11,7 @@ import numpy as np
 
 from edgekd.records import EpochRecord
 from edgekd.stages.report.charts import COLOURS, Chart, Spec, specification, thinned
-from edgekd.stages.report.seeds import groups_of
+from edgekd.stages.report.seeds import group_of, groups_of
 
 LEAST = 0.01  # a term with a smaller share of the gradient changes next to nothing
 
@@ -92,7 +92,8 @@ def _by_term(records: Sequence[EpochRecord]) -> dict[str, list[tuple[int, float,
 def balance_chart(histories: Mapping[str, Sequence[EpochRecord]]) -> Chart | None:
     """Plot each term's share of the gradient over epochs; `None` where no network has several losses."""
     options = []
-    for network, records in histories.items():
+    # Of most interest is the student.
+    for network, records in sorted(histories.items(), key=lambda each: group_of(each[0]) != "student"):
         by_term = _by_term(records)
         if by_term:
             options.append((network, _spec(network, by_term)))

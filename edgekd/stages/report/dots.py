@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgekd.stages.report.charts import COLOURS, Chart, Spec, specification
-from edgekd.stages.report.gain import Gain
+from edgekd.stages.report.gain import ARMS, Gain
 from edgekd.stages.report.quality import axis_of, label_of, lower_is_better, score_text
 
 _LANE = 30  # pixels of height for one seed
@@ -23,13 +23,13 @@ def gain_chart(found: Gain | None) -> Chart | None:
         {
             "seed": lanes[each.seed],
             "network": each.network,
-            "of": each.arm,
+            "of": ARMS[each.arm],
             "x": float(f"{each.score * factor:.6g}"),
             "score": score_text(each.score, found.metric),
         }
         for each in found.scores
     ]
-    arms = {"distilled": COLOURS[0], "control": COLOURS[1]}
+    arms = {ARMS["distilled"]: COLOURS[0], ARMS["control"]: COLOURS[1]}
     layers: list[Spec] = []
     x = {
         "field": "x",

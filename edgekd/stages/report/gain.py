@@ -12,6 +12,7 @@ from edgekd.stages.report.quality import label_of, lower_is_better, points_text,
 from edgekd.stages.report.seeds import seed_of
 from edgekd.stages.report.summary import Figure, gain_between, oriented, recovered_between, score_of
 
+ARMS = {"distilled": "with teachers", "control": "without"}
 NO_CONTROL = "no control was trained: set distill.control = true to know what distilling gained"
 NO_PAIR = "no student and control share a seed and the test samples, so that nothing can be paired"
 ONE_SEED = "one seed only: another may give another gain; set distill.seeds = 3 or more"
@@ -129,7 +130,8 @@ def _compared(
         notes.append(NO_GAP)
     else:
         recovered = recovered_between(students, controls, teacher)
-        if recovered.low is None:
+        # An area of one seed has no interval of its share, whatever the gap; the note on one seed stands.
+        if recovered.low is None and not (found.metric == "auc" and len(students) == 1):
             notes.append(SMALL_GAP)
     method = f"{len(students)} seeds, paired t" if len(students) > 1 else f"1 seed, {len(students[0].samples)} samples"
     return replace(found, gain=gain_between(students, controls), recovered=recovered, method=method, notes=tuple(notes))
@@ -163,7 +165,7 @@ def arms_of(found: Gain) -> tuple[tuple[str, int, float, float, float], ...]:
     (('with teachers', 1, 0.9, 0.9, 0.9),)
     """
     arms = []
-    for arm, name in (("distilled", "with teachers"), ("control", "without")):
+    for arm, name in ARMS.items():
         scores = [each.score for each in found.scores if each.arm == arm]
         if scores:
             arms.append((name, len(scores), fmean(scores), min(scores), max(scores)))
@@ -182,7 +184,8 @@ def gain_lines(found: Gain) -> tuple[str, ...]:
     """
     if found.gain is None:
         return found.notes
-    return (f"{_gained(found, found.gain)}{_recovered(found, found.gain)}", *found.notes)
+    chance = "" if found.proven else "; this may be chance"
+    return (f"{_gained(found, found.gain)}{_recovered(found, found.gain)}{chance}", *found.notes)
 
 
 def _gained(found: Gain, gain: Figure) -> str:
@@ -201,8 +204,7 @@ def _gained(found: Gain, gain: Figure) -> str:
         amount = f"the {label_of(metric)} by {amount}"
     elif metric != "accuracy":
         amount = f"{amount} of {label_of(metric)}"
-    chance = "" if found.proven else ", which may be chance"
-    return f"distilling {verb} {amount} ({interval}{found.method}){chance}"
+    return f"distilling {verb} {amount} ({interval}{found.method})"
 
 
 def _recovered(found: Gain, gain: Figure) -> str:

@@ -27,6 +27,11 @@ from edgekd.stages.report.words import FILTERS, capitalised
 from edgekd.units import METRICS
 
 _HERE = Path(__file__).parent
+_COMBINED = {
+    "logits": "mean of logits",
+    "probabilities": "mean of probabilities",
+    "confidence": "mean of probabilities, weighted by confidence",
+}
 _STATUS_WORDS = {
     "pass": "Pass",
     "fail": "Fail",
@@ -100,6 +105,7 @@ def render(run: Run) -> str:
         sentences=gain_lines(gain) if gain else (),
         arms=arms_of(gain) if gain else (),
         lessons=lessons,
+        combined=_COMBINED,
         steps=chain_of(lessons),
         caches=list(dict.fromkeys(cache for lesson in lessons for cache in lesson.teaching.caches)),
         balances=balances(run.histories),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import get_args
 
-from edgekd.records import Measurement
+from edgekd.metrics import metrics_of
+from edgekd.records import Measurement, Task
 from edgekd.units import METRICS
 
 # The one metric of each task that tables and charts show; what else was measured is in report.json.
-PRIMARY = ("accuracy", "f1", "mean_squared_error", "auc")
+PRIMARY = tuple(metrics_of(task)[0] for task in get_args(Task))
+SCORES = frozenset(metric for task in get_args(Task) for metric in metrics_of(task))
 _LABELS = {"f1": "F1", "auc": "AUC"}
 
 

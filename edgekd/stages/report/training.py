@@ -32,13 +32,14 @@ def training(histories: Mapping[str, Sequence[EpochRecord]]) -> list[Chart]:
     groups = groups_of(curves)
     many = len(groups) < len(curves)
     colours = {group: COLOURS[i % len(COLOURS)] for i, group in enumerate(groups)}
-    losses = [("all", _losses(curves, colours))]
+    log = _spread(curves) > 20
+    losses = [("all", _losses(curves, colours, log=log))]
     if many:
         losses = [
-            (group, _losses({name: curves[name] for name in names}, {group: colours[group]}))
+            (group, _losses({name: curves[name] for name in names}, {group: colours[group]}, log=log))
             for group, names in _student_first(groups).items()
         ]
-    log_note = " The axis is logarithmic." if any(_is_log(spec) for _, spec in losses) else ""
+    log_note = " The axis is logarithmic." if log else ""
     metric = next(iter(curves.values()))[-1].metric
     seeds_note = " Each line is a seed." if many else ""
     return [
@@ -71,7 +72,8 @@ def _ends(curves: Mapping[str, Sequence[EpochRecord]], groups: Mapping[str, Sequ
         lengths = sorted(len(curves[name]) for name in names)
         span = _span([score_text(score, last[0].metric) for score in (scores[0], scores[-1])])
         seeds = f" ({len(names)} seeds)" if len(names) > 1 else ""
-        words.append(f"{group} {span} after {_span([str(lengths[0]), str(lengths[-1])])} epochs{seeds}")
+        epochs = "1 epoch" if lengths[-1] == 1 else f"{_span([str(lengths[0]), str(lengths[-1])])} epochs"
+        words.append(f"{group} {span} after {epochs}{seeds}")
     return ", ".join(words)
 
 
@@ -138,7 +140,7 @@ def _scores(curves: Mapping[str, Sequence[EpochRecord]], colours: Mapping[str, s
     )
 
 
-def _losses(curves: Mapping[str, Sequence[EpochRecord]], colours: Mapping[str, str]) -> Spec:
+def _losses(curves: Mapping[str, Sequence[EpochRecord]], colours: Mapping[str, str], *, log: bool) -> Spec:
     values: list[dict[str, Any]] = [
         {
             "network": group_of(name),
@@ -151,8 +153,6 @@ def _losses(curves: Mapping[str, Sequence[EpochRecord]], colours: Mapping[str, s
         for record in thinned(records)
         for part in ("train", "validation")
     ]
-    present = [float(each["value"]) for each in values if each["value"] is not None]
-    log = bool(present) and min(present) > 0 and max(present) / min(present) > 20
     loss = {
         "field": "value",
         "type": "quantitative",
@@ -192,8 +192,13 @@ def _losses(curves: Mapping[str, Sequence[EpochRecord]], colours: Mapping[str, s
     )
 
 
-def _is_log(spec: Spec) -> bool:
-    return bool(spec["encoding"]["y"]["scale"].get("type") == "log")
+def _spread(curves: Mapping[str, Sequence[EpochRecord]]) -> float:
+    """How many times the largest loss is the smallest; 0 where a logarithm can't show them."""
+    losses = [
+        loss for records in curves.values() for each in records for loss in (each.train_loss, each.validation_loss)
+    ]
+    present = [loss for loss in losses if math.isfinite(loss)]
+    return max(present) / min(present) if present and min(present) > 0 else 0.0
 
 
 def _rounded(value: float) -> float | None:

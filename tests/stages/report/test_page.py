@@ -1,0 +1,143 @@
+"""The page of a run with all that distillation in full leaves, as text and in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.records import Run
+from edgekd.stages.report import report
+
+Make = Callable[[], Run]
+
+
+def words(html: str) -> str:
+    """The text outside of styles and scripts."""
+    body = re.sub(r"<(style|script)\b.*?</\1>", " ", html, flags=re.DOTALL)
+    return " ".join(re.sub(r"<wbr>", "", body).replace("<", " <").split())
+
+
+def plain(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", words(html)).split())
+
+
+def written(run: Run, folder: Path) -> tuple[dict[str, Any], str]:
+    made = report(run, folder=folder)
+    return json.loads(made.json_path.read_text()), made.html_path.read_text(encoding="utf-8")
+
+
+def test_the_page_says_what_distilling_was_worth(distilled: Make, tmp_path: Path) -> None:
+    _, html = written(distilled(), tmp_path)
+    text = plain(html)
+    assert "Distilling gained 1.40 pt (0.74 to 2.06; 3 seeds, paired t) and recovered 25 %" in text
+    assert "with teachers 3 88.90 % 88.60 to 89.30 %" in text
+    assert "without 3 87.50 % 87.20 to 87.80 %" in text
+    assert "Gain 3 pairs 1.40 pt 0.74 to 2.06 pt" in text
+    assert "Share of the gap to teacher-0 recovered 3 pairs 25.00 % 13.47 to 36.83 %" in text
+    assert "control without teachers, 3 seeds, torch, fp32" in text
+
+
+def test_the_page_says_what_the_teachers_are(distilled: Make, tmp_path: Path) -> None:
+    text = plain(written(distilled(), tmp_path)[1])
+    assert "In steps: teacher-0, teacher-1 → teaches assistant-0 → teaches student" in text
+    assert "all together mean of logits; disagree on 4.23 % \N{EN DASH} 94.10 % accuracy" in text
+    assert text.count("16 of 100") == 3  # the assistant's cache is one, not one a seed
+    assert "45 000 8 36.0 MB 100 B bfloat16 0.0123" in text.replace("\u202f", " ")
+
+
+def test_a_loss_that_hardly_counts_is_warned_of(distilled: Make, tmp_path: Path) -> None:
+    content, html = written(distilled(), tmp_path)
+    assert "Warning: hint has 0.27 % of the gradient of student, below 1 %" in plain(html)
+    assert "cross_entropy 0.1 17.3 % 20.1 %" in plain(html)
+    assert [each["term"] for each in content["balance"] if each["warning"]] == ["hint", "hint"]
+
+
+def test_json_holds_the_gain_and_what_it_is_computed_from(distilled: Make, tmp_path: Path) -> None:
+    run = distilled()
+    content, _ = written(run, tmp_path)
+    assert content["edgekd_report"] == 2
+    assert content["gain"]["gain"]["value"] == pytest.approx(0.014)
+    assert len(content["gain"]["scores"]) == 6
+    assert content["teachings"]["assistant-0"]["ensemble_score"] == 0.941
+    assert {each["model"] for each in content["measurements"]} == {each.model for each in run.measurements}
+    # A student that is there as what ships and as a seed is summed up as both.
+    assert {"student", "student-seed-1"} <= {each["model"] for each in content["metrics"]}
+
+
+def test_sections_with_nothing_to_say_are_left_out(distilled: Make, tmp_path: Path) -> None:
+    run = distilled()
+    alone = tuple(each for each in run.measurements if each.role == "student")
+    history = {"student": tuple(replace(each, terms=()) for each in run.histories["student-seed-1"])}
+    text = plain(written(replace(run, measurements=alone, teachings={}, histories=history), tmp_path)[1])
+    for heading in ("What distilling gained", "Balance of losses", "In steps"):
+        assert heading not in text
+
+
+def test_without_a_control_the_section_says_so(distilled: Make, tmp_path: Path) -> None:
+    run = distilled()
+    kept = tuple(each for each in run.measurements if each.role in ("teacher", "student"))
+    text = plain(written(replace(run, measurements=kept), tmp_path)[1])
+    assert "No control was trained: set distill.control = true to know what distilling gained." in text
+    assert "Seed by seed" not in text
+
+
+def test_other_metrics_have_their_own_names(distilled: Make, tmp_path: Path) -> None:
+    run = distilled()
+    errors = tuple(
+        replace(each, metric="mean_squared_error", samples=tuple(2.5 - sample for sample in each.samples))
+        for each in run.measurements
+    )
+    histories = {
+        name: tuple(replace(each, metric="mean_squared_error") for each in records)
+        for name, records in run.histories.items()
+    }
+    text = plain(written(replace(run, measurements=errors, histories=histories), tmp_path)[1])
+    assert "Distilling lowered the mean squared error by 0.014 (0.00743 to 0.0206; 3 seeds, paired t)" in text
+    assert "Mean squared error against size and latency" in text
+    assert "Down and left is better" in text
+    assert "Accuracy" not in text
+
+
+def test_equal_runs_give_equal_bytes(distilled: Make, tmp_path: Path) -> None:
+    one, two = (report(distilled(), folder=tmp_path / name) for name in ("a", "b"))
+    assert one.html_path.read_bytes() == two.html_path.read_bytes()
+    assert one.json_path.read_bytes() == two.json_path.read_bytes()
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_browser_draws_every_chart(width: int, distilled: Make, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on the path")
+    made = report(distilled(), folder=tmp_path)
+    process = subprocess.run(
+        [
+            chromium,
+            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+            *("--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'user'}"),
+            *("--enable-logging=stderr", "--virtual-time-budget=10000", f"--window-size={width},2000", "--dump-dom"),
+            made.html_path.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    plots = re.findall(r'<div class="plot[^>]*>', process.stdout)
+    assert [re.search(r'id="chart-([^"]*)"', each)[1] for each in plots] == [  # type: ignore[index]
+        "gain",
+        "tradeoff",
+        "score",
+        "loss",
+        "balance",
+    ]
+    assert all('data-drawn="yes"' in each for each in plots)
+    assert [line for line in process.stderr.splitlines() if ":CONSOLE" in line] == []
