@@ -149,9 +149,9 @@ def open_dataset(spec: DataSpec) -> Dataset:
         ConfigError: No such plug-in.
     """
     source = _load(spec.source, spec.options)
-    rest, test = (
-        _part(source.train, source, spec.test, spec.seed) if source.test is None else (source.train, source.test)
-    )
+    rest, test = source.train, source.test
+    if test is None:  # a group must be left for validation, and one to train on
+        rest, test = _part(source.train, source, spec.test, spec.seed, leave=1 + (spec.validation > 0))
     train, validation = _part(rest, source, spec.validation, spec.seed + 1)
     if source.task == "reconstruction":
         train = train.take(train.labels == 0)
@@ -357,10 +357,10 @@ def check_labels(labels: NDArray[Any], task: Task, classes: int, where: str) -> 
         raise DataError(f"labels from {labels.min()} to {labels.max()} for {classes} classes", where=where)
 
 
-def _part(split: Split, source: Source, share: float, seed: int) -> tuple[Split, Split]:
+def _part(split: Split, source: Source, share: float, seed: int, *, leave: int = 1) -> tuple[Split, Split]:
     """Hold out a share, drawn by `seed`; both parts keep the order of the source."""
     by_class = source.task in ("single_label", "reconstruction")
-    held = choose_held_out(split.labels, split.groups, share, seed, by_class=by_class)
+    held = choose_held_out(split.labels, split.groups, share, seed, by_class=by_class, leave=leave)
     return split.take(~held), split.take(held)
 
 

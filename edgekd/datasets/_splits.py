@@ -9,7 +9,13 @@ UNLABELLED = -1
 
 
 def choose_held_out(
-    labels: NDArray[np.generic], groups: NDArray[np.int64] | None, share: float, seed: int, *, by_class: bool
+    labels: NDArray[np.generic],
+    groups: NDArray[np.int64] | None,
+    share: float,
+    seed: int,
+    *,
+    by_class: bool,
+    leave: int = 1,
 ) -> NDArray[np.bool_]:
     """Choose the samples to hold out.
 
@@ -22,6 +28,7 @@ def choose_held_out(
         share: To hold out.
         seed: Of the draw.
         by_class: Labels are indices of classes, and no class may be left out.
+        leave: So many groups must stay.
 
     Returns:
         (N,), true where held out.
@@ -36,9 +43,9 @@ def choose_held_out(
         names, sizes = np.unique(groups, return_counts=True)
         order = rng.permutation(len(names))
         total = np.cumsum(sizes[order])
-        # At least one group, and one that stays; as near to the share as whole groups allow.
+        # At least one group; as near to the share as whole groups allow.
         count = int(np.abs(total - share * len(labels)).argmin()) + 1 if share > 0 else 0
-        held[np.isin(groups, names[order[: min(count, len(names) - 1)]])] = True
+        held[np.isin(groups, names[order[: max(0, min(count, len(names) - leave))]])] = True
         return held
     order = rng.permutation(len(labels))
     if not by_class:
