@@ -92,12 +92,12 @@ def mean_drop_interval(
     if not relative:
         span = None if bounds is None else bounds[1] - bounds[0]
         return mean_interval(lost, confidence, bounds=None if span is None else (-span, span))
+    found = ratio_interval(lost, first, confidence, what="the reference")
     if bounds is None:
-        return ratio_interval(lost, first, confidence)
+        return found
     low, high = bounds
-    found = ratio_interval(lost, first, confidence)
-    least = ratio_interval(np.append(lost, low - high), np.append(first, low), confidence)
-    most = ratio_interval(np.append(lost, high - low), np.append(first, high), confidence)
+    least = ratio_interval(np.append(lost, low - high), np.append(first, low), confidence, what="the reference")
+    most = ratio_interval(np.append(lost, high - low), np.append(first, high), confidence, what="the reference")
     return Interval(estimate=found.estimate, low=min(found.low, least.low), high=max(found.high, most.high))
 
 
@@ -117,7 +117,9 @@ def student_interval(samples: Samples, confidence: float) -> Interval:
     return Interval(estimate=mean, low=mean - half, high=mean + half)
 
 
-def ratio_interval(numerators: Samples, denominators: Samples, confidence: float = 0.95) -> Interval:
+def ratio_interval(
+    numerators: Samples, denominators: Samples, confidence: float = 0.95, *, what: str = "the denominator"
+) -> Interval:
     """Bound the ratio of two means over the same samples.
 
     Fieller, Journal of the Royal Statistical Society B 16:175-185 (1954): all ratios R for which 0 lies in Student's
@@ -131,6 +133,7 @@ def ratio_interval(numerators: Samples, denominators: Samples, confidence: float
         numerators: u, shape (n,), n >= 2.
         denominators: v, shape (n,), of the same samples in the same order.
         confidence: In (0, 1).
+        what: The denominator, as an error calls it.
 
     Returns:
         mean_u / mean_v, a share of one.
@@ -152,7 +155,7 @@ def ratio_interval(numerators: Samples, denominators: Samples, confidence: float
     a, b, c = mean_v**2 - scale * s_vv, mean_u * mean_v - scale * s_uv, mean_u**2 - scale * s_uu
     if not a > 0:
         raise MeasurementError(
-            f"the denominator, {mean_v:.4g}, can't be told from 0 with {100 * confidence:g} % confidence",
+            f"{what}, {mean_v:.4g}, can't be told from 0 with {100 * confidence:g} % confidence",
             next_step="take more samples, or more seeds",
         )
     root, ratio = math.sqrt(max(b * b - a * c, 0.0)), mean_u / mean_v

@@ -30,6 +30,7 @@ def _measured(
     role: Role = "student",
     target: str = "host",
     basis: Basis = "measured",
+    labels: tuple[float, ...] = (),
 ) -> Measurement:
     return Measurement(
         model_sha256=f"sha-{file}-{format}-{precision}",
@@ -41,6 +42,7 @@ def _measured(
         metric=metric,
         unit=units.METRICS[metric].unit if metric in units.METRICS else "1",
         samples=samples,
+        labels=labels,
         basis=basis,
     )
 
@@ -365,7 +367,8 @@ def test_a_release_names_the_shipped_files_and_all_its_evidence() -> None:
     assert all(len(each) == 64 for each in release.evidence)
 
 
-LIMITS = {"size": "1 GB", "time": "9 s", "share": "0 %", "drop": "100 pt"}
+LIMITS = {"size": "1 GB", "time": "9 s", "share": "0 %", "drop": "100 pt", "number": "9", "increase": "9"}
+KINDS = (0.0, 1.0) * 25
 
 
 @pytest.mark.parametrize("metric", sorted(units.METRICS))
@@ -380,14 +383,21 @@ LIMITS = {"size": "1 GB", "time": "9 s", "share": "0 %", "drop": "100 pt"}
     ],
 )
 def test_samples_that_can_not_be_right_never_pass(metric: str, damage: dict[str, Any], reason: str) -> None:
-    source = "accuracy" if metric == "accuracy_drop" else metric
-    sound = [_measured(source, *[1.0] * 50), _teacher(50, 0)]
+    source = units.METRICS[units.METRICS[metric].source or metric]
+    labels = KINDS if source.estimator == "area" else ()
+    sound = [
+        _measured(source.name, *[1.0] * 50, labels=labels),
+        _measured(source.name, *[1.0] * 50, labels=labels, role="teacher", file="teacher"),
+    ]
     budget = Budget(metric=metric, limit=LIMITS[units.METRICS[metric].dimension])
     assert _check(budget, *sound).status == "pass"
-    wanted = "has samples other than 0 and 1" if source in {"accuracy", "parity"} and "negative" in reason else reason
+    negative = "negative" in reason
+    wanted = "has samples other than 0 and 1" if source.estimator == "proportion" and negative else reason
     for broken in ([replace(sound[0], **damage), sound[1]], [sound[0], replace(sound[1], **damage)]):
-        if broken[1] is not sound[1] and metric != "accuracy_drop":
+        if broken[1] is not sound[1] and source.name == metric:
             continue
+        if source.estimator == "area" and negative:
+            continue  # scores may be of any size
         check = _check(budget, *broken)
         assert check.status == "unmeasured"
         assert wanted in check.reason or "measured on other samples" in check.reason
@@ -437,7 +447,7 @@ def test_all_problems_of_all_budgets_come_at_once() -> None:
         "  budget 5 (file_size): statistic 'p90' has no meaning for file_size; allowed: none",
         "  budget 6 (accuracy): reference 'teacher' has no meaning for accuracy; use the metric accuracy_drop",
         "  budget 7 (accuracy_drop): unknown reference 'teecher'; allowed: teacher, student; did you mean 'teacher'?",
-        "  budget 8 (accuracy): unknown role 'pupil'; allowed: teacher, student",
+        "  budget 8 (accuracy): unknown role 'pupil'; allowed: teacher, assistant, student, repeat, control",
         "  budget 8 (accuracy): unknown basis 'guessed'; allowed: measured, emulated, estimated",
         "  budget 9 (file_size): limit '1e999 B' is no limit; allowed: a finite number",
     ]
