@@ -250,7 +250,7 @@ def comparison_table(run: Run) -> RenderableType:
 
     On a narrow terminal the table is without the columns that tell least.
     """
-    from edgekd.stages.report import label_of, lower_is_better, points_text, score_text, summary_rows
+    from edgekd.stages.report import label_of, lower_is_better, points_text, score_text, summary_rows, worth_lines
 
     rows = summary_rows(run)
     name = label_of(rows[0].metric) if rows else "accuracy"
@@ -282,15 +282,6 @@ def comparison_table(run: Run) -> RenderableType:
     error = bool(rows) and lower_is_better(rows[0].metric)
     meaning = f"{name} above the teacher's" if error else f"{name} lost against the teacher"
     return Group(_Comparison(lines, meaning), *map(Text, worth_lines(run)))
-
-
-def worth_lines(run: Run) -> list[str]:
-    """What distilling was worth, and losses that hardly count, a line each; none where nothing was distilled."""
-    from edgekd.stages.report import balances, gain_lines, gain_of
-
-    gain = gain_of(run)
-    lines = [*gain_lines(gain)] if gain else []
-    return lines + [f"warning: {each.warning}" for each in balances(run.histories) if each.warning]
 
 
 class _Comparison:

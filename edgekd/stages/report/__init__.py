@@ -26,15 +26,13 @@ __all__ = [
     "TargetFigures",
     "TermBalance",
     "Verdict",
-    "balances",
-    "gain_lines",
-    "gain_of",
     "label_of",
     "lower_is_better",
     "points_text",
     "report",
     "score_text",
     "summary_rows",
+    "worth_lines",
 ]
 
 FORMAT = 2  # of report.json; raised when a key changes its meaning
@@ -74,6 +72,17 @@ def report(run: Run, *, folder: Path) -> Report:
     write_json(written.json_path, content)
     write_bytes(written.html_path, html)
     return written
+
+
+def worth_lines(run: Run) -> tuple[str, ...]:
+    """Say what distilling was worth, and which losses hardly count, a line each; none where nothing was distilled.
+
+    >>> worth_lines(Run(name="empty", folder=Path(), recipe=""))
+    ()
+    """
+    gain = gain_of(run)
+    warnings = [f"warning: {each.warning}" for each in balances(run.histories) if each.warning]
+    return (*(gain_lines(gain) if gain else ()), *warnings)
 
 
 def _content(run: Run) -> Any:

@@ -56,7 +56,7 @@ def test_the_page_says_what_the_teachers_are(distilled: Make, tmp_path: Path) ->
 def test_a_loss_that_hardly_counts_is_warned_of(distilled: Make, tmp_path: Path) -> None:
     content, html = written(distilled(), tmp_path)
     assert "Warning: hint has 0.27 % of the gradient of student, below 1 %" in plain(html)
-    assert "cross_entropy 0.1 17.3 % 20.1 %" in plain(html)
+    assert "cross_entropy 20.1 % 10.6 % to 29.4 % 17.3 % 0.1" in plain(html)
     assert [each["term"] for each in content["balance"] if each["warning"]] == ["hint", "hint"]
 
 
