@@ -24,7 +24,7 @@ _WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 # Files that people give by mistake: where the bytes lie, what they are, what is so marked, what to do.
 _OTHER_FORMATS = (
     (4, b"TFL3", "a TFLite model", "load it with source = 'tflite'"),
-    (0, b"\x89HDF", "an HDF5 file", "convert it to safetensors"),
+    (0, b"\x89HDF", "an HDF5 file", "load it with source = 'keras', or convert it to safetensors"),
     (0, b"version https://git-lfs", "a Git LFS pointer without its file", "run `git lfs pull`"),
 )
 _ALLOWED = "safetensors or a torch state dict"
