@@ -140,17 +140,21 @@ def benchmark(
         spec=spec,
         inputs=data.ready(data.test) if data else None,
         labels=data.test.labels if data else None,
+        task=data.task if data else "single_label",
         progress=progress,
     )
     of_teachers = [
-        _measure_teacher(teacher, f"teacher-{index}", data) for index, teacher in enumerate(teachers) if data
+        measurement
+        for index, teacher in enumerate(teachers)
+        if data
+        for measurement in _measure_teacher(teacher, f"teacher-{index}", data)
     ]
     of_export = files.measurements if isinstance(files, Exported) else ()
     return (*of_teachers, *of_export, *measured)
 
 
-def _measure_teacher(teacher: nn.Module, name: str, data: Dataset) -> Measurement:
-    from edgekd.stages.distill import measure_accuracy, serialise_weights
+def _measure_teacher(teacher: nn.Module, name: str, data: Dataset) -> list[Measurement]:
+    from edgekd.stages.distill import measure_network, serialise_weights
 
     weights = serialise_weights(teacher)
     model = Model(
@@ -163,7 +167,7 @@ def _measure_teacher(teacher: nn.Module, name: str, data: Dataset) -> Measuremen
         size_bytes=len(weights),
         input_scale=data.scale,
     )
-    return measure_accuracy(teacher, data.test, data, model)
+    return measure_network(teacher, data.test, data, model)
 
 
 def _spec(kind: type[Any], values: dict[str, Any]) -> Any:

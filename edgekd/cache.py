@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import store
-from edgekd.errors import ConfigError, StoreError
+from edgekd.errors import ConfigError, StoreError, write_error
 
 DENSE_CLASSES = 64
 _DEFAULT_KEPT = 32
@@ -133,7 +133,9 @@ class TeacherCache:
             return cls(folder, manifest)
         found = store.read_json(path, CacheManifest)
         changed = [
-            key for key in manifest.depends.keys() | found.depends.keys() if manifest.depends.get(key) != found.depends.get(key)
+            key
+            for key in manifest.depends.keys() | found.depends.keys()
+            if manifest.depends.get(key) != found.depends.get(key)
         ]
         changed += [
             field.name
@@ -298,7 +300,7 @@ def _encode(logits: NDArray[np.float32], kept: int) -> bytes | None:
     """Turn logits into a shard's bytes; nothing where float16 does not hold them."""
     if kept == logits.shape[1]:
         values = logits.astype(np.float16)
-        return values.tobytes() if np.isfinite(values).all() else None
+        return bytes(values.tobytes()) if np.isfinite(values).all() else None
     indices = np.argpartition(logits, -kept, axis=1)[:, -kept:]
     indices.sort(axis=1)
     values = np.take_along_axis(logits, indices, axis=1).astype(np.float16)
@@ -306,7 +308,8 @@ def _encode(logits: NDArray[np.float32], kept: int) -> bytes | None:
     log_sums = (np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top).astype(np.float32)
     if not (np.isfinite(values).all() and np.isfinite(log_sums).all()):
         return None
-    return values.tobytes() + indices.astype(_index_type(logits.shape[1])).tobytes() + log_sums.tobytes()
+    places = indices.astype(_index_type(logits.shape[1]))
+    return bytes(values.tobytes() + places.tobytes() + log_sums.tobytes())
 
 
 def _index_type(classes: int) -> np.dtype[np.unsignedinteger]:
@@ -361,7 +364,7 @@ def building(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise store.write_error(folder, error) from error
+        raise write_error(folder, error) from error
     with FileLock(folder / ".lock"):
         for leftover in folder.glob(f"{store.PARTIAL}*"):
             leftover.unlink()

@@ -115,6 +115,16 @@ def describe(kind: str, name: str) -> PlugIn:
     return _describe(kind, name, module, function)
 
 
+def passed(kind: str, name: str) -> set[str]:
+    """What edgekd gives to a plug-in's function, of all that it could, as its source says.
+
+    >>> sorted(passed("losses", "kl"))
+    ['student', 'teacher']
+    """
+    described = _describe(kind, name, *_locate(kind, name), own_options=False)
+    return PASSED[kind] & {parameter.name for parameter in described.parameters}
+
+
 def load(kind: str, name: str) -> ModuleType:
     """Import a built-in or entry-point plug-in.
 
@@ -191,7 +201,7 @@ def _locate(kind: str, name: str) -> tuple[str, str]:
     return modules[name], ENTRY[kind]
 
 
-def _describe(kind: str, name: str, module: str, function_name: str) -> PlugIn:
+def _describe(kind: str, name: str, module: str, function_name: str, *, own_options: bool = True) -> PlugIn:
     file = _source_file(module)
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -200,8 +210,8 @@ def _describe(kind: str, name: str, module: str, function_name: str) -> PlugIn:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == function_name:
             summary = (ast.get_docstring(tree) or ast.get_docstring(node) or "").split("\n")[0]
-            passed = PASSED.get(kind, set())
-            parameters = tuple(each for each in _parameters(node) if each.name not in passed)
+            given = PASSED.get(kind, set()) if own_options else set[str]()
+            parameters = tuple(each for each in _parameters(node) if each.name not in given)
             return PlugIn(
                 kind=kind,
                 name=name,

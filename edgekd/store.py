@@ -41,6 +41,20 @@ def sha256_of(path: Path) -> str:
         raise StoreError(f"can't read it: {error.strerror}", where=str(path)) from None
 
 
+def hash_of_path(path: Path) -> str:
+    """Hash a file, or all files of a folder with their places in it.
+
+    Raises:
+        StoreError: It is missing or unreadable.
+    """
+    if not path.is_dir():
+        return sha256_of(path)
+    digest = hashlib.sha256()
+    for file in sorted(each for each in path.rglob("*") if each.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\0".encode())
+    return digest.hexdigest()
+
+
 def fingerprint(*parts: object) -> str:
     """Hash anything that JSON or a record can say; equal parts give equal fingerprints in any process.
 

@@ -17,7 +17,7 @@ def augment(
     partners: torch.Tensor,
     alpha: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    r"""Paste rectangles whose sides are :math:`\sqrt{1 - \lambda}` of the image's, :math:`\lambda \sim Beta(\alpha, \alpha)`.
+    r"""Paste rectangles with sides :math:`\sqrt{1 - \lambda}` of the image, :math:`\lambda \sim Beta(\alpha, \alpha)`.
 
     Args:
         seed: Of the augmentations.

@@ -1,4 +1,4 @@
-"""Blends each sample, and its label, with another one (Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization")."""
+"""Blends each sample, and its label, with another one (Zhang et al. 2018, mixup, eq. 1)."""
 
 from __future__ import annotations
 

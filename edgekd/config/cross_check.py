@@ -9,8 +9,9 @@ from pathlib import Path
 from edgekd import registry
 from edgekd.config.files import load_target
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
-from edgekd.records import PRECISIONS, Budget, Recipe
+from edgekd.records import PRECISIONS, Budget, DistillSpec, LossTerm, Recipe, TeacherSpec
 from edgekd.stages.gate import gate
+from edgekd.units import parse_size
 
 # Measured once for a file, not on targets.
 _OF_THE_FILE = {"file_size", "compressed_size", "parity"}
@@ -26,7 +27,7 @@ def cross_check(recipe: Recipe, where: str) -> list[EdgekdError]:
     Returns:
         Every problem found.
     """
-    found = [*_check_teachers(recipe), *_check_names(recipe), *_check_budgets(recipe)]
+    found = [*_check_teachers(recipe), *_check_trainings(recipe), *_check_names(recipe), *_check_budgets(recipe)]
     return [
         ConfigError(error.what, where=f"{where}: {key}", allowed=error.allowed, next_step=error.next_step)
         for key, error in found
@@ -35,25 +36,90 @@ def cross_check(recipe: Recipe, where: str) -> list[EdgekdError]:
 
 def _check_teachers(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
     for index, teacher in enumerate(recipe.teachers):
-        try:
-            registry.describe("teachers", teacher.source)
-        except EdgekdError as error:
-            yield f"teachers.{index}.source", error
-        if teacher.weights is None and teacher.train is None:
+        yield from _check_teacher(teacher, f"teachers.{index}")
+    if recipe.teachers:
+        return
+    if recipe.assistants:
+        yield "assistants.0", ConfigError("an assistant needs a teacher", next_step="add [[teachers]]")
+    for index, term in enumerate(recipe.distill.losses):
+        if _looked_at(term.name) & {"teacher", "teacher_feature"}:
             yield (
-                f"teachers.{index}",
-                ConfigError(
-                    f"teacher '{teacher.model}' has neither weights nor a training",
-                    next_step='add weights = "file.safetensors", or a table [teachers.train]',
-                ),
+                f"distill.losses.{index}",
+                ConfigError(f"loss '{term.name}' needs a teacher", next_step="add [[teachers]]"),
             )
-    if not recipe.teachers:
-        for index, term in enumerate(recipe.distill.losses):
-            if term.name == "kl":
-                yield (
-                    f"distill.losses.{index}",
-                    ConfigError("loss 'kl' needs a teacher", next_step="add [[teachers]]"),
-                )
+    if recipe.distill.control:
+        yield "distill.control", ConfigError("without teachers every training is the control")
+
+
+def _check_teacher(teacher: TeacherSpec, key: str) -> Iterator[tuple[str, EdgekdError]]:
+    try:
+        registry.describe("teachers", teacher.source)
+    except EdgekdError as error:
+        yield f"{key}.source", error
+    if teacher.source == "torch":
+        yield from _check_torch_teacher(teacher, key)
+    elif teacher.train:
+        yield (
+            f"{key}.train",
+            ConfigError(f"a teacher from '{teacher.source}' can't be trained", next_step="leave it out"),
+        )
+    elif teacher.weights is None and teacher.model is None and ":" not in teacher.source:
+        yield key, ConfigError("missing", next_step='add weights = "its file or folder"')
+
+
+def _check_torch_teacher(teacher: TeacherSpec, key: str) -> Iterator[tuple[str, EdgekdError]]:
+    if teacher.model is None:
+        yield f"{key}.model", ConfigError("missing", next_step="name the network that the weights are of")
+    if teacher.weights is None and teacher.train is None:
+        yield (
+            key,
+            ConfigError(
+                f"teacher '{teacher.model}' has neither weights nor a training",
+                next_step='add weights = "file.safetensors", or a table [teachers.train]',
+            ),
+        )
+
+
+def _looked_at(loss: str) -> set[str]:
+    """What a loss looks at, as its source says; nothing is imported."""
+    try:
+        return set() if ":" in loss else registry.passed("losses", loss)
+    except EdgekdError:
+        return set()  # the reader has said that there is no such loss
+
+
+def _check_trainings(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
+    specs = [("distill", recipe.distill)]
+    specs += [(f"assistants.{index}.train", each.train) for index, each in enumerate(recipe.assistants) if each.train]
+    specs += [(f"teachers.{index}.train", each.train) for index, each in enumerate(recipe.teachers) if each.train]
+    for key, spec in specs:
+        if spec.cache_budget:
+            try:
+                parse_size(spec.cache_budget)
+            except ConfigError as error:
+                yield f"{key}.cache_budget", error
+        for field, neutral in (("control", False), ("seeds", 1)):
+            if key != "distill" and getattr(spec, field) != neutral:
+                yield f"{key}.{field}", ConfigError("is for the student only", next_step="leave it out")
+        for index, term in enumerate(spec.losses):
+            yield from _check_features(term, spec, key, index)
+
+
+def _check_features(term: LossTerm, spec: DistillSpec, key: str, index: int) -> Iterator[tuple[str, EdgekdError]]:
+    compared = _looked_at(term.name)
+    for role in ("student", "teacher"):
+        if f"{role}_feature" in compared and getattr(term, f"{role}_layer") is None:
+            yield (
+                f"{key}.losses.{index}",
+                ConfigError(f"loss '{term.name}' needs '{role}_layer'", next_step="name a module of the network"),
+            )
+    if spec.cache == "on" and "teacher_feature" in compared:
+        yield (
+            f"{key}.cache",
+            ConfigError(
+                f"loss '{term.name}' compares features, which a cache does not hold", next_step='set cache = "off"'
+            ),
+        )
 
 
 def _check_names(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:

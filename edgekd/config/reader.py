@@ -183,10 +183,10 @@ class _Reader:
     def _schedule(self, table: Mapping[str, object], at: str) -> object:
         """A number that changes over the training, in place of a number."""
         try:
-            return build(Schedule, dict(table), where=at, folder=self.folder)
+            build(Schedule, dict(table), where=at, folder=self.folder)
         except ConfigError as error:
             self.problems.append(error)
-            return table
+        return table
 
     def _at(self, path: Place) -> str:
         return f"{self.where}: {'.'.join(path)}" if path else self.where

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgekd import store
 from edgekd.config import load_budgets
 from edgekd.errors import StoreError
-from edgekd.records import Budget, EpochRecord, Measurement, Model, Release, Run
+from edgekd.records import Budget, EpochRecord, Measurement, Model, Release, Run, Teaching
 
 RECIPE, OVERRIDES, ENVIRONMENT = "recipe.toml", "overrides.json", "environment.json"
 TOOLS = (
@@ -41,7 +41,8 @@ def open_run(folder: Path) -> Run:
     models: list[Model] = []
     measurements: list[Measurement] = store.read_json(bare, list[Measurement]) if bare.is_file() else []
     histories: dict[str, tuple[EpochRecord, ...]] = {}
-    for name in ("teachers", "distill", "export", "benchmark"):
+    teachings: dict[str, Teaching] = {}
+    for name in ("teachers", "assistants", "distill", "export", "benchmark"):
         place = folder / name
         if not (place / "stage.json").exists():
             continue
@@ -54,6 +55,8 @@ def open_run(folder: Path) -> Run:
             measurements += store.read_json(place / "measurements.json", list[Measurement])
         if (place / "histories.json").exists():
             histories |= store.read_json(place / "histories.json", dict[str, tuple[EpochRecord, ...]])
+        if (place / "teachings.json").exists():
+            teachings |= store.read_json(place / "teachings.json", dict[str, Teaching])
     environment = folder / ENVIRONMENT
     release = folder / "gate" / "release.json"
     judged = release.exists() and (folder / "gate" / "stage.json").exists()
@@ -64,6 +67,7 @@ def open_run(folder: Path) -> Run:
         models=tuple(models),
         measurements=tuple(measurements),
         histories=histories,
+        teachings=teachings,
         release=store.read_json(release, Release) if judged else None,
         environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
     )
@@ -81,7 +85,7 @@ def check_files(run: Run) -> None:
         StoreError: One is missing or was changed.
     """
     for model in run.models:
-        if model.format == "torch":
+        if model.format in ("torch", "other"):
             continue
         if not model.path.is_file() or store.sha256_of(model.path) != model.sha256:
             raise StoreError(

@@ -4,73 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from edgekd import registry, store
 from edgekd.config import load_target
 from edgekd.pipeline.folder import TOOLS, open_run
-from edgekd.pipeline.workspace import Step, Workspace
-from edgekd.records import DistillSpec, Measurement, Model, NetworkSpec
-
-
-def _teach(space: Workspace, folder: Path) -> list[Path]:
-    from edgekd.stages.distill import describe_weights, distill, save_weights
-
-    models, histories = [], {}
-    for index, spec in enumerate(space.recipe.teachers):
-        name = f"teacher-{index}"
-        network = space.network(
-            NetworkSpec(model=spec.model, options=spec.options), spec.train.seed if spec.train else 0
-        )
-        if spec.weights:
-            network = registry.function("teachers", spec.source)(network=network, weights=spec.weights)
-        else:
-            trained = distill(
-                network, data=space.data, spec=spec.train, folder=folder / name, progress=space.progress, name=name
-            )
-            histories[name] = trained.history
-        save_weights(network, folder / f"{name}.safetensors")
-        models.append(
-            describe_weights(folder / f"{name}.safetensors", network, name=name, role="teacher", data=space.data)
-        )
-    return [
-        *(model.path for model in models),
-        _write_models(space, folder, models),
-        _write(folder / "histories.json", histories),
-    ]
-
-
-def _distill(space: Workspace, folder: Path) -> list[Path]:
-    from edgekd.stages.distill import describe_weights, distill, measure_accuracy, save_weights
-
-    recipe, data = space.recipe, space.data
-    teachers = space.teachers()
-    student = space.network(recipe.student, recipe.distill.seed)
-    trained = distill(
-        student,
-        data=data,
-        teachers=teachers,
-        teacher_weights=[spec.weight for spec in recipe.teachers],
-        spec=recipe.distill,
-        folder=folder,
-        progress=space.progress,
-    )
-    save_weights(student, folder / "student.safetensors")
-    model = describe_weights(folder / "student.safetensors", student, name="student", role="student", data=data)
-    taught = store.read_json(space.store.stage("teachers") / "models.json", list[Model])
-    # The one look at the test split that training takes, when all its choices are made.
-    measured = [
-        measure_accuracy(network, data.test, data, record)
-        for network, record in [*zip(teachers, taught, strict=True), (student, model)]
-    ]
-    return [
-        model.path,
-        _write_models(space, folder, [model]),
-        _write(folder / "histories.json", {"student": trained.history}),
-        _write(folder / "measurements.json", _undated(measured)),
-    ]
+from edgekd.pipeline.training import (
+    assist,
+    assist_parameters,
+    code_of,
+    distil,
+    distil_parameters,
+    teach,
+    teach_parameters,
+)
+from edgekd.pipeline.workspace import Step, Workspace, undated, write, write_models
+from edgekd.records import Model
 
 
 def _export(space: Workspace, folder: Path) -> list[Path]:
@@ -89,8 +40,10 @@ def _export(space: Workspace, folder: Path) -> list[Path]:
     )
     return [
         *(model.path for model in exported.models),
-        _write_models(space, folder, exported.models),
-        _write(folder / "measurements.json", _undated(exported.measurements)),
+        write_models(space, folder, exported.models),
+        write(folder / "measurements.json", undated(exported.measurements)),
+        # What the firmware must do to what it records before the file sees it.
+        *([write(folder / "front_end.json", data.front_end)] if data.front_end else []),
     ]
 
 
@@ -108,17 +61,18 @@ def _benchmark(space: Workspace, folder: Path) -> list[Path]:
         spec=space.recipe.benchmark,
         inputs=data.ready(data.test),
         labels=data.test.labels,
+        task=data.task,
         folder=folder,
         progress=space.progress,
     )
-    return [_write(folder / "measurements.json", measurements)]
+    return [write(folder / "measurements.json", measurements)]
 
 
 def _gate(space: Workspace, folder: Path) -> list[Path]:
     from edgekd.stages.gate import gate
 
     measurements = open_run(space.store.path).measurements
-    return [_write(folder / "release.json", gate(measurements, budgets=space.recipe.budgets))]
+    return [write(folder / "release.json", gate(measurements, budgets=space.recipe.budgets))]
 
 
 def _report(space: Workspace, folder: Path) -> list[Path]:
@@ -128,56 +82,17 @@ def _report(space: Workspace, folder: Path) -> list[Path]:
     return [written.json_path, written.html_path]
 
 
-def _undated(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """Take out the time: what the same bytes always give must be the same bytes in every run."""
-    return [replace(each, started_at="") for each in measurements]
-
-
-def _write(path: Path, value: object) -> Path:
-    store.write_json(path, value)
-    return path
-
-
-def _write_models(space: Workspace, folder: Path, models: Sequence[Model]) -> Path:
-    relative = [replace(model, path=model.path.relative_to(space.store.path)) for model in models]
-    return _write(folder / "models.json", relative)
-
-
-def _code_of(*plug_ins: tuple[str, str]) -> list[str]:
-    """Hash the sources of plug-ins, the user's own included."""
-    return [store.sha256_of(registry.describe(kind, name).file) for kind, name in plug_ins]
-
-
-def _training_plug_ins(spec: DistillSpec | None) -> list[tuple[str, str]]:
-    terms = [*(("losses", term.name) for term in spec.losses)] if spec else []
-    return terms + [("augmentations", term.name) for term in (spec.augmentations if spec else ())]
-
-
-def _teacher_parameters(space: Workspace) -> object:
-    recipe = space.recipe
-    weights = [store.sha256_of(spec.weights) if spec.weights else None for spec in recipe.teachers]
-    plug_ins = [("networks", spec.model) for spec in recipe.teachers]
-    plug_ins += [each for spec in recipe.teachers for each in _training_plug_ins(spec.train)]
-    # What is in the files counts, not where they lie.
-    specs = [replace(spec, weights=None) for spec in recipe.teachers]
-    return [space.data_fingerprint, specs, weights, _code_of(*plug_ins)]
-
-
-def _distill_parameters(space: Workspace) -> object:
-    recipe = space.recipe
-    models = [recipe.student.model, *(spec.model for spec in recipe.teachers)]
-    plug_ins = [*(("networks", model) for model in models), *_training_plug_ins(recipe.distill)]
-    weights = [spec.weight for spec in recipe.teachers]
-    return [space.data_fingerprint, recipe.student, recipe.distill, weights, _code_of(*plug_ins)]
-
-
 def _export_parameters(space: Workspace) -> object:
     student = space.recipe.student
-    return [space.data_fingerprint, student, space.recipe.export, _code_of(("networks", student.model))]
+    return [space.data_fingerprint, student, space.recipe.export, code_of(("networks", student.model))]
 
 
-def _needs_training(_: Workspace) -> Iterator[str]:
+def _needs_training(space: Workspace) -> Iterator[str]:
     yield from ("torch", "safetensors")
+    for spec in space.recipe.teachers:
+        yield from _PACKAGE_OF.get(spec.source, ())
+    if space.recipe.distill.trackers:
+        yield "accelerate"
 
 
 def _needs_export(space: Workspace) -> Iterator[str]:
@@ -197,26 +112,46 @@ def _needs_nothing(_: Workspace) -> tuple[str, ...]:
 
 
 _CHECK_SAMPLES = 500
-_TRAINING_CODE = ("stages/distill", "networks", "teachers", "datasets", "augmentations", "losses")
+_PACKAGE_OF = {"keras": ("tensorflow",), "transformers": ("transformers",)}
+_TRAINING_CODE = (
+    "stages/distill",
+    "cache.py",
+    "networks",
+    "teachers",
+    "datasets",
+    "augmentations",
+    "losses",
+    "metrics",
+)
+_TRAINING_TOOLS = ("torch", "safetensors", "numpy", "onnxruntime", "ai-edge-litert", "tensorflow", "transformers")
 
 STEPS = (
     Step(
         name="teachers",
         depends=(),
-        parameters=_teacher_parameters,
+        parameters=teach_parameters,
         code=_TRAINING_CODE,
-        tools=("torch", "safetensors", "numpy"),
+        tools=_TRAINING_TOOLS,
         needs=_needs_training,
-        make=_teach,
+        make=teach,
+    ),
+    Step(
+        name="assistants",
+        depends=("teachers",),
+        parameters=assist_parameters,
+        code=_TRAINING_CODE,
+        tools=_TRAINING_TOOLS,
+        needs=_needs_training,
+        make=assist,
     ),
     Step(
         name="distill",
-        depends=("teachers",),
-        parameters=_distill_parameters,
-        code=(*_TRAINING_CODE, "metrics"),
-        tools=("torch", "safetensors", "numpy"),
+        depends=("teachers", "assistants"),
+        parameters=distil_parameters,
+        code=_TRAINING_CODE,
+        tools=_TRAINING_TOOLS,
         needs=_needs_training,
-        make=_distill,
+        make=distil,
     ),
     Step(
         name="export",
@@ -255,14 +190,14 @@ STEPS = (
         name="gate",
         depends=("distill", "export", "benchmark"),
         parameters=lambda space: space.recipe.budgets,
-        code=("stages/gate.py", "stats", "units.py"),
+        code=("stages/gate", "stats", "units.py"),
         tools=(),
         needs=_needs_nothing,
         make=_gate,
     ),
     Step(
         name="report",
-        depends=("teachers", "distill", "export", "benchmark", "gate"),
+        depends=("teachers", "assistants", "distill", "export", "benchmark", "gate"),
         parameters=lambda space: [space.loaded.text, space.loaded.overrides],
         code=("stages/report", "stats", "units.py"),
         tools=("vl-convert-python",),

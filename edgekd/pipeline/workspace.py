@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,12 @@ from edgekd import datasets, registry, store
 from edgekd.config import LoadedRecipe
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress
-from edgekd.records import NetworkSpec
+from edgekd.records import DataSpec, Measurement, Model, NetworkSpec, TeacherSpec
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from edgekd.stages.distill import Teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,22 @@ class Workspace:
             store.tool_versions(*step.tools),
         )
 
-    def network(self, spec: NetworkSpec, seed: int) -> nn.Module:
+    @functools.cached_property
+    def transfer(self) -> datasets.Split | None:
+        """What the student learns from in place of the training split, if anything."""
+        spec = self.recipe.transfer
+        return datasets.transfer_split(spec, self.data) if spec else None
+
+    @property
+    def transfer_fingerprint(self) -> str:
+        """Hash of the transfer set's bytes, and of what is taken of them."""
+        spec = self.recipe.transfer
+        if spec is None or spec.source is None:
+            return store.fingerprint(spec)
+        other = DataSpec(source=spec.source, options=spec.options)
+        return store.fingerprint(datasets.fingerprint_of(other), spec.labelled, spec.keep_classes, spec.drop_classes)
+
+    def network(self, spec: NetworkSpec, seed: int, outputs: int | None = None) -> nn.Module:
         """Build an untrained network; its first weights depend on the seed alone.
 
         Raises:
@@ -82,7 +100,7 @@ class Workspace:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             try:
-                network = build(classes=len(self.data.classes), input_shape=self.data.input_shape, **spec.options)
+                network = build(classes=outputs or self.data.outputs, input_shape=self.data.input_shape, **spec.options)
             except TypeError as error:
                 if ":" not in spec.model:
                     raise
@@ -94,15 +112,87 @@ class Workspace:
             raise ConfigError(f"network '{spec.model}' gives {type(network).__name__}", allowed="a torch.nn.Module")
         return network
 
-    def teachers(self) -> list[nn.Module]:
-        """Load the teachers that the first step left."""
+    def untrained_teacher(self, spec: TeacherSpec) -> nn.Module:
+        """Build the network of a torch teacher, with as many outputs as it has classes of its own."""
+        seed = spec.train.seed if spec.train else 0
+        return self.network(
+            NetworkSpec(model=spec.model or "", options=spec.options), seed, len(spec.classes) or self.data.outputs
+        )
+
+    def load_teacher(self, spec: TeacherSpec, weights: Path | None = None) -> nn.Module:
+        """Load a teacher by its plug-in, or by the user's own function.
+
+        Args:
+            spec: Where it comes from.
+            weights: Of a torch teacher, as the first step left them.
+        """
+        load = registry.function("teachers", spec.source)
+        given: dict[str, object] = {
+            "weights": weights or spec.weights,
+            "model": spec.model,
+            "outputs": len(spec.classes) or self.data.outputs,
+            "input_shape": self.data.input_shape,
+            "task": self.data.task,
+        }
+        takes = inspect.signature(load).parameters
+        if "network" in takes:
+            given["network"] = self.untrained_teacher(spec)
+        options = {} if spec.source == "torch" else spec.options
+        network: nn.Module = load(**{key: value for key, value in given.items() if key in takes}, **options)
+        return network
+
+    def teachers_of(self, level: int) -> list[Teacher]:
+        """Give the teachers of an assistant, by its number, or of the student: those, or the assistant before it."""
+        from edgekd.stages.distill import Teacher, on_device
+
+        if level == 0:
+            return [self._teacher(index, spec) for index, spec in enumerate(self.recipe.teachers)]
+        spec, name = self.recipe.assistants[level - 1], f"assistant-{level - 1}"
+        weights = self.store.stage("assistants") / f"{name}.safetensors"
+
+        def load() -> nn.Module:
+            network = self.network(NetworkSpec(model=spec.model, options=spec.options), 0)
+            return on_device(registry.function("teachers", "torch")(network=network, weights=weights))
+
         return [
-            registry.function("teachers", "torch")(
-                network=self.network(NetworkSpec(model=spec.model, options=spec.options), 0),
-                weights=self.store.stage("teachers") / f"teacher-{index}.safetensors",
-            )
-            for index, spec in enumerate(self.recipe.teachers)
+            Teacher(name=name, fingerprint=store.sha256_of(weights), outputs=self.data.outputs, weight=1.0, load=load)
         ]
+
+    def measurable_teachers(self) -> Iterator[tuple[nn.Module, Model]]:
+        """Load teachers and assistants one after another, with their records; not those that know no new samples."""
+        from edgekd.teachers import StoredLogits
+
+        for step, last in (("teachers", 0), ("assistants", len(self.recipe.assistants))):
+            models = store.read_json(self.store.stage(step) / "models.json", list[Model])
+            levels = [0] if step == "teachers" else range(1, last + 1)
+            found = [teacher for level in levels for teacher in self.teachers_of(level)]
+            for teacher, model in zip(found, models, strict=True):
+                network = teacher.load()
+                if not any(isinstance(each, StoredLogits) for each in network.modules()):
+                    yield network, model
+
+    def _teacher(self, index: int, spec: TeacherSpec) -> Teacher:
+        from edgekd.stages.distill import AdaptedTeacher, Teacher, on_device
+
+        name = f"teacher-{index}"
+        folder = self.store.stage("teachers")
+        described = store.read_json(folder / "models.json", list[Model])[index]
+
+        def load() -> nn.Module:
+            weights = folder / f"{name}.safetensors" if spec.source == "torch" else None
+            network = self.load_teacher(spec, weights)
+            return on_device(
+                AdaptedTeacher(network, spec, self.data, name) if AdaptedTeacher.is_needed(spec) else network
+            )
+
+        adapted = replace(spec, weights=None, weight=1.0, train=None)
+        return Teacher(
+            name=name,
+            fingerprint=store.fingerprint(described.sha256, adapted, store.code_fingerprint("networks", "teachers")),
+            outputs=self.data.outputs,
+            weight=spec.weight,
+            load=load,
+        )
 
     def student(self) -> nn.Module:
         """Load the student that distillation left."""
@@ -110,3 +200,20 @@ class Workspace:
             network=self.network(self.recipe.student, 0), weights=self.store.stage("distill") / "student.safetensors"
         )
         return network
+
+
+def write(path: Path, value: object) -> Path:
+    """Write records as JSON; gives the path back."""
+    store.write_json(path, value)
+    return path
+
+
+def write_models(space: Workspace, folder: Path, models: Sequence[Model]) -> Path:
+    """Write records of models, with paths that hold wherever the run folder lies."""
+    relative = [replace(model, path=model.path.relative_to(space.store.path)) for model in models]
+    return write(folder / "models.json", relative)
+
+
+def undated(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Take out the time: what the same bytes always give must be the same bytes in every run."""
+    return [replace(each, started_at="") for each in measurements]

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgekd import registry, units
+from edgekd import units
 from edgekd.cache import TeacherCache
 from edgekd.datasets import Dataset, Split
 from edgekd.progress import Progress, Silent
@@ -24,11 +24,19 @@ from edgekd.stages.distill.fit import Lesson, fit, is_mixed
 from edgekd.stages.distill.outcome import describe_weights, measure_network, save_weights, serialise_weights
 from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_student
 from edgekd.stages.distill.processes import find_processes
-from edgekd.stages.distill.teachers import Teacher, check_shares, judge, outputs_on_validation, refuse, teacher_of
+from edgekd.stages.distill.teachers import (
+    Teacher,
+    check_shares,
+    judge,
+    on_device,
+    outputs_on_validation,
+    refuse,
+    teacher_of,
+)
 from edgekd.stages.distill.teaching import AdaptedTeacher, CachedTeachers, LiveTeachers, Teachers, combine
 from edgekd.stages.distill.terms import Objective, Term, load_terms
 from edgekd.stages.distill.validation import primary_metric, score_of
-from edgekd.stages.distill.views import Views
+from edgekd.stages.distill.views import Views, channels_last
 
 __all__ = [
     "AdaptedTeacher",
@@ -37,6 +45,7 @@ __all__ = [
     "describe_weights",
     "distill",
     "measure_network",
+    "on_device",
     "save_weights",
     "serialise_weights",
 ]
@@ -135,15 +144,16 @@ def distill(
     for network, role in [(student, name), *((each, "teacher") for each in live)]:
         check_network(network.to(device), data, role, device)
     views = Views(learned, data, spec.augmentations, spec.augmentation_seed, device)
-    named = _named(teachers, teacher_weights, data, device)
+    named = _named(teachers, teacher_weights, data)
     used = named if any(term.needs_teacher for term in terms) else []
     classroom = _Classroom(used, terms, views, data, spec, progress or Silent(), device)
-    control = _train_control(student, data, transfer, spec, terms, folder, progress, name) if spec.control and used else None
+    control = (
+        _train_control(student, data, transfer, spec, terms, folder, progress, name) if spec.control and used else None
+    )
     if control:
         classroom.compare(control.score)
     watched = used[0].load() if used and any(term.needs_features for term in terms) else None
-    if any(isinstance(each, nn.Conv2d) for each in student.modules()):
-        student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    channels_last(student)
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)  # projectors
         objective = Objective(
@@ -213,7 +223,7 @@ class _Classroom:
         facts: list[CacheFacts] = []
         for teacher, cache, answers in zip(named, opened, outputs, strict=True):
             if cache is not None:
-                filled, known = fill(cache, teacher, views, spec, progress, fast=mixed)
+                filled, known = fill(cache, teacher, views, progress, fast=mixed)
                 keep_validation(filled, answers)
                 caches.append(filled)
                 facts.append(known)
@@ -224,7 +234,11 @@ class _Classroom:
             else LiveTeachers([each.load() for each in named], weights, spec.combine, mixed=mixed)
         )
         self.teaching = self._describe(outputs, weights, tuple(facts))
-        self.fingerprint = (*(each.fingerprint for each in named), spec.combine, *(f"{each.kept} {each.precision}" for each in facts))
+        self.fingerprint = (
+            *(each.fingerprint for each in named),
+            spec.combine,
+            *(f"{each.kept} {each.precision}" for each in facts),
+        )
 
     def compare(self, control: float) -> None:
         """Hold the teachers against the student that had none.
@@ -294,9 +308,7 @@ def _train_control(
     )
 
 
-def _named(
-    teachers: Sequence[nn.Module | Teacher], weights: Sequence[float] | None, data: Dataset, device: torch.device
-) -> list[Teacher]:
+def _named(teachers: Sequence[nn.Module | Teacher], weights: Sequence[float] | None, data: Dataset) -> list[Teacher]:
     """Give every teacher a name and a share."""
     found = []
     for index, each in enumerate(teachers):
@@ -304,7 +316,5 @@ def _named(
         if isinstance(each, Teacher):
             found.append(each if weights is None else replace(each, weight=share))
         else:
-            found.append(
-                teacher_of(each, name=f"teacher-{index}", weight=share, outputs=data.outputs, device=device)
-            )
+            found.append(teacher_of(each, name=f"teacher-{index}", weight=share, outputs=data.outputs))
     return found

@@ -86,7 +86,7 @@ def count_views(spec: DistillSpec) -> int:
 
 
 def fill(
-    cache: TeacherCache, teacher: Teacher, views: Views, spec: DistillSpec, progress: Progress, *, fast: bool
+    cache: TeacherCache, teacher: Teacher, views: Views, progress: Progress, *, fast: bool
 ) -> tuple[TeacherCache, CacheFacts]:
     """Compute what a cache lacks, and check what it holds.
 
@@ -94,7 +94,6 @@ def fill(
         cache: From `open_cache`.
         teacher: Loaded only where something is missing.
         views: What the student will see.
-        spec: Schedule.
         progress: Hears of samples.
         fast: Try bfloat16; it is used where it agrees with float32.
 
@@ -165,7 +164,7 @@ def _compute(
     device = views.device
     found = []
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=manifest.precision == "bf16"):
-        for indices in torch.arange(samples.start, samples.stop).split(_BATCH.get(device.type, 512)):
+        for indices in torch.arange(samples.start, samples.stop).split(_BATCH.get(device.type, 512)):  # type: ignore[no-untyped-call]  # torch's stubs
             outputs = ask(teacher, views.batch(indices.to(device), view))
             found.append(outputs.float().cpu().numpy())
             progress.advance(len(indices))

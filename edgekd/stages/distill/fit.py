@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import nn
 
 from edgekd import registry, store, units
 from edgekd.datasets import Dataset
-from edgekd.errors import ConfigError, TrainingError
+from edgekd.errors import TrainingError
 from edgekd.progress import Progress, Silent
 from edgekd.records import DistillSpec, EpochRecord, TermShare
 from edgekd.stages.distill.checkpoint import Checkpoint, copy_state, load_checkpoint
@@ -60,7 +60,7 @@ class Lesson:
     teaching: tuple[str, ...]
     cycle: int
     name: str
-    processes: Processes = Alone()
+    processes: Processes = field(default_factory=Alone)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
@@ -219,8 +219,8 @@ class _Loop:
         generator = torch.Generator().manual_seed(_mix(self.spec.seed, epoch))
         if self.spec.sampling == "shuffled":
             return torch.randperm(len(self.views), generator=generator).to(self.device)
-        classes, counts = self.views.labels.cpu().unique(return_counts=True)
-        share = (1 / counts.double())[torch.searchsorted(classes, self.views.labels.cpu())]
+        _, places, counts = np.unique(self.views.labels.cpu().numpy(), return_inverse=True, return_counts=True)
+        share = torch.from_numpy(1 / counts[places])
         return torch.multinomial(share, len(self.views), replacement=True, generator=generator).to(self.device)
 
     def _parts(self, indices: torch.Tensor, epoch: int) -> Iterator[Batch]:
@@ -261,7 +261,7 @@ class _Loop:
                 f"the loss is {float(total)} in epoch {epoch + 1}",
                 where=self.lesson.name,
                 next_step=f"lower learning_rate (now {self.spec.learning_rate:g}), raise warmup_epochs "
-                f"(now {self.spec.warmup_epochs:g}) or set gradient_clip; the checkpoint of the last good epoch is kept",
+                f"(now {self.spec.warmup_epochs:g}) or set gradient_clip; the last good epoch's checkpoint is kept",
             )
 
     def _validate(self) -> tuple[float, float]:
@@ -363,13 +363,3 @@ def _hash_code(objects: Sequence[Callable[..., object]]) -> list[str]:
             with contextlib.suppress(TypeError, OSError):
                 files.add(inspect.getsourcefile(each) or each.__qualname__)
     return sorted(store.sha256_of(Path(file)) if Path(file).is_file() else file for file in files)
-
-
-def check_sampling(spec: DistillSpec, data: Dataset, name: str) -> None:
-    """Check that samples can be drawn as a spec wants.
-
-    Raises:
-        ConfigError: Balanced classes where there are none.
-    """
-    if spec.sampling == "balanced" and data.task != "single_label":
-        raise ConfigError(f"the task is {data.task}", where=f"{name}: sampling", allowed="shuffled")

@@ -45,7 +45,8 @@ def learning_rate(spec: DistillSpec, step: int, steps_per_epoch: int) -> float:
 
 def average_of(network: nn.Module, decay: float) -> AveragedModel:
     """Begin an exponential moving average of a network's weights and buffers."""
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch's stubs
+    averaged = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
     return averaged.requires_grad_(requires_grad=False)
 
 

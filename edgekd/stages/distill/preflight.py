@@ -84,7 +84,11 @@ def check_spec(spec: DistillSpec, terms: Sequence[Term], data: Dataset, *, has_t
     Raises:
         ConfigError: Every problem at once.
     """
-    found = (*_check_bounds(spec), *_check_terms(terms, data, has_teachers=has_teachers), *_check_choices(spec, terms, data))
+    found = (
+        *_check_bounds(spec),
+        *_check_terms(terms, data, has_teachers=has_teachers),
+        *_check_choices(spec, terms, data),
+    )
     problems: list[EdgekdError] = [
         ConfigError(what, where=f"{name}: {key}", allowed=allowed) for key, what, allowed in found
     ]

@@ -12,6 +12,7 @@ from torch import nn
 from edgekd import registry
 from edgekd.errors import ConfigError
 from edgekd.records import DistillSpec
+from edgekd.stages.distill.views import default_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +90,7 @@ class Alone:
     @property
     def device(self) -> torch.device:
         """The GPU where there is one."""
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return default_device()
 
     def prepare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
         """Change nothing."""
@@ -135,7 +136,9 @@ class Accelerated:
     def __init__(self, spec: DistillSpec, *, name: str, folder: str | None) -> None:
         accelerate = registry.require("accelerate", "training on several processes or with trackers")
         try:
-            self.accelerator = accelerate.Accelerator(log_with=list(spec.trackers) or None, project_dir=folder or "runs")
+            self.accelerator = accelerate.Accelerator(
+                log_with=list(spec.trackers) or None, project_dir=folder or "runs"
+            )
         except (ValueError, ImportError) as error:
             raise ConfigError(f"{error}", where=f"{name}: trackers", next_step="pip install the tracker") from None
         self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes

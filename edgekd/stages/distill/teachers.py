@@ -17,7 +17,7 @@ from edgekd.datasets import Dataset
 from edgekd.errors import ConfigError, ModelError
 from edgekd.records import DistillSpec
 from edgekd.stages.distill.validation import score_of
-from edgekd.stages.distill.views import ready, share
+from edgekd.stages.distill.views import channels_last, default_device, ready, share
 from edgekd.teachers import StoredLogits
 
 _log = logging.getLogger("edgekd")
@@ -43,16 +43,17 @@ class Teacher:
     load: Callable[[], nn.Module]
 
 
-def teacher_of(network: nn.Module, *, name: str, weight: float, outputs: int, device: torch.device) -> Teacher:
+def teacher_of(network: nn.Module, *, name: str, weight: float, outputs: int) -> Teacher:
     """Make a teacher of a live network."""
+    return Teacher(
+        name=name, fingerprint=hash_of(network), outputs=outputs, weight=weight, load=lambda: on_device(network)
+    )
 
-    def load() -> nn.Module:
-        network.eval().requires_grad_(requires_grad=False).to(device)
-        if any(isinstance(each, nn.Conv2d) for each in network.modules()):
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        return network
 
-    return Teacher(name=name, fingerprint=hash_of(network), outputs=outputs, weight=weight, load=load)
+def on_device(network: nn.Module) -> nn.Module:
+    """Freeze a teacher and bring it to where training computes, in the layout that is fastest there."""
+    network.eval().requires_grad_(requires_grad=False).to(default_device())
+    return channels_last(network)
 
 
 def hash_of(network: nn.Module) -> str:
@@ -76,7 +77,7 @@ def outputs_on_validation(teacher: nn.Module, data: Dataset, device: torch.devic
     split = data.validation
     found = []
     with torch.inference_mode():
-        for rows in torch.arange(len(split)).split(_BATCH):
+        for rows in torch.arange(len(split)).split(_BATCH):  # type: ignore[no-untyped-call]  # torch's stubs
             if isinstance(teacher, StoredLogits):
                 positions = split.positions if split.positions is not None else np.arange(len(split))
                 outputs = teacher(share(positions)[rows], 0)
@@ -147,7 +148,7 @@ def _likely_cause(outputs: NDArray[np.float32], teacher: Teacher, data: Dataset,
     for scale in (1 / data.scale, 255.0, 1 / 255, 2.0):
         rescaled = _score_at(teacher, data, device, scale, 0.0)
         if rescaled > 0.3 + 1 / count:
-            return f"its inputs seem to be {scale:g} times as large: input_scale = {scale:g} ({rescaled * 100:.0f} % right)"
+            return f"its inputs seem to be {scale:g} times as large: input_scale = {scale:g}"
     if _score_at(teacher, data, device, 2.0, 1.0) > 0.3 + 1 / count:
         return "its inputs seem to go from -1 to 1: input_scale = 2 and input_mean = [1]"
     return "check its weights, the order of its classes, and the range and layout of its inputs"

@@ -35,7 +35,9 @@ class LiveTeachers:
         mixed: Compute in bfloat16.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], weights: Sequence[float], combine: Combine, *, mixed: bool) -> None:
+    def __init__(
+        self, networks: Sequence[nn.Module], weights: Sequence[float], combine: Combine, *, mixed: bool
+    ) -> None:
         self.networks, self.weights, self.combine, self.mixed = tuple(networks), tuple(weights), combine, mixed
 
     def outputs(self, batch: Batch) -> torch.Tensor:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from edgekd import registry
-from edgekd.errors import ConfigError, EdgekdError, ModelError, did_you_mean
+from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.records import LossTerm, Schedule, TermShare
 from edgekd.stages.distill.views import Batch
 
@@ -59,9 +59,17 @@ def load_terms(specs: Sequence[LossTerm]) -> list[Term]:
         parameters = inspect.signature(loss).parameters
         # A user's own function with **kwargs takes all that there is at the outputs.
         takes_all = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
-        inputs = registry.PASSED["losses"] & parameters.keys() | ({"student", "teacher", "labels"} if takes_all else set())
-        found.append(Term(spec=spec, loss=loss, inputs=frozenset(inputs)))
+        inputs = registry.PASSED["losses"] & parameters.keys() | (
+            {"student", "teacher", "labels"} if takes_all else set()
+        )
+        options = {key: _scheduled(value) for key, value in spec.options.items()}
+        found.append(Term(spec=replace(spec, options=options), loss=loss, inputs=frozenset(inputs)))
     return found
+
+
+def _scheduled(value: Any) -> Any:
+    """Make a schedule of what a recipe wrote in place of a number."""
+    return Schedule(**value) if isinstance(value, Mapping) and {"start", "end"} <= value.keys() else value
 
 
 def at(value: Any, progress: float) -> Any:
@@ -174,7 +182,8 @@ class Objective(nn.Module):
     def _watch(self, role: str, network: nn.Module | None, layer: str | None) -> None:
         if network is None:
             raise ConfigError("features need a live teacher", next_step='set cache = "off"')
-        layers = dict(network.named_modules())
+        # The layers of a teacher that is wrapped are called as they are without the wrapper.
+        layers = dict(getattr(network, "teacher", network).named_modules())
         names = [name for name in layers if name]
         if layer is None:
             raise ConfigError("missing: a feature loss compares two layers", allowed=_some(names))
@@ -258,9 +267,3 @@ def _gradient_norm(term: torch.Tensor, weights: Sequence[nn.Parameter]) -> float
 
 def _some(names: Sequence[str], shown: int = 12) -> str:
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
-
-
-def iter_scheduled(term: LossTerm) -> Iterator[tuple[str, Schedule]]:
-    """Give the numbers of a term that change over the training."""
-    values: Mapping[str, Any] = {"weight": term.weight, **term.options}
-    yield from ((key, value) for key, value in values.items() if isinstance(value, Schedule))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn import functional
 
 from edgekd import registry
@@ -129,6 +131,20 @@ class Views:
         """Give (B, classes); a row of zeros where there is no label."""
         known = functional.one_hot(labels.clamp(min=0), len(self.data.classes)).float()
         return known * (labels >= 0)[:, None]
+
+
+def default_device() -> torch.device:
+    """The GPU of this process where there is one."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """Lay out a network's weights as its inputs are."""
+    if any(isinstance(each, nn.Conv2d) for each in network.modules()):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    return network
 
 
 def labels_of(split: Split, data: Dataset) -> torch.Tensor:

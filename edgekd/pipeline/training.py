@@ -1,0 +1,261 @@
+"""The steps that train: teachers, the assistants between them and the student, and the student itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekd import registry, store
+from edgekd.pipeline.workspace import Workspace, undated, write, write_models
+from edgekd.records import (
+    AssistantSpec,
+    DistillSpec,
+    EpochRecord,
+    Measurement,
+    Model,
+    NetworkSpec,
+    Recipe,
+    Role,
+    TeacherSpec,
+    Teaching,
+)
+from edgekd.store import hash_of_path
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgekd.stages.distill import Distilled
+
+_log = logging.getLogger("edgekd")
+
+
+def teach(space: Workspace, folder: Path) -> list[Path]:
+    """Load or train every teacher."""
+    from edgekd.stages.distill import AdaptedTeacher, describe_weights, distill, save_weights
+
+    models, histories = [], {}
+    for index, spec in enumerate(space.recipe.teachers):
+        name = f"teacher-{index}"
+        if spec.source != "torch":
+            models.append(_describe_other(space, spec, name))
+            continue
+        network = space.untrained_teacher(spec)
+        if spec.weights:
+            network = registry.function("teachers", "torch")(network=network, weights=spec.weights)
+        if spec.train:
+            network.requires_grad_(requires_grad=True)
+            trained = distill(
+                AdaptedTeacher(network, spec, space.data, name) if AdaptedTeacher.is_needed(spec) else network,
+                data=space.data,
+                spec=spec.train,
+                folder=folder / name,
+                progress=space.progress,
+                name=name,
+            )
+            histories[name] = trained.history
+        save_weights(network, folder / f"{name}.safetensors")
+        models.append(
+            describe_weights(folder / f"{name}.safetensors", network, name=name, role="teacher", data=space.data)
+        )
+    return [
+        *(model.path for model in models if model.format == "torch"),
+        write_models(space, folder, models),
+        write(folder / "histories.json", histories),
+    ]
+
+
+def assist(space: Workspace, folder: Path) -> list[Path]:
+    """Distil every assistant from the teachers, or from the assistant before it."""
+    from edgekd.stages.distill import describe_weights, distill, save_weights
+
+    models: list[Model] = []
+    histories: dict[str, tuple[EpochRecord, ...]] = {}
+    teachings: dict[str, Teaching] = {}
+    for index, spec in enumerate(space.recipe.assistants):
+        name = f"assistant-{index}"
+        schedule = _schedule_of(spec, space.recipe)
+        network = space.network(NetworkSpec(model=spec.model, options=spec.options), schedule.seed)
+        trained = distill(
+            network,
+            data=space.data,
+            teachers=space.teachers_of(index),
+            transfer=space.transfer,
+            spec=schedule,
+            folder=folder / name,
+            progress=space.progress,
+            name=name,
+        )
+        save_weights(network, folder / f"{name}.safetensors")
+        models.append(
+            describe_weights(folder / f"{name}.safetensors", network, name=name, role="assistant", data=space.data)
+        )
+        # The next one's teacher.
+        write_models(space, folder, models)
+        histories[name] = trained.history
+        if trained.teaching:
+            teachings[name] = trained.teaching
+    return [
+        *(model.path for model in models),
+        write_models(space, folder, models),
+        write(folder / "histories.json", histories),
+        write(folder / "teachings.json", teachings),
+    ]
+
+
+def distil(space: Workspace, folder: Path) -> list[Path]:
+    """Distil the student, once for each seed, with its control; the best on validation data ships."""
+    from edgekd.stages.distill import distill
+
+    spec, data = space.recipe.distill, space.data
+    arms: list[_Arm] = []
+    for seed in range(spec.seed, spec.seed + spec.seeds):
+        suffix = f"-seed-{seed}" if spec.seeds > 1 else ""
+        trained = distill(
+            space.network(space.recipe.student, seed),
+            data=data,
+            teachers=space.teachers_of(len(space.recipe.assistants)),
+            transfer=space.transfer,
+            spec=replace(spec, seed=seed),
+            folder=folder / f"seed-{seed}" if suffix else folder,
+            progress=space.progress,
+            name=f"student{suffix}",
+        )
+        arms.append(_Arm(trained, "repeat" if suffix else "student", f"student{suffix}"))
+        if trained.control:
+            arms.append(_Arm(trained.control, "control", f"control{suffix}"))
+    students = [arm for arm in arms if arm.role != "control"]
+    sign = 1 if _bound(students[0].trained.history) == "at least" else -1
+    best = max(students, key=lambda arm: sign * arm.trained.score)
+    return _keep(space, folder, arms, best)
+
+
+class _Arm:
+    """One trained network of the distillation step, under its name and role."""
+
+    def __init__(self, trained: Distilled, role: Role, name: str) -> None:
+        self.trained, self.role, self.name = trained, role, name
+
+
+def _keep(space: Workspace, folder: Path, arms: Sequence[_Arm], best: _Arm) -> list[Path]:
+    """Write all networks, and look at the test split: once, when all choices are made."""
+    from edgekd.stages.distill import describe_weights, measure_network, save_weights
+
+    data = space.data
+    shipped = [*arms] if best.role == "student" else [*arms, _Arm(best.trained, "student", "student")]
+    models: list[Model] = []
+    measured: list[Measurement] = []
+    for teacher, model in space.measurable_teachers():
+        measured += measure_network(teacher, data.test, data, model)
+    for arm in shipped:
+        network = arm.trained.network
+        save_weights(network, folder / f"{arm.name}.safetensors")
+        model = describe_weights(folder / f"{arm.name}.safetensors", network, name=arm.name, role=arm.role, data=data)
+        models.append(model)
+        measured += measure_network(network, data.test, data, model)
+    histories: dict[str, tuple[EpochRecord, ...]] = {arm.name: arm.trained.history for arm in arms}
+    teachings: dict[str, Teaching] = {"student": best.trained.teaching} if best.trained.teaching else {}
+    return [
+        *(model.path for model in models),
+        write_models(space, folder, models),
+        write(folder / "histories.json", histories),
+        write(folder / "teachings.json", teachings),
+        write(folder / "measurements.json", undated(measured)),
+    ]
+
+
+def _bound(history: Sequence[EpochRecord]) -> str:
+    from edgekd.units import METRICS
+
+    return METRICS[history[0].metric].bound
+
+
+def _describe_other(space: Workspace, spec: TeacherSpec, name: str) -> Model:
+    """Load a teacher that is no network of ours, to know that it can be, and say what it is."""
+    from edgekd.stages.distill.teachers import hash_of
+
+    network: nn.Module = space.load_teacher(spec)
+    size = sum(file.stat().st_size for file in _files_of(spec.weights)) if spec.weights else 0
+    return Model(
+        name=name,
+        path=space.store.path / "teachers" / (spec.weights.name if spec.weights else str(spec.model)),
+        format="other",
+        precision="fp32",
+        role="teacher",
+        sha256=hash_of(network),
+        size_bytes=size,
+        parameters=sum(each.numel() for each in network.parameters()) or None,
+        made_by=spec.source,
+        input_scale=space.data.scale,
+    )
+
+
+def _files_of(path: Path) -> Iterator[Path]:
+    yield from (file for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
+
+
+# --- what these steps depend on ---------------------------------------------------------------------
+
+
+def teach_parameters(space: Workspace) -> object:
+    """All that teachers depend on."""
+    teachers = space.recipe.teachers
+    weights = [hash_of_path(spec.weights) if spec.weights else None for spec in teachers]
+    plug_ins = [("networks", spec.model) for spec in teachers if spec.source == "torch" and spec.model]
+    plug_ins += [("teachers", spec.source) for spec in teachers]
+    plug_ins += [each for spec in teachers for each in _plug_ins(spec.train)]
+    # What is in the files counts, not where they lie; nor how much a teacher counts later.
+    specs = [replace(spec, weights=None, weight=1.0) for spec in teachers]
+    return [space.data_fingerprint, specs, weights, code_of(*plug_ins)]
+
+
+def assist_parameters(space: Workspace) -> object:
+    """All that assistants depend on, but for the teachers' files."""
+    recipe = space.recipe
+    if not recipe.assistants:
+        return None
+    plug_ins = [("networks", spec.model) for spec in recipe.assistants]
+    plug_ins += [each for spec in recipe.assistants for each in _plug_ins(spec.train or recipe.distill)]
+    schedules = [_what_counts(_schedule_of(spec, recipe)) for spec in recipe.assistants]
+    networks = [(spec.model, spec.options) for spec in recipe.assistants]
+    return [space.data_fingerprint, space.transfer_fingerprint, networks, schedules, _shares(space), code_of(*plug_ins)]
+
+
+def distil_parameters(space: Workspace) -> object:
+    """All that the student depends on, but for the teachers' files."""
+    recipe = space.recipe
+    models = [recipe.student.model, *(spec.model for spec in recipe.teachers if spec.source == "torch" and spec.model)]
+    plug_ins = [*(("networks", model) for model in models), *_plug_ins(recipe.distill)]
+    return [
+        space.data_fingerprint,
+        space.transfer_fingerprint,
+        recipe.student,
+        _what_counts(recipe.distill),
+        _shares(space),
+        code_of(*plug_ins),
+    ]
+
+
+def code_of(*plug_ins: tuple[str, str]) -> list[str]:
+    """Hash the sources of plug-ins, the user's own included."""
+    return [store.sha256_of(registry.describe(kind, name).file) for kind, name in plug_ins]
+
+
+def _schedule_of(spec: AssistantSpec, recipe: Recipe) -> DistillSpec:
+    return spec.train or replace(recipe.distill, control=False, seeds=1)
+
+
+def _what_counts(spec: DistillSpec) -> DistillSpec:
+    """A schedule without what changes nothing in its result."""
+    return replace(spec, cache_folder=None, trackers=())
+
+
+def _shares(space: Workspace) -> list[float]:
+    return [spec.weight for spec in space.recipe.teachers]
+
+
+def _plug_ins(spec: DistillSpec | None) -> list[tuple[str, str]]:
+    terms = [("losses", term.name) for term in spec.losses] if spec else []
+    return terms + [("augmentations", term.name) for term in (spec.augmentations if spec else ())]
