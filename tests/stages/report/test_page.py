@@ -87,6 +87,33 @@ def test_without_a_control_the_section_says_so(distilled: Make, tmp_path: Path) 
     text = plain(written(replace(run, measurements=kept), tmp_path)[1])
     assert "No control was trained: set distill.control = true to know what distilling gained." in text
     assert "Seed by seed" not in text
+    assert "Lowest to highest" not in text
+
+
+def test_hostile_names_stay_text(distilled: Make, tmp_path: Path) -> None:
+    bad = "</script><img src=x onerror=alert(1)>"
+    run = distilled()
+    teachings = {
+        bad + name: replace(
+            each,
+            combine="logits",
+            scores={bad + teacher: score for teacher, score in each.scores.items()},
+            caches=tuple(replace(facts, teacher=bad, precision=bad) for facts in each.caches),
+        )
+        for name, each in run.teachings.items()
+    }
+    histories = {
+        bad + name: tuple(
+            replace(each, terms=tuple(replace(term, name=bad + term.name) for term in each.terms)) for each in records
+        )
+        for name, records in run.histories.items()
+    }
+    measurements = tuple(replace(each, model=bad + each.model) for each in run.measurements)
+    _, html = written(replace(run, teachings=teachings, histories=histories, measurements=measurements), tmp_path)
+    assert "<img src=x" not in html
+    assert html.lower().count("</script>") == 3  # the data, Vega and the page's own code
+    assert "Distilling gained 1.40 pt" in html
+    assert html.count("&lt;img src=x") > 10
 
 
 def test_other_metrics_have_their_own_names(distilled: Make, tmp_path: Path) -> None:
