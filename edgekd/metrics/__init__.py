@@ -28,7 +28,7 @@ class Scores:
     """What one metric says of a model's outputs.
 
     Attributes:
-        samples: One score for each sample, in the order of the split.
+        samples: One score for each sample, in the order of the split; of `reconstruction_error` for each normal one.
         labels: Of `auc`: 1 for anomalies and 0 for normal samples; empty for all others.
     """
 
@@ -88,8 +88,7 @@ def score_all(
         inputs: (N, ...), what outputs of a reconstruction are held against, in the outputs' layout.
 
     Returns:
-        Scores in the order of `metrics_of`. `reconstruction_error` has those of normal samples only: a network that
-        rebuilds anomalies well does its work badly.
+        Scores in the order of `metrics_of`.
 
     Raises:
         DataError: Shapes that don't belong together, or labels that say nothing.
@@ -107,8 +106,6 @@ def score_all(
     found = []
     for name in metrics_of(task, labels):
         scores = registry.function("metrics", name)(outputs=flat, labels=labels, inputs=inputs)
-        if name == "reconstruction_error":
-            scores = scores[labels == 0]
         kinds: Sequence[float] = labels.tolist() if name == "auc" else ()
         found.append(Scores(metric=name, samples=tuple(scores.tolist()), labels=tuple(map(float, kinds))))
     return tuple(found)

@@ -32,3 +32,18 @@ def squared_errors(outputs: NDArray[Any], inputs: NDArray[Any] | None) -> NDArra
     count = len(outputs)
     errors = np.subtract(outputs.reshape(count, -1), inputs.reshape(count, -1), dtype=np.float64)
     return np.asarray(np.square(errors).mean(axis=1), dtype=np.float64)
+
+
+def check_kinds(outputs: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Check that each sample is said to be normal or an anomaly.
+
+    Raises:
+        DataError: It is not.
+
+    >>> check_kinds(np.zeros((2, 3)), np.array([0, 1]))
+    """
+    if labels.shape != outputs.shape[:1]:
+        raise DataError(
+            f"outputs of shape {outputs.shape} and labels of shape {labels.shape} don't belong together",
+            allowed="outputs (N, ...) and labels (N,)",
+        )

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.errors import DataError
-from edgekd.metrics._reconstruction import squared_errors
+from edgekd.metrics._reconstruction import check_kinds, squared_errors
 
 
 def score(
@@ -35,9 +34,5 @@ def score(
     >>> score(outputs=np.zeros((2, 2)), labels=np.array([0, 1]), inputs=np.array([[0.1, 0.1], [1.0, 2.0]])).round(2)
     array([0.01, 2.5 ])
     """
-    if labels.shape != outputs.shape[:1]:
-        raise DataError(
-            f"outputs of shape {outputs.shape} and labels of shape {labels.shape} don't belong together",
-            allowed="outputs (N, ...) and labels (N,)",
-        )
+    check_kinds(outputs, labels)
     return squared_errors(outputs, inputs)

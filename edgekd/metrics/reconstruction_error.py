@@ -1,4 +1,4 @@
-"""Squared error of each sample's reconstruction, mean over its values."""
+"""Squared error of each normal sample's reconstruction, mean over its values."""
 
 from __future__ import annotations
 
@@ -7,29 +7,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.metrics._reconstruction import squared_errors
+from edgekd.metrics._reconstruction import check_kinds, squared_errors
 
 
 def score(
     *,
     outputs: NDArray[np.floating],
-    labels: NDArray[np.integer],  # noqa: ARG001 - every metric takes the same
+    labels: NDArray[np.integer],
     inputs: NDArray[Any] | None = None,
 ) -> NDArray[np.float64]:
-    """Compute how far each sample's reconstruction is from it: mean over k of (outputs[n, k] - inputs[n, k])^2.
+    """Compute how far each normal sample's reconstruction is from it: mean over k of (outputs[n, k] - inputs[n, k])^2.
+
+    Anomalies are left out: a network that rebuilds them well does its work badly.
 
     Args:
         outputs: (N, ...), reconstructed inputs.
-        labels: Not looked at.
+        labels: (N,), 1 for anomalies and 0 for normal samples.
         inputs: (N, ...), what the network was given, as many numbers a sample in the same order.
 
     Returns:
-        (N,), 0 or more.
+        (normal samples,), in their order, 0 or more.
 
     Raises:
-        DataError: There are no inputs, or they have another size.
+        DataError: Labels of another shape; there are no inputs, or they have another size.
 
-    >>> score(outputs=np.array([[1.0, 2.0]]), labels=np.array([0]), inputs=np.array([[1.0, 0.0]]))
+    >>> outputs, inputs = np.array([[1.0, 2.0], [9.0, 9.0]]), np.array([[1.0, 0.0], [0.0, 0.0]])
+    >>> score(outputs=outputs, labels=np.array([0, 1]), inputs=inputs)
     array([2.])
     """
-    return squared_errors(outputs, inputs)
+    check_kinds(outputs, labels)
+    errors = squared_errors(outputs, inputs)
+    return np.asarray(errors[labels == 0], dtype=np.float64)

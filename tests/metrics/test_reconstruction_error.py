@@ -28,3 +28,14 @@ def test_what_is_rebuilt_exactly_has_no_error() -> None:
 def test_inputs_must_have_the_size_of_outputs(inputs: np.ndarray[tuple[int, int], np.dtype[np.float64]] | None) -> None:
     with pytest.raises(DataError, match="belong together; allowed: a reconstruction has the size of its input"):
         score(outputs=np.zeros((3, 5)), labels=np.zeros(3, int), inputs=inputs)
+
+
+def test_anomalies_are_left_out() -> None:
+    outputs, inputs = np.array([[1.0], [2.0], [3.0]]), np.zeros((3, 1))
+    assert score(outputs=outputs, labels=np.array([0, 1, 0]), inputs=inputs).tolist() == [1.0, 9.0]
+    assert score(outputs=outputs, labels=np.ones(3, int), inputs=inputs).size == 0
+
+
+def test_there_must_be_one_label_for_each_sample() -> None:
+    with pytest.raises(DataError, match="belong together"):
+        score(outputs=np.zeros((3, 2)), labels=np.zeros((3, 2), int), inputs=np.zeros((3, 2)))

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 
 from edgekd import registry
 from edgekd.errors import DataError, MeasurementError, ModelError, TargetError
-from edgekd.records import BenchmarkSpec, Measurement, Model, Target, TensorSpec
+from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task, TensorSpec
 from edgekd.stages.benchmark import benchmark, choose_samples, describe_file, fit_layout
 
 QUICK = BenchmarkSpec(runs=5, time_limit_s=0.2)
@@ -270,8 +270,27 @@ def test_inputs_and_labels_come_together(channel_means: Model) -> None:
     x, labels = images(4)
     with pytest.raises(DataError, match="as many labels"):
         benchmark([channel_means], targets=[HOST], spec=QUICK, inputs=x)
-    with pytest.raises(DataError, match="as many labels"):
+    with pytest.raises(DataError, match="accuracy needs inputs and as many labels"):
         benchmark([channel_means], targets=[HOST], spec=QUICK, inputs=x, labels=labels[:3])
+    with pytest.raises(DataError, match="accuracy needs inputs"):
+        benchmark([channel_means], targets=[HOST], spec=QUICK, labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "words"),
+    [
+        ("single_label", np.zeros((4, 3), int), r"labels of shape \(4, 3\) for single_label; allowed: \(N,\)"),
+        ("single_label", np.array([0, 1, -1, 2]), "1 of 4 samples have no label"),
+        ("multi_label", np.zeros(4, int), r"labels of shape \(4,\) for multi_label; allowed: \(N, outputs\)"),
+        ("regression", np.zeros(4), "for regression"),
+        ("reconstruction", np.zeros((4, 3)), "for reconstruction"),
+    ],
+)
+def test_labels_must_be_those_of_the_task_before_anything_is_measured(
+    channel_means: Model, task: Task, labels: NDArray[np.generic], words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        benchmark([channel_means], targets=[], inputs=images(4)[0], labels=labels, task=task)
 
 
 # --- how it goes ---------------------------------------------------------------------------------
@@ -347,6 +366,18 @@ def test_chosen_samples_are_spread_over_the_classes(labels: list[int], limit: in
 def test_classes_that_take_turns_are_all_chosen() -> None:
     chosen = choose_samples(np.arange(1000) % 10, 100)
     assert np.bincount(chosen % 10, minlength=10).tolist() == [10] * 10
+
+
+def test_labels_of_several_outputs_are_spread_too() -> None:
+    values = np.random.default_rng(0).normal(size=(1000, 1))
+    chosen = choose_samples(values, 11)
+    ranks = np.sort(values[chosen, 0].argsort().argsort())
+    assert ranks.tolist() == list(range(11))
+    np.testing.assert_allclose(
+        np.sort(values[chosen, 0]), np.quantile(values, np.linspace(0, 1, 11), method="nearest"), atol=0.02
+    )
+    sets = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 100)
+    assert np.bincount(sets[choose_samples(sets, 40)] @ [2, 1]).tolist() == [10] * 4
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Measures model files on targets: latency, memory, load time, accuracy, size."""
+"""Measures model files on targets: latency, memory, load time, size, and how well they do their task."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import gzip
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import registry
-from edgekd.errors import DataError, ModelError, TargetError
+from edgekd.errors import ModelError, TargetError
 from edgekd.progress import Progress, Silent
-from edgekd.records import BenchmarkSpec, Measurement, Model, Target
+from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.describe import describe_file
-from edgekd.stages.benchmark.samples import choose_samples, fit_layout
+from edgekd.stages.benchmark.samples import check_labels, choose_samples, fit_layout
 from edgekd.stages.benchmark.session import STEPS, Pair, Session, TooBigError, measurement, now
 
 __all__ = ["benchmark", "choose_samples", "describe_file", "fit_layout"]
@@ -30,7 +31,8 @@ def benchmark(
     targets: Sequence[Target],
     spec: BenchmarkSpec = BenchmarkSpec(),  # noqa: B008 - frozen
     inputs: NDArray[np.float32] | None = None,
-    labels: NDArray[np.integer] | None = None,
+    labels: NDArray[Any] | None = None,
+    task: Task = "single_label",
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[Measurement, ...]:
@@ -47,8 +49,11 @@ def benchmark(
         targets: Where they run.
         spec: How long; its `targets` are not looked at.
         inputs: (N, channels, height, width) or (N, …), float32, as the network takes them; channels go last for
-            files that want it so. Without them inputs are random and accuracy is not measured.
-        labels: (N,), class indices.
+            files that want it so. Without them inputs are random and no metric of the task is measured.
+        labels: As `edgekd.datasets.Split` has them for the task: (N,), class indices, or 1 for anomalies; (N, classes)
+            of 0 and 1; (N, outputs).
+        task: What the files' outputs are. All its metrics (see `edgekd.metrics.metrics_of`) come from one pass over the
+            inputs; those that have no meaning for the labels, such as `auc` without anomalies, are left out.
         folder: Keeps the raw events and outputs of every process, below `folder/target`.
         progress: Hears how far it is.
 
@@ -61,12 +66,9 @@ def benchmark(
         TargetError: A target can't be reached or lacks a runtime, found out before anything is measured; or
             targets failed later and nothing at all was measured.
         MeasurementError: The file on the target is not the one it should be.
-        DataError: Inputs don't fit labels or the file.
+        DataError: Inputs don't fit labels or the file, or labels the task or the outputs.
     """
-    if (inputs is None) != (labels is None) or len(inputs if inputs is not None else ()) != len(
-        labels if labels is not None else ()
-    ):
-        raise DataError("accuracy needs inputs and as many labels")
+    check_labels(inputs, labels, task)
     found = [each for model in models for each in _sizes(model)]
     plan = _plan(models, targets)
     progress = progress or Silent()
@@ -77,7 +79,7 @@ def benchmark(
             for pair in plan:
                 name = pair.target.name
                 if name not in sessions:
-                    sessions[name] = stack.enter_context(Session(pair.target, spec, inputs, labels, folder))
+                    sessions[name] = stack.enter_context(Session(pair.target, spec, inputs, labels, task, folder))
                 sessions[name].require(pair.runtime)
             found += _measure_all(plan, sessions, progress)
     finally:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 import edgekd
 from edgekd import registry
 from edgekd.errors import DataError, EdgekdError, MeasurementError, ModelError, TargetError
-from edgekd.records import Basis, BenchmarkSpec, Conditions, Measurement, Model, Target
+from edgekd.metrics import score_all
+from edgekd.records import Basis, BenchmarkSpec, Conditions, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.events import Events, parse_events
-from edgekd.stages.benchmark.samples import choose_samples, fit_layout
+from edgekd.stages.benchmark.samples import choose_samples, fit_layout, rebuilt_from
 from edgekd.store import sha256_of, write_bytes
 from edgekd.transports import Transport
 from edgekd.units import METRICS
 
-# Latency, memory, accuracy, load: the parts of a pair that progress counts.
+# Latency, memory, scores, load: the parts of a pair that progress counts.
 STEPS = 4
 # Load time and first inference are one sample a process; so many processes where they start quickly.
 _LOADS = 5
@@ -59,7 +60,8 @@ class Session:
         target: Where to measure.
         spec: For how long.
         inputs: (N, …), or none.
-        labels: (N,), or none.
+        labels: As the task has them, or none.
+        task: What the files' outputs are.
         folder: For raw events and outputs.
     """
 
@@ -68,10 +70,11 @@ class Session:
         target: Target,
         spec: BenchmarkSpec,
         inputs: NDArray[np.float32] | None,
-        labels: NDArray[np.integer] | None,
+        labels: NDArray[Any] | None,
+        task: Task,
         folder: Path | None,
     ) -> None:
-        self._target, self._spec, self._folder = target, spec, folder
+        self._target, self._spec, self._task, self._folder = target, spec, task, folder
         self._inputs, self._labels = inputs, labels
         if inputs is not None and labels is not None:
             chosen = choose_samples(labels, target.accuracy_samples)
@@ -133,7 +136,7 @@ class Session:
         if inputs and self._labels is not None:
             patience_s = _PATIENCE_S + 20 * len(self._labels) * statistics.median(samples)
             processes.append(self._run(pair, "accuracy", remote, inputs, patience_s))
-            yield [self._accuracy(pair, processes[-1], self._labels)]
+            yield self._score(pair, processes[-1], self._labels)
         else:
             yield []
 
@@ -151,16 +154,30 @@ class Session:
         """The arena that a file needs, whether or not the target has so much."""
         return self._measured(pair, events, "arena_size", [size_bytes], basis=self._target.memory_basis)
 
-    def _accuracy(self, pair: Pair, events: Events, labels: NDArray[np.integer]) -> Measurement:
+    def _score(self, pair: Pair, events: Events, labels: NDArray[Any]) -> list[Measurement]:
+        """Hold the outputs, which the runner made floats of, against the labels, or against the inputs."""
         local = self._local / "outputs.npy"
         self._transport.pull(events.of("outputs")["path"], local)
         if sha256_of(local) != events.of("outputs")["sha256"]:
             raise MeasurementError("outputs changed on their way back", where=_where(pair))
         self._keep(pair, "outputs.npy", local.read_bytes())
         outputs = np.load(local, allow_pickle=False)
-        right = registry.function("metrics", "accuracy")(outputs=outputs.reshape(len(outputs), -1), labels=labels)
+        if self._task in ("regression", "reconstruction") and not np.isfinite(outputs).all():
+            # A class that is no number is wrong; an error that is none is no error at all.
+            count = np.count_nonzero(~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1))
+            raise ModelError(f"{count} of {len(outputs)} outputs are not finite", where=_where(pair))
+        inputs = self._inputs if self._task == "reconstruction" else None
+        if inputs is not None:
+            inputs = rebuilt_from(outputs, inputs, pair.model)
+        try:
+            found = score_all(self._task, outputs=outputs, labels=labels, inputs=inputs)
+        except DataError as error:
+            raise DataError(error.what, where=_where(pair), allowed=error.allowed) from None
         # The file's own arithmetic ran, wherever that was: outputs are real even where times are not.
-        return self._measured(pair, events, "accuracy", right.tolist(), basis="measured")
+        return [
+            self._measured(pair, events, each.metric, each.samples, basis="measured", labels=each.labels)
+            for each in found
+        ]
 
     def _push_inputs(self, model: Model) -> str | None:
         """Push the samples in the layout of a file, once a layout; none for a file of several inputs."""
@@ -248,6 +265,7 @@ class Session:
         *,
         basis: Basis,
         warmup: Sequence[float] = (),
+        labels: Sequence[float] = (),
     ) -> Measurement:
         return measurement(
             pair.model,
@@ -257,6 +275,7 @@ class Session:
             started_at=events.started_at,
             basis=basis,
             warmup=warmup,
+            labels=labels,
             conditions=events.conditions(),
         )
 
@@ -274,6 +293,7 @@ def measurement(
     started_at: str,
     basis: Basis = "measured",
     warmup: Sequence[float] = (),
+    labels: Sequence[float] = (),
     conditions: Conditions = Conditions(),  # noqa: B008 - frozen
 ) -> Measurement:
     """Make the record of samples of one metric of a file, in the metric's base unit."""
@@ -287,6 +307,7 @@ def measurement(
         metric=metric,
         unit=METRICS[metric].unit,
         samples=tuple(map(float, samples)),
+        labels=tuple(map(float, labels)),
         warmup=tuple(map(float, warmup)),
         conditions=conditions,
         basis=basis,
