@@ -11,7 +11,6 @@ from edgekd.units import METRICS
 
 # The one metric of each task that tables and charts show; what else was measured is in report.json.
 PRIMARY = tuple(metrics_of(task)[0] for task in get_args(Task))
-SCORES = frozenset(metric for task in get_args(Task) for metric in metrics_of(task))
 _LABELS = {"f1": "F1", "auc": "AUC"}
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from edgekd import stats
 from edgekd.errors import MeasurementError
 from edgekd.records import Basis, Conditions, Measurement
-from edgekd.stages.report.quality import SCORES, is_share, lower_is_better
+from edgekd.stages.report.quality import is_share, lower_is_better
 from edgekd.units import METRICS
 
 Kind = Literal["quantiles", "proportion", "mean", "area", "fact"]
@@ -69,12 +69,9 @@ def kind_of(measurement: Measurement) -> Kind:
     known = METRICS.get(measurement.metric)
     if known and known.dimension == "size":
         return "fact"
-    if measurement.metric == "auc":
-        return "area"
-    binary = set(measurement.samples) <= {0, 1}
-    if measurement.metric in SCORES:
-        return "proportion" if binary and is_share(measurement.metric) else "mean"
-    if (known and known.dimension == "share") or (measurement.unit == "1" and len(measurement.samples) > 1 and binary):
+    if known and known.estimator in ("proportion", "mean", "area"):
+        return known.estimator
+    if measurement.unit == "1" and len(measurement.samples) > 1 and set(measurement.samples) <= {0, 1}:
         return "proportion"
     return "quantiles" if measurement.unit == "s" or len(measurement.samples) > 1 else "fact"
 
