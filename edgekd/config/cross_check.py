@@ -157,14 +157,29 @@ def _check_budgets(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
             yield f"{key}.format", _unknown("exported format", budget.format, made)
         if budget.precision and not _is_made(budget, recipe):
             yield f"{key}.precision", _unknown("exported precision", budget.precision, recipe.export.precisions)
+        if missing := _find_untrained(budget, recipe):
+            yield f"{key}.role", ConfigError(f"there is no {budget.role} to measure", next_step=missing)
 
 
 def _is_made(budget: Budget, recipe: Recipe) -> bool:
     return (
-        budget.role == "teacher"
+        budget.role != "student"
         or budget.format == "torch"
         or _matches(budget.precision or "*", recipe.export.precisions)
     )
+
+
+def _find_untrained(budget: Budget, recipe: Recipe) -> str | None:
+    """What the recipe lacks before there is a network of a budget's role."""
+    if budget.role == "teacher" and not recipe.teachers:
+        return "add [[teachers]]"
+    if budget.role == "assistant" and not recipe.assistants:
+        return "add [[assistants]]"
+    if budget.role == "control" and not recipe.distill.control:
+        return "set distill.control = true"
+    if budget.role == "repeat" and recipe.distill.seeds == 1:
+        return "set distill.seeds to 2 or more"
+    return None
 
 
 def _matches(pattern: str, names: Sequence[str]) -> bool:

@@ -10,9 +10,10 @@ import pytest
 
 from edgekd.config import load_recipe
 from edgekd.config.cross_check import cross_check
-from edgekd.records import BenchmarkSpec, Budget, DistillSpec, ExportSpec, LossTerm, Recipe, TeacherSpec
+from edgekd.records import AssistantSpec, BenchmarkSpec, Budget, DistillSpec, ExportSpec, LossTerm, Recipe, TeacherSpec
 
 SIZE = Budget(metric="file_size", limit="1 kB")
+ACCURACY = Budget(metric="accuracy", limit="90 %")
 RECIPE = replace(load_recipe("digits").recipe, budgets=())
 
 
@@ -26,6 +27,13 @@ def test_what_fits_together_passes() -> None:
     wild = replace(SIZE, metric="latency", limit="1 ms", target="h*", precision="*", format="on*")  # type: ignore[arg-type]  # as TOML may
     assert found(budgets=(wild,)) == []
     assert found(budgets=(replace(SIZE, role="teacher", precision="fp32"), replace(SIZE, format="torch"))) == []
+    others = tuple(replace(ACCURACY, role=role, precision="fp32") for role in ("control", "repeat", "assistant"))
+    distill = DistillSpec(control=True, seeds=3)
+    only = ExportSpec(precisions=("fp16",))
+    assert found(budgets=others, distill=distill, assistants=(AssistantSpec(model="mlp"),), export=only) == []
+    scores = [replace(ACCURACY, metric=metric) for metric in ("f1", "auc", "exact_match", "f1_drop", "auc_drop")]
+    errors = [Budget(metric=metric, limit="0.5") for metric in ("mean_squared_error", "reconstruction_error_increase")]
+    assert found(budgets=(*scores, *errors)) == []
 
 
 @pytest.mark.parametrize(
@@ -68,6 +76,20 @@ def test_what_fits_together_passes() -> None:
         ),
         ({"budgets": (replace(SIZE, statistic="p90"),)}, "budgets.0: statistic 'p90' has no meaning for file_size"),
         ({"budgets": (replace(SIZE, reference="teacher"),)}, "reference 'teacher' has no meaning for file_size"),
+        (
+            {"budgets": (replace(ACCURACY, role="control"),)},
+            "own.toml: budgets.0.role: there is no control to measure; set distill.control = true",
+        ),
+        ({"budgets": (replace(ACCURACY, role="repeat"),)}, "no repeat to measure; set distill.seeds to 2 or more"),
+        ({"budgets": (replace(ACCURACY, role="assistant"),)}, "no assistant to measure; add [[assistants]]"),
+        (
+            {"teachers": (), "distill": DistillSpec(), "budgets": (replace(ACCURACY, role="teacher"),)},
+            "no teacher to measure; add [[teachers]]",
+        ),
+        (
+            {"budgets": (replace(ACCURACY, metric="mean_squared_error"),)},
+            "limit '90 %' of mean_squared_error is no such",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(changes: dict[str, Any], words: str) -> None:
