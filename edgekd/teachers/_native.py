@@ -96,7 +96,8 @@ class NativeTeacher(nn.Module):
         """Open a file that `load_native` has tried out."""
         super().__init__()
         self._engine, self._wanted, self._plan = engine, wanted, plan
-        self._sha256 = [store.sha256_of(file) for file in engine.files()]
+        self._files = engine.files()
+        self._sha256 = [store.sha256_of(file) for file in self._files]
         self._opened = engine.open(torch.get_num_threads())
         self.eval()
 
@@ -139,7 +140,7 @@ class NativeTeacher(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]  # torch does not annotate it
-        if [store.sha256_of(file) for file in self._engine.files()] != self._sha256:
+        if [store.sha256_of(file) for file in self._files] != self._sha256:
             raise ModelError("the file is another one than when the teacher was loaded", where=str(self._engine.path))
         self._opened = self._engine.open(torch.get_num_threads())
 
@@ -273,11 +274,13 @@ def _encode(samples: NDArray[np.float32], plan: _Plan) -> NDArray[Any]:
     dtype = np.dtype(plan.dtype)
     if dtype.kind == "f":
         return samples.astype(dtype, copy=False)
-    if plan.scale:
-        samples = samples / np.float32(plan.scale) + np.float32(plan.zero_point or 0)
+    # Rounded before the zero point is added, which would cost digits.
+    whole = (
+        np.rint(samples / np.float32(plan.scale)) + np.float32(plan.zero_point or 0) if plan.scale else np.rint(samples)
+    )
     # Wider integers than float32 has digits hold indices, far from their limits.
     low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.itemsize < 4 else (-(2**31) + 128, 2**31 - 128)
-    return np.clip(np.rint(samples), low, high).astype(dtype)
+    return np.clip(whole, low, high).astype(dtype)
 
 
 def _decode(found: NDArray[Any], output: TensorSpec) -> NDArray[np.float32]:

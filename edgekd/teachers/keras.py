@@ -77,7 +77,8 @@ def load(
 
 def _check_kind(path: Path) -> None:
     if path.is_dir():
-        if not (path / "saved_model.pb").is_file():
+        graph = path / "saved_model.pb"
+        if not graph.is_file() or not graph.stat().st_size:
             raise ModelError("the folder holds no saved_model.pb", where=str(path), allowed=_ALLOWED)
         return
     suffix = path.suffix.lower()
@@ -129,14 +130,15 @@ class _File:
                 next_step="save it after it has seen data, or export it",
             )
         outputs = network.outputs
-        names = [*network.output_names] if len(set(network.output_names)) == len(outputs) else range(len(outputs))
+        named = getattr(network, "output_names", None)  # a Sequential has none
+        names = named if named and len(named) == len(outputs) else [each.name for each in outputs]
         call = tensorflow.function(
             lambda batch: keras.tree.flatten(network(batch, training=False)),
             input_signature=[tensorflow.TensorSpec(each.shape, each.dtype) for each in network.inputs[:1]],
         )
         return Opened(
             inputs=tuple(_spec(each.name, each) for each in network.inputs),
-            outputs=tuple(_spec(str(name), each) for name, each in zip(names, outputs, strict=True)),
+            outputs=tuple(_spec(name, each) for name, each in zip(names, outputs, strict=True)),
             run=_runner(tensorflow, call),
             errors=(tensorflow.errors.OpError, ValueError),
         )
