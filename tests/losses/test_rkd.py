@@ -91,20 +91,17 @@ def test_coincident_samples_keep_gradients_finite(dtype: torch.dtype) -> None:
         assert float(value.detach()) > 0
 
 
-def test_a_pair_that_coincides_in_one_network_has_no_angle_to_compare() -> None:
-    teacher = np.random.default_rng(3).normal(size=(4, 3))
-    student = teacher[[0, 0, 2, 3]]
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_pair_that_coincides_in_one_network_has_no_angle_to_compare(swapped: bool) -> None:
+    distinct = np.random.default_rng(3).normal(size=(4, 3))
+    doubled = distinct[[0, 0, 2, 3]]
+    student, teacher = (distinct, doubled) if swapped else (doubled, distinct)
     coincident = {0, 1}
     # An angle is lost where its vertex, in the middle, coincides with one of its ends.
     kept = [each for each in permutations(range(4), 3) if coincident not in (set(each[:2]), set(each[1:]))]
     expected = sum(huber(1, cosine(student, *each) - cosine(teacher, *each)) for each in kept) / 24
-    found = rkd(
-        student_feature=torch.from_numpy(student),
-        teacher_feature=torch.from_numpy(teacher),
-        distance=0.0,
-        angle=1.0,
-    )
-    assert float(found) == pytest.approx(float(expected), rel=1e-9)
+    given = {"student_feature": torch.from_numpy(student), "teacher_feature": torch.from_numpy(teacher)}
+    assert float(rkd(**given, distance=0.0, angle=1.0)) == pytest.approx(float(expected), rel=1e-9)
     assert 0 < len(kept) < 24
 
 
