@@ -33,6 +33,7 @@ class FrontEnd:
 
     Attributes:
         seconds: Every sound is cut to so much, or silence is added at its end.
+        rms: Root mean square that every sound is brought to, before padding; 0 leaves sounds as loud as they are.
         bins: Triangular filters on the mel scale, from `low_hz` to `high_hz` (0: half the sample rate).
         coefficients: Kept of the cosine transform; for `mfcc` only.
     """
@@ -40,6 +41,7 @@ class FrontEnd:
     features: Literal["log_mel", "mfcc"]
     sample_rate: int
     seconds: float
+    rms: float
     window_ms: float
     hop_ms: float
     bins: int
@@ -59,6 +61,7 @@ class FrontEnd:
             ("sample_rate", 1000 <= self.sample_rate <= 384_000, "1000 to 384000 Hz"),
             ("seconds", 0 < self.seconds <= 3600, "up to 3600"),
             ("hop_ms", self.hop_ms > 0 and self.hop_ms * self.sample_rate >= 1000, "at least one sample"),
+            ("rms", 0 <= self.rms <= 1, "0 to 1"),
             ("window_ms", self.hop_ms <= self.window_ms <= self.seconds * 1000, "hop_ms to the length of the sound"),
             ("low_hz", 0 <= self.low_hz < half, "0 to half the sample rate"),
             ("high_hz", self.low_hz < high <= half, "low_hz to half the sample rate; 0 for that"),
@@ -105,7 +108,9 @@ class FrontEnd:
         """
         kaldi = registry.require("kaldi_native_fbank", "dataset 'audio_folder'")
         whole = np.zeros(self.samples, np.float32)
-        whole[: len(sound)] = sound[: self.samples]
+        kept = sound[: self.samples]
+        loudness = float(np.sqrt(np.mean(np.square(kept, dtype=np.float64)))) if len(kept) else 0.0
+        whole[: len(kept)] = kept * np.float32(self.rms / loudness) if self.rms > 0 and loudness > 0 else kept
         mfcc = self.features == "mfcc"
         options = kaldi.MfccOptions() if mfcc else kaldi.FbankOptions()
         options.frame_opts.samp_freq = self.sample_rate

@@ -31,6 +31,7 @@ def load(
     features: Literal["log_mel", "mfcc"] = "log_mel",
     sample_rate: int = 16000,
     seconds: float = 1.0,
+    rms: float = 0.0,
     window_ms: float = 25.0,
     hop_ms: float = 10.0,
     bins: int = 40,
@@ -55,6 +56,8 @@ def load(
         features: Logarithms of mel energies, or cepstral coefficients (MFCC) of them.
         sample_rate: In Hz, of what the features are computed from.
         seconds: Length of every sample.
+        rms: Root mean square that every sound is brought to (full scale is 1), so that microphones and distances
+            matter less; 0 leaves sounds as loud as they are.
         window_ms: Length of a frame.
         hop_ms: From one frame to the next.
         bins: Mel filters.
@@ -78,6 +81,7 @@ def load(
         features=features,
         sample_rate=sample_rate,
         seconds=seconds,
+        rms=rms,
         window_ms=window_ms,
         hop_ms=hop_ms,
         bins=bins,

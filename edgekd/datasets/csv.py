@@ -28,7 +28,7 @@ def load(
     delimiter: str = ",",
     standardise: bool = True,
 ) -> Source:
-    """Load a table whose first line names its columns.
+    r"""Load a table whose first line names its columns.
 
     Args:
         path: UTF-8; a relative one is also looked for in the folders of `EDGEKD_DATA`.
@@ -49,6 +49,13 @@ def load(
     Raises:
         DataError: A table that is not as described; says line and column.
         ConfigError: Label columns that do not suit the task.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "own.csv"
+    >>> _ = file.write_text("width,height,kind\n1,2,cat\n3,4,dog\n")
+    >>> source = load(path=file, labels=("kind",))
+    >>> source.classes, source.train.inputs.tolist(), source.train.labels.tolist()
+    (('cat', 'dog'), [[1.0, 2.0], [3.0, 4.0]], [0, 1])
     """
     if not labels or (len(labels) > 1 and task in ("single_label", "reconstruction")):
         raise ConfigError(

@@ -35,7 +35,7 @@ def load(
     delimiter: str = ",",
     standardise: bool = True,
 ) -> Source:
-    """Load time series and cut them into windows; the windows of one series are never in two splits.
+    r"""Load time series and cut them into windows; the windows of one series are never in two splits.
 
     Args:
         path: By its suffix: `.ts` as sktime and aeon write it; `.csv`: a row for each step of time; any other: a
@@ -59,6 +59,12 @@ def load(
     Raises:
         DataError: A file that is not as described; says the line.
         ConfigError: A window that is none.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "own.txt"
+    >>> _ = file.write_text("1 10 11 12 13\n2 20 21 22 23\n")
+    >>> load(path=file, window=2).train.inputs.tolist()
+    [[[10.0, 11.0]], [[12.0, 13.0]], [[20.0, 21.0]], [[22.0, 23.0]]]
     """
     for key, value in (("window", window), ("hop", hop)):
         if value is not None and value < 1:

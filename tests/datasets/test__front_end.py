@@ -19,6 +19,7 @@ PLAIN = FrontEnd(
     features="log_mel",
     sample_rate=16000,
     seconds=0.5,
+    rms=0.0,
     window_ms=25.0,
     hop_ms=10.0,
     bins=40,
@@ -36,7 +37,8 @@ def reference(sound: NDArray[np.float32], told: dict[str, Any]) -> NDArray[np.fl
     """Kaldi's feature-window.cc, feature-fbank.cc and feature-mfcc.cc, from what the manifest tells alone."""
     rate = told["sample_rate"]
     whole = np.zeros(round(told["seconds"] * rate))
-    whole[: len(sound)] = sound[: len(whole)]
+    kept = np.asarray(sound[: len(whole)], np.float64)
+    whole[: len(kept)] = kept * (told["rms"] / np.sqrt((kept**2).mean()) if told["rms"] else 1)
     window, hop = (int(rate * 0.001 * told[key]) for key in ("window_ms", "hop_ms"))
     frames = np.stack([whole[start : start + window] for start in range(0, len(whole) - window + 1, hop)])
     frames = frames - frames.mean(axis=1, keepdims=True)
@@ -67,16 +69,18 @@ def reference(sound: NDArray[np.float32], told: dict[str, Any]) -> NDArray[np.fl
     st.sampled_from(["log_mel", "mfcc"]),
     st.sampled_from([(8000, 32.0, 20.0, 24), (16000, 25.0, 10.0, 40), (11025, 30.0, 12.5, 20)]),
     st.sampled_from([(20.0, 0.0), (100.0, 3800.0)]),
+    st.sampled_from([0.0, 0.1]),
     st.integers(0, 2**32 - 1),
 )
 def test_features_are_kaldi_s(
-    features: Any, rates: tuple[int, float, float, int], limits: tuple[float, float], seed: int
+    features: Any, rates: tuple[int, float, float, int], limits: tuple[float, float], rms: float, seed: int
 ) -> None:
     rate, window, hop, bins = rates
     front_end = replace(
         PLAIN,
         features=features,
         sample_rate=rate,
+        rms=rms,
         window_ms=window,
         hop_ms=hop,
         bins=bins,
@@ -108,6 +112,7 @@ def test_silence_is_the_floor_and_every_call_gives_the_same() -> None:
         ({"sample_rate": 0}, "sample_rate"),
         ({"seconds": 0.0}, "seconds"),
         ({"seconds": 0.02}, "window_ms"),
+        ({"rms": -0.1}, "rms"),
         ({"window_ms": 5.0}, "window_ms"),
         ({"hop_ms": 0.01}, "hop_ms"),
         ({"low_hz": 8000.0}, "low_hz"),

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from edgekd.datasets import Dataset, Split, fingerprint_of, open_dataset
+from edgekd.datasets import Dataset, Split, fingerprint_of, open_dataset, transfer_split
 from edgekd.datasets._splits import choose_held_out
 from edgekd.errors import ConfigError, DataError
-from edgekd.records import DataSpec
+from edgekd.records import DataSpec, TransferSpec
 
 MODULE = """
 import numpy as np
@@ -196,3 +196,103 @@ def test_ready_is_values_times_scale_in_order(inputs: NDArray[np.generic], scale
     np.testing.assert_array_equal(ready, data.ready(split, count))
     rest = iter(data.ready(split))
     assert all(any(np.array_equal(row, other) for other in rest) for row in ready), "a subsequence"
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(1, 30), min_size=2, max_size=12),
+    st.floats(0.01, 0.9),
+    st.integers(0, 2**63 - 1),
+    st.integers(1, 2),
+)
+def test_groups_are_held_out_whole_and_enough_of_them_stay(
+    sizes: list[int], share: float, seed: int, leave: int
+) -> None:
+    groups = np.random.default_rng(seed % 1000).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    labels = np.zeros(len(groups), np.int64)
+    held = choose_held_out(labels, groups, share, seed, by_class=True, leave=leave)
+    inside, outside = set(groups[held].tolist()), set(groups[~held].tolist())
+    assert not inside & outside
+    assert len(outside) >= leave
+    if len(sizes) > leave:
+        assert inside
+    # Without the group that was drawn last, or with one more, it would be no nearer to the share.
+    if len(inside) > 1 and len(outside) > leave:
+        assert abs(held.sum() - share * len(groups)) <= max(sizes)
+    np.testing.assert_array_equal(held, choose_held_out(labels, groups, share, seed, by_class=True, leave=leave))
+
+
+GROUPED = """
+import numpy as np
+from edgekd.datasets import Source, Split
+
+def load(*, kind: str = "grouped", bins: int = 3):
+    random = np.random.default_rng(5)
+    inputs = random.normal(50, 7, (120, 1, 4, 3)).astype(np.float32)
+    inputs[:, :, :, 1] *= 10
+    inputs[:, :, :, 2] = 8
+    labels = np.arange(120) % 3
+    if kind == "anomalies":
+        labels = (np.arange(120) % 4 == 0).astype(np.int64)
+        inputs[labels == 1] += 1000
+    groups = np.arange(120) // 10 if kind == "grouped" else None
+    return Source(
+        train=Split(inputs=inputs, labels=labels, groups=groups),
+        classes=("normal", "anomaly") if kind == "anomalies" else tuple("abc"),
+        task="reconstruction" if kind == "anomalies" else "single_label",
+        scale=1.0,
+        standardise={"no": None, "rows": 0}.get(kind, 3),
+        front_end={"bins": bins},
+    )
+"""
+
+
+@pytest.fixture
+def grouped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"grouped_{abs(hash(tmp_path))}"
+    (tmp_path / f"{name}.py").write_text(GROUPED)
+    monkeypatch.chdir(tmp_path)
+    return f"{name}:load"
+
+
+def test_statistics_are_of_the_training_split_alone(grouped: str) -> None:
+    data = open_dataset(DataSpec(source=grouped, validation=0.2, test=0.2))
+    parts = [
+        set(split.groups.tolist()) for split in (data.train, data.validation, data.test) if split.groups is not None
+    ]
+    assert [len(part) for part in parts] == [8, 2, 2]
+    assert len(set.union(*parts)) == 12
+    np.testing.assert_allclose(data.train.inputs.mean(axis=(0, 1, 2), dtype=np.float64), 0, atol=1e-5)
+    deviation = data.train.inputs.std(axis=(0, 1, 2), dtype=np.float64)
+    np.testing.assert_allclose(deviation, [1, 1, 0], atol=1e-5)
+    assert (data.train.inputs[..., 2] == 0).all(), "what never changes is not blown up"
+    assert abs(data.test.inputs.mean(axis=(0, 1, 2), dtype=np.float64)[:2]).min() > 1e-4, "not standardised by itself"
+    assert data.front_end["bins"] == 3
+    assert data.front_end["standardised_axis"] == 3
+
+
+def test_anomalies_are_never_trained_on_but_are_measured(grouped: str) -> None:
+    data = open_dataset(DataSpec(source=grouped, validation=0.2, test=0.2, options={"kind": "anomalies"}))
+    assert [np.bincount(split.labels, minlength=2).tolist() for split in (data.train, data.validation, data.test)] == [
+        [58, 0],
+        [14, 5],
+        [18, 6],
+    ]
+    assert np.abs(data.front_end["mean"][0] - 50) < 2, "anomalies are not even in the mean"
+    assert data.outputs == 12
+
+
+def test_other_data_is_brought_to_the_data_s_own_mean_or_refused(grouped: str) -> None:
+    data = open_dataset(DataSpec(source=grouped, validation=0.2, test=0.2))
+    other = transfer_split(TransferSpec(source=grouped, labelled=False), data)
+    assert len(other) == 120
+    assert set(other.labels.tolist()) == {-1}
+    assert data.train.positions is not None
+    np.testing.assert_array_equal(
+        np.sort(other.inputs[data.train.positions], axis=0), np.sort(data.train.inputs, axis=0)
+    )
+    for options, words in (({"bins": 4}, "bins = 4; allowed: the data's, 3"), ({"kind": "no"}, "standardised")):
+        with pytest.raises(DataError, match=words):
+            transfer_split(TransferSpec(source=grouped, options=options), data)
+    with pytest.raises(DataError, match="can't standardise axis 0"):
+        open_dataset(DataSpec(source=grouped, options={"kind": "rows"}))
