@@ -53,6 +53,7 @@ EXTRAS = {
         ("onnxscript", "onnxscript"),
     ),
     "micro": (("tflite-micro", "tflite_micro"),),
+    "scale": (("accelerate", "accelerate"), ("tensorboard", "tensorboard")),
     "audio": (("kaldi-native-fbank", "kaldi_native_fbank"), ("soundfile", "soundfile"), ("soxr", "soxr")),
     "images": (("pillow", "PIL"),),
     "hub": (("datasets", "datasets"),),

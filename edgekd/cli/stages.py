@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgekd.cli.group import EXIT_OF, command, json_option, out_option, set_option
+from edgekd.launch import process_rank
 
 if TYPE_CHECKING:
     from edgekd.console import Terminal
@@ -177,10 +178,13 @@ def _run_until(step: str, source: str, out: Path | None, overrides: Sequence[str
     from edgekd.config import load_recipe
     from edgekd.console import Terminal, comparison_table
 
-    terminal = Terminal(as_json=as_json)
-    terminal.show_log()
     loaded = load_recipe(source, overrides)
     folder = out or Path("runs") / loaded.recipe.name
+    if process_rank() > 0:  # the first process prints and writes
+        pipeline.run(loaded, folder=folder, until=step)
+        return 0
+    terminal = Terminal(as_json=as_json)
+    terminal.show_log()
     with terminal.logging_to(folder), terminal.progress() as progress:
         outcome = pipeline.run(loaded, folder=folder, until=step, progress=progress)
     with terminal.logging_to(folder):

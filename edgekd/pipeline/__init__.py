@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edgekd import registry, store
 from edgekd.config import LoadedRecipe
 from edgekd.errors import StoreError
+from edgekd.launch import process_rank
 from edgekd.pipeline.folder import (
     ENVIRONMENT,
     OVERRIDES,
@@ -22,6 +23,8 @@ from edgekd.pipeline.folder import (
     open_run,
 )
 from edgekd.pipeline.steps import STEPS
+from edgekd.pipeline.team import TOGETHER, Team, follow
+from edgekd.pipeline.training import replay
 from edgekd.pipeline.workspace import Step, Workspace
 from edgekd.progress import Progress, Silent
 from edgekd.records import Run
@@ -29,7 +32,17 @@ from edgekd.records import Run
 if TYPE_CHECKING:
     from edgekd.stages.report import Report
 
-__all__ = ["STEPS", "Outcome", "check_files", "open_budgets", "open_run", "rewrite_report", "run", "verify"]
+__all__ = [
+    "STEPS",
+    "Outcome",
+    "check_files",
+    "open_budgets",
+    "open_run",
+    "replay_caches",
+    "rewrite_report",
+    "run",
+    "verify",
+]
 
 _log = logging.getLogger("edgekd")
 _MANIFEST = "manifest.json"
@@ -66,6 +79,9 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
         EdgekdError: What a user can mend; what was done is kept.
     """
     space = Workspace(loaded, folder, progress or Silent())
+    if process_rank() > 0:
+        follow(space, STEPS)
+        return Outcome(run=open_run(folder), made=(), skipped=())
     steps = STEPS[: [step.name for step in STEPS].index(until) + 1]
     registry.require_all(module for step in steps for module in step.needs(space))
     made, skipped = [], []
@@ -73,12 +89,17 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
         store.write_bytes(folder / RECIPE, loaded.text.encode())
         store.write_json(folder / OVERRIDES, loaded.overrides)
         store.write_json(folder / ENVIRONMENT, environment_here())
+        team = Team()
         for step in steps:
+            if step.name not in TOGETHER:
+                team.dismiss()
             fingerprint = space.fingerprint(step)
             if space.store.is_done(step.name, fingerprint):
                 _log.info("%s: nothing changed", step.name)
                 skipped.append(step.name)
                 continue
+            if step.name in TOGETHER:
+                team.begin(step.name)
             before = space.store.record(step.name)
             started = time.perf_counter()
             # A manifest is of a finished run.
@@ -88,6 +109,7 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
             space.store.finish(step.name, fingerprint, outputs)
             _log.info("%s: done in %.1f s", step.name, time.perf_counter() - started)
             made.append(step.name)
+        team.dismiss()
         for step in steps:
             for checkpoint in space.store.stage(step.name).rglob("checkpoint.pt"):
                 checkpoint.unlink()
@@ -151,6 +173,26 @@ def rewrite_report(folder: Path) -> Report:
             if (folder / _MANIFEST).exists():
                 write_manifest(run_folder)
     return written
+
+
+def replay_caches(loaded: LoadedRecipe, folder: Path) -> list[tuple[str, float]]:
+    """Ask a recipe's teachers again about random samples of what their caches hold.
+
+    Args:
+        loaded: The recipe.
+        folder: Its run folder, in which the teachers are.
+
+    Returns:
+        Names of caches, each with the largest difference between a logit that was kept and the one computed now.
+
+    Raises:
+        StoreError: No such run, or no cache that is finished.
+    """
+    if not store.RunFolder(folder).record("teachers"):
+        raise StoreError(
+            "no teachers here", where=str(folder), next_step="give the folder that `edgekd run` wrote with --out"
+        )
+    return replay(Workspace(loaded, folder, Silent()))
 
 
 def verify(folder: Path) -> Mapping[str, str]:

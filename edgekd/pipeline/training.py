@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekd import registry, store
+from edgekd.metrics import better
 from edgekd.pipeline.workspace import Workspace, undated, write, write_models
 from edgekd.records import (
     AssistantSpec,
@@ -127,9 +128,28 @@ def distil(space: Workspace, folder: Path) -> list[Path]:
         if trained.control:
             arms.append(_Arm(trained.control, "control", f"control{suffix}"))
     students = [arm for arm in arms if arm.role != "control"]
-    sign = 1 if _bound(students[0].trained.history) == "at least" else -1
-    best = max(students, key=lambda arm: sign * arm.trained.score)
+    best = students[0]
+    for arm in students[1:]:
+        if better(arm.trained.history[0].metric, arm.trained.score, best.trained.score):
+            best = arm
     return _keep(space, folder, arms, best)
+
+
+def replay(space: Workspace) -> list[tuple[str, float]]:
+    """Ask teachers and assistants again about random samples of what their caches hold.
+
+    Raises:
+        StoreError: A cache is not finished.
+    """
+    from edgekd.stages.distill import replay_cache
+
+    recipe = space.recipe
+    schedules = [*(_schedule_of(spec, recipe) for spec in recipe.assistants), recipe.distill]
+    return [
+        replay_cache(teacher, data=space.data, transfer=space.transfer, spec=schedule)
+        for level, schedule in enumerate(schedules)
+        for teacher in space.teachers_of(level)
+    ]
 
 
 class _Arm:
@@ -164,12 +184,6 @@ def _keep(space: Workspace, folder: Path, arms: Sequence[_Arm], best: _Arm) -> l
         write(folder / "teachings.json", teachings),
         write(folder / "measurements.json", undated(measured)),
     ]
-
-
-def _bound(history: Sequence[EpochRecord]) -> str:
-    from edgekd.units import METRICS
-
-    return METRICS[history[0].metric].bound
 
 
 def _describe_other(space: Workspace, spec: TeacherSpec, name: str) -> Model:

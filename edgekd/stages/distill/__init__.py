@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgekd import units
 from edgekd.cache import TeacherCache
 from edgekd.datasets import Dataset, Split
+from edgekd.errors import StoreError
+from edgekd.metrics import better
 from edgekd.progress import Progress, Silent
 from edgekd.records import CacheFacts, DistillSpec, EpochRecord, LossTerm, Task, Teaching
-from edgekd.stages.distill.caching import count_views, fill, keep_validation, open_cache, read_validation
+from edgekd.stages.distill.caching import count_views, fill, keep_validation, open_cache, read_validation, replay
 from edgekd.stages.distill.fit import Lesson, fit, is_mixed
 from edgekd.stages.distill.outcome import describe_weights, measure_network, save_weights, serialise_weights
 from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_student
@@ -35,8 +36,8 @@ from edgekd.stages.distill.teachers import (
 )
 from edgekd.stages.distill.teaching import AdaptedTeacher, CachedTeachers, LiveTeachers, Teachers, combine
 from edgekd.stages.distill.terms import Objective, Term, load_terms
-from edgekd.stages.distill.validation import primary_metric, score_of
-from edgekd.stages.distill.views import Views, channels_last
+from edgekd.stages.distill.validation import primary_metric, scores_of
+from edgekd.stages.distill.views import Views, channels_last, default_device
 
 __all__ = [
     "AdaptedTeacher",
@@ -46,6 +47,7 @@ __all__ = [
     "distill",
     "measure_network",
     "on_device",
+    "replay_cache",
     "save_weights",
     "serialise_weights",
 ]
@@ -88,8 +90,11 @@ class Distilled:
     @property
     def score(self) -> float:
         """The validation score of the weights that were kept."""
-        sign = 1 if units.METRICS[self.history[0].metric].bound == "at least" else -1
-        return sign * max(sign * record.validation_score for record in self.history)
+        best = self.history[0]
+        for record in self.history[1:]:
+            if better(record.metric, record.validation_score, best.validation_score):
+                best = record
+        return best.validation_score
 
 
 def distill(
@@ -154,20 +159,22 @@ def distill(
         classroom.compare(control.score)
     watched = used[0].load() if used and any(term.needs_features for term in terms) else None
     channels_last(student)
+    # Wrappers may spread a network over processes; the user's own stays whole.
+    trained = copy.deepcopy(student) if processes.count > 1 else student
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)  # projectors
         objective = Objective(
             terms,
-            student=student,
+            student=trained,
             teacher=watched,
             sample=views.batch(torch.arange(min(2, len(views)), device=device), 0).inputs,
             samples=len(views),
             where=name,
         )
     try:
-        history = fit(
+        best, history = fit(
             Lesson(
-                network=student,
+                network=trained,
                 data=data,
                 views=views,
                 spec=spec,
@@ -183,7 +190,27 @@ def distill(
         )
     finally:
         objective.release()
+    student.load_state_dict(best)
     return Distilled(network=student.eval().cpu(), history=history, teaching=classroom.teaching, control=control)
+
+
+def replay_cache(teacher: Teacher, *, data: Dataset, transfer: Split | None, spec: DistillSpec) -> tuple[str, float]:
+    """Ask a teacher again about random samples of what its cache holds.
+
+    Returns:
+        The cache's name, and the largest difference between a logit that was kept and the one computed now.
+
+    Raises:
+        StoreError: The cache is not there, or not finished.
+    """
+    views = Views(transfer or data.train, data, spec.augmentations, spec.augmentation_seed, default_device())
+    cache = open_cache(teacher, views, spec)
+    if not cache.is_complete:
+        raise StoreError(
+            "this cache is not finished", where=str(cache.folder), next_step="run the recipe: it goes on where it was"
+        )
+    cache.check()
+    return cache.folder.name, replay(cache, teacher.load(), views)
 
 
 class _Classroom:
@@ -248,8 +275,7 @@ class _Classroom:
         """
         assert self.teaching is not None  # noqa: S101 - there is a control only where there are teachers
         metric, ensemble = self.teaching.metric, self.teaching.ensemble_score
-        better = ensemble > control if units.METRICS[metric].bound == "at least" else ensemble < control
-        if not better:
+        if not better(metric, ensemble, control):
             refuse(
                 self.spec,
                 f"{'they have' if len(self.named) > 1 else 'it has'} a validation {metric} of {ensemble:.4f}, the "
@@ -277,7 +303,7 @@ class _Classroom:
             metric=primary_metric(self.data),
             combine=self.spec.combine,
             scores={each.name: score for each, score in zip(self.named, self.scores, strict=True)},
-            ensemble_score=score_of(together, self.data.validation, self.data),
+            ensemble_score=scores_of(together, self.data.validation, self.data)[0].value,
             disagreement=float((choices != choices[0]).any(0).mean()) if classes else 0.0,
             caches=facts,
         )

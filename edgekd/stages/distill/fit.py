@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgekd import registry, store, units
+from edgekd import registry, store
 from edgekd.datasets import Dataset
 from edgekd.errors import TrainingError
+from edgekd.metrics import better
 from edgekd.progress import Progress, Silent
 from edgekd.records import DistillSpec, EpochRecord, TermShare
 from edgekd.stages.distill.checkpoint import Checkpoint, copy_state, load_checkpoint
@@ -27,7 +28,7 @@ from edgekd.stages.distill.processes import Alone, Processes
 from edgekd.stages.distill.teachers import hash_of
 from edgekd.stages.distill.teaching import Teachers
 from edgekd.stages.distill.terms import Objective, shares_of
-from edgekd.stages.distill.validation import loss_of, predict, primary_metric, score_of
+from edgekd.stages.distill.validation import loss_of, predict, primary_metric, scores_of
 from edgekd.stages.distill.views import Batch, Views
 
 _log = logging.getLogger("edgekd")
@@ -75,8 +76,10 @@ def is_mixed(spec: DistillSpec, device: torch.device) -> bool:
     return spec.mixed_precision == "auto" and has_fast_bfloat16(device)
 
 
-def fit(lesson: Lesson, *, folder: Path | None, progress: Progress | None) -> tuple[EpochRecord, ...]:
-    """Train a network in place and give it the weights of its best epoch.
+def fit(
+    lesson: Lesson, *, folder: Path | None, progress: Progress | None
+) -> tuple[dict[str, torch.Tensor], tuple[EpochRecord, ...]]:
+    """Train a network in place.
 
     Args:
         lesson: All that the training is made of.
@@ -84,13 +87,13 @@ def fit(lesson: Lesson, *, folder: Path | None, progress: Progress | None) -> tu
         progress: Hears of batches.
 
     Returns:
-        One record an epoch.
+        The weights of the best epoch, and one record an epoch.
 
     Raises:
         TrainingError: The loss is not a number.
     """
     progress = progress or Silent()
-    spec, network, processes = lesson.spec, lesson.network, lesson.processes
+    spec, processes = lesson.spec, lesson.processes
     path = folder / "checkpoint.pt" if folder else None
     key = store.fingerprint(_dependencies(lesson), processes.device.type, is_mixed(spec, processes.device))
     state = (load_checkpoint(path, key) if path and processes.rank == 0 else None) or Checkpoint(fingerprint=key)
@@ -116,9 +119,8 @@ def fit(lesson: Lesson, *, folder: Path | None, progress: Progress | None) -> tu
     finally:
         progress.end()
         processes.end()
-    network.load_state_dict(state.best)
     _warn_of_small_terms(lesson.name, state.history)
-    return tuple(state.history)
+    return processes.share(state.best), tuple(state.history)
 
 
 class _Loop:
@@ -158,7 +160,9 @@ class _Loop:
             return copy_state(self.average.module)
         if self.processes.count == 1:
             return copy_state(self.lesson.network)
-        return self.processes.state(self.wrapped, self.optimizer)[0]
+        # Cloned: on the CPU the gathered state is the very weights that go on training.
+        state = self.processes.state(self.wrapped, self.optimizer)[0]
+        return {key: value.detach().clone() for key, value in state.items()}
 
     def run(self, epoch: int) -> EpochRecord:
         """Train one epoch and validate."""
@@ -268,7 +272,7 @@ class _Loop:
         data = self.lesson.data
         judged = self.average.module if self.average is not None else self.wrapped
         outputs = predict(judged, data.validation, data.scale, self.device)
-        loss, score = loss_of(outputs, data.validation, data), score_of(outputs, data.validation, data)
+        loss, score = loss_of(outputs, data.validation, data), scores_of(outputs, data.validation, data)[0].value
         if not math.isfinite(score):
             raise TrainingError(
                 "the validation score is not a number", where=self.lesson.name, next_step="lower learning_rate"
@@ -277,11 +281,9 @@ class _Loop:
 
 
 def _is_better(record: EpochRecord, best: EpochRecord) -> bool:
-    sign = 1 if units.METRICS[record.metric].bound == "at least" else -1
-    return (sign * record.validation_score, -record.validation_loss) > (
-        sign * best.validation_score,
-        -best.validation_loss,
-    )
+    if record.validation_score == best.validation_score:
+        return record.validation_loss < best.validation_loss
+    return better(record.metric, record.validation_score, best.validation_score)
 
 
 def _is_over(state: Checkpoint, spec: DistillSpec) -> bool:

@@ -10,7 +10,6 @@ from torch import nn
 
 from edgekd import store, units
 from edgekd.datasets import Dataset, Split
-from edgekd.metrics import metrics_of
 from edgekd.records import Conditions, Measurement, Model, Role
 from edgekd.stages.distill.processes import Alone
 from edgekd.stages.distill.validation import predict, scores_of
@@ -46,30 +45,27 @@ def measure_network(network: nn.Module, split: Split, data: Dataset, model: Mode
         One measurement for each metric of the task.
     """
     device = Alone().device
-    outputs = predict(network.to(device), split, data.scale, device).float().cpu().numpy()
+    outputs = predict(network.to(device), split, data.scale, device)
     network.cpu()
-    found = []
-    for metric in metrics_of(data.task):
-        scores, labels = scores_of(metric, outputs, split, data)
-        found.append(
-            Measurement(
-                model_sha256=model.sha256,
-                model=model.name,
-                format=model.format,
-                precision=model.precision,
-                role=model.role,
-                target="training",
-                metric=metric,
-                unit=units.METRICS[metric].unit,
-                samples=tuple(float(each) for each in scores),
-                labels=() if labels is None else tuple(float(each) for each in labels),
-                conditions=Conditions(
-                    runtime="torch", runtime_version=torch.__version__, threads=torch.get_num_threads(), batch=1000
-                ),
-                started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
+    return [
+        Measurement(
+            model_sha256=model.sha256,
+            model=model.name,
+            format=model.format,
+            precision=model.precision,
+            role=model.role,
+            target="training",
+            metric=scores.metric,
+            unit=units.METRICS[scores.metric].unit,
+            samples=scores.samples,
+            labels=scores.labels,
+            conditions=Conditions(
+                runtime="torch", runtime_version=torch.__version__, threads=torch.get_num_threads(), batch=1000
+            ),
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-    return found
+        for scores in scores_of(outputs, split, data)
+    ]
 
 
 def describe_weights(path: Path, network: nn.Module, *, name: str, role: Role, data: Dataset) -> Model:

@@ -15,10 +15,15 @@ from edgekd.records import DistillSpec, Schedule
 from edgekd.stages.distill.terms import Term
 from edgekd.teachers import StoredLogits
 
+_SHARES = ("target", "others", "inter", "intra", "distance", "angle", "margin")
 # Options of losses with a meaning that their types do not tell.
 _LOSS_OPTIONS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     ("temperature", lambda value: value > 0, "above 0"),
     ("label_smoothing", lambda value: 0 <= value <= 1, "0 to 1"),
+    ("power", lambda value: value >= 1, "1 or more"),
+    ("momentum", lambda value: 0 <= value < 1, "0 to 1, 1 excluded"),
+    ("negatives", lambda value: value >= 1, "1 or more"),
+    *((name, lambda value: value >= 0, "0 or more") for name in _SHARES),
 )
 
 

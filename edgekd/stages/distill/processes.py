@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from edgekd import registry
 from edgekd.errors import ConfigError
+from edgekd.launch import process_count
 from edgekd.records import DistillSpec
 from edgekd.stages.distill.views import default_device
 
@@ -60,16 +60,6 @@ class Processes(Protocol):
         """Close experiment trackers."""
 
 
-def is_launched() -> bool:
-    """Whether this process is one of several that a launcher started."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def rank() -> int:
-    """Number of this process among those that train together."""
-    return int(os.environ.get("RANK", "0"))
-
-
 def find_processes(spec: DistillSpec, *, name: str, folder: str | None) -> Processes:
     """Find out who trains: accelerate where several processes or trackers are wanted, else this process alone.
 
@@ -77,7 +67,7 @@ def find_processes(spec: DistillSpec, *, name: str, folder: str | None) -> Proce
         ConfigError: A batch that can't be dealt out evenly, or a tracker that is not installed.
         MissingExtraError: accelerate is not installed.
     """
-    if not is_launched() and not spec.trackers:
+    if process_count() == 1 and not spec.trackers:
         return Alone()
     return Accelerated(spec, name=name, folder=folder)
 
@@ -206,7 +196,9 @@ class Accelerated:
 
     def end(self) -> None:
         """Close the trackers."""
-        self.accelerator.end_training()
+        # Not end_training, which would end the process group that a later training needs.
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
 
 
 def _bare(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

@@ -16,7 +16,7 @@ from torch import nn
 from edgekd.datasets import Dataset
 from edgekd.errors import ConfigError, ModelError
 from edgekd.records import DistillSpec
-from edgekd.stages.distill.validation import score_of
+from edgekd.stages.distill.validation import scores_of
 from edgekd.stages.distill.views import channels_last, default_device, ready, share
 from edgekd.teachers import StoredLogits
 
@@ -107,7 +107,7 @@ def judge(
     """
     if not np.isfinite(outputs).all():
         raise ModelError("the teacher's outputs are not finite", where=teacher.name, next_step="check its weights")
-    score = score_of(torch.from_numpy(outputs), data.validation, data)
+    score = scores_of(torch.from_numpy(outputs), data.validation, data)[0].value
     if data.task != "single_label":
         return score
     labels = data.validation.labels

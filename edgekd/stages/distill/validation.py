@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from edgekd import registry, stats
 from edgekd.datasets import Dataset, Split
-from edgekd.metrics import metrics_of
+from edgekd.metrics import Scores, metrics_of, score_all
 from edgekd.stages.distill.views import labels_of, ready, share
 
 _BATCH = 1000
@@ -46,27 +42,12 @@ def loss_of(outputs: torch.Tensor, split: Split, data: Dataset) -> float:
     return float(functional.mse_loss(outputs, labels))
 
 
-def scores_of(
-    metric: str, outputs: NDArray[np.float32], split: Split, data: Dataset
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Score every sample.
-
-    Returns:
-        (N,) scores, and the labels that `auc` needs beside them.
-    """
+def scores_of(outputs: torch.Tensor, split: Split, data: Dataset) -> tuple[Scores, ...]:
+    """Score every sample by every metric of the task that has a meaning for the split; the primary one first."""
     inputs = data.ready(split).reshape(len(split), -1) if data.task == "reconstruction" else None
-    score = registry.function("metrics", metric)
-    given = {"inputs": inputs} if "inputs" in inspect.signature(score).parameters else {}
-    scores = score(outputs=outputs, labels=split.labels, **given)
-    return scores, split.labels.astype(np.float64) if metric == "auc" else None
-
-
-def score_of(outputs: torch.Tensor, split: Split, data: Dataset) -> float:
-    """Give the primary metric of the task."""
-    scores, labels = scores_of(primary_metric(data), outputs.float().cpu().numpy(), split, data)
-    return float(scores.mean()) if labels is None else stats.auc(scores, labels)
+    return score_all(data.task, outputs=outputs.float().cpu().numpy(), labels=split.labels, inputs=inputs)
 
 
 def primary_metric(data: Dataset) -> str:
-    """The metric that choices are made by."""
-    return metrics_of(data.task)[0]
+    """The metric that choices are made by, on validation data."""
+    return metrics_of(data.task, data.validation.labels)[0]
