@@ -13,3 +13,11 @@ def shared_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("set EDGEKD_TEST_DATA to a folder of reference data and models")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep teachers' caches apart from the user's own, and each test's from those of others."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("EDGEKD_CACHE", str(folder))
+    return folder
