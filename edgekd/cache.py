@@ -349,7 +349,7 @@ def clear_cache(folder: Path) -> int:
     with building(folder):
         freed = cache.disk_bytes
         # The manifest last: what is left of a clearing that was cut off still is a cache.
-        for file in sorted(folder.glob("view-*.logits")):
+        for file in (*folder.glob("view-*.logits"), *folder.glob("validation-*.outputs")):
             file.unlink()
         (folder / _MANIFEST).unlink()
     shutil.rmtree(folder, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from edgekd import store
 from edgekd.cache import CacheManifest, TeacherCache, building, cache_root, choose_kept, exists
+from edgekd.datasets import Split
 from edgekd.errors import ModelError, StoreError
 from edgekd.progress import Progress
 from edgekd.records import CacheFacts, DistillSpec
@@ -29,7 +31,6 @@ _CHECKED = 256
 _LARGEST_KL = 1e-3
 _LEAST_AGREEMENT = 0.99
 _REPLAYED = 64
-_VALIDATION = "validation.outputs"
 
 
 def depends_on(teacher: Teacher, views: Views, spec: DistillSpec) -> dict[str, str]:
@@ -205,23 +206,29 @@ def _facts(cache: TeacherCache, teacher: Teacher, error: float) -> CacheFacts:
     )
 
 
-def keep_validation(cache: TeacherCache, outputs: NDArray[np.float32]) -> None:
+def keep_validation(cache: TeacherCache, split: Split, outputs: NDArray[np.float32]) -> None:
     """Keep what a teacher says of the validation split, so that a later run need not load it to judge it."""
     with building(cache.folder):
         body = np.ascontiguousarray(outputs, np.float32).tobytes()
-        store.write_bytes(cache.folder / _VALIDATION, body + hashlib.sha256(body).digest())
+        store.write_bytes(_validation_file(cache, split), body + hashlib.sha256(body).digest())
 
 
-def read_validation(cache: TeacherCache) -> NDArray[np.float32] | None:
+def read_validation(cache: TeacherCache, split: Split) -> NDArray[np.float32] | None:
     """Read what `keep_validation` kept; nothing where that is not there.
 
     Raises:
         StoreError: It is damaged.
     """
-    path = cache.folder / _VALIDATION
+    path = _validation_file(cache, split)
     if not path.is_file():
         return None
     content = path.read_bytes()
     if hashlib.sha256(content[:-32]).digest() != content[-32:]:
         raise StoreError("this part of the cache is damaged", where=str(path), next_step="delete the file")
-    return np.frombuffer(content[:-32], np.float32).reshape(-1, cache.manifest.classes).copy()
+    return np.frombuffer(content[:-32], np.float32).reshape(len(split), -1).copy()
+
+
+def _validation_file(cache: TeacherCache, split: Split) -> Path:
+    """The same training data may be tried on other validation data."""
+    digest = hashlib.sha256(np.ascontiguousarray(split.inputs).data).hexdigest()
+    return cache.folder / f"validation-{digest[:12]}.outputs"
