@@ -1,0 +1,120 @@
+"""The teachers of one training: judged on validation data, and cached where that is possible."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgekd.cache import TeacherCache
+from edgekd.datasets import Dataset
+from edgekd.metrics import better
+from edgekd.progress import Progress
+from edgekd.records import CacheFacts, DistillSpec, Teaching
+from edgekd.stages.distill.caching import count_views, fill, keep_validation, open_cache, read_validation
+from edgekd.stages.distill.fit import is_mixed
+from edgekd.stages.distill.preflight import check_network
+from edgekd.stages.distill.teachers import Teacher, judge, outputs_on_validation, refuse
+from edgekd.stages.distill.teaching import CachedTeachers, LiveTeachers, Teachers, combine
+from edgekd.stages.distill.terms import Term
+from edgekd.stages.distill.validation import primary_metric, scores_of
+from edgekd.stages.distill.views import Views
+
+
+class Classroom:
+    """The teachers of one training, judged, and cached where that is possible.
+
+    Attributes:
+        teachers: What the loop asks; `None` without any.
+        cycle: How many views there are; 0 where every epoch has its own.
+        fingerprint: All that decides what they say.
+    """
+
+    def __init__(
+        self,
+        named: Sequence[Teacher],
+        terms: Sequence[Term],
+        views: Views,
+        data: Dataset,
+        spec: DistillSpec,
+        progress: Progress,
+        device: torch.device,
+    ) -> None:
+        self.named, self.data, self.spec, self.device = named, data, spec, device
+        self.teachers: Teachers | None = None
+        self.teaching: Teaching | None = None
+        self.fingerprint: tuple[str, ...] = ()
+        cached = bool(named) and spec.cache != "off" and not any(term.needs_features for term in terms)
+        self.cycle = count_views(spec) if cached else (spec.views or 0)
+        if not named:
+            return
+        weights = [each.weight for each in named]
+        mixed = is_mixed(spec, device)
+        # All of them first: a bad one is found before hours go into the cache of a good one.
+        opened = [open_cache(each, views, spec) if cached else None for each in named]
+        outputs = [self._ask(each, cache) for each, cache in zip(named, opened, strict=True)]
+        self.scores = [judge(each, teacher, data, spec, device) for each, teacher in zip(outputs, named, strict=True)]
+        caches: list[TeacherCache] = []
+        facts: list[CacheFacts] = []
+        for teacher, cache, answers in zip(named, opened, outputs, strict=True):
+            if cache is not None:
+                filled, known = fill(cache, teacher, views, progress, fast=mixed)
+                keep_validation(filled, data.validation, answers)
+                caches.append(filled)
+                facts.append(known)
+                gc.collect()  # the teacher, before the next one is loaded
+        self.teachers = (
+            CachedTeachers(caches, weights, spec.combine)
+            if cached
+            else LiveTeachers([each.load() for each in named], weights, spec.combine, mixed=mixed)
+        )
+        self.teaching = self._describe(outputs, weights, tuple(facts))
+        self.fingerprint = (
+            *(each.fingerprint for each in named),
+            spec.combine,
+            *(f"{each.kept} {each.precision}" for each in facts),
+        )
+
+    def compare(self, control: float) -> None:
+        """Hold the teachers against the student that had none.
+
+        Raises:
+            ModelError: They know less than it, and the spec does not want such teachers.
+        """
+        assert self.teaching is not None  # noqa: S101 - there is a control only where there are teachers
+        metric, ensemble = self.teaching.metric, self.teaching.ensemble_score
+        if not better(metric, ensemble, control):
+            refuse(
+                self.spec,
+                f"{'they have' if len(self.named) > 1 else 'it has'} a validation {metric} of {ensemble:.4f}, the "
+                f"student that learned without teachers {control:.4f}: there is nothing to learn from",
+                ", ".join(each.name for each in self.named),
+                "use a better teacher, or train it for longer",
+            )
+
+    def _ask(self, teacher: Teacher, cache: TeacherCache | None) -> NDArray[np.float32]:
+        """Give what a teacher says of the validation split, from its cache where that is known."""
+        known = read_validation(cache, self.data.validation) if cache else None
+        if known is not None:
+            return known
+        network = teacher.load()
+        check_network(network, self.data, teacher.name, self.device)
+        return outputs_on_validation(network, self.data, self.device)
+
+    def _describe(
+        self, outputs: Sequence[NDArray[np.float32]], weights: Sequence[float], facts: tuple[CacheFacts, ...]
+    ) -> Teaching:
+        together = combine([torch.from_numpy(np.array(each)) for each in outputs], weights, self.spec.combine)
+        choices = np.stack([each.argmax(1) for each in outputs])
+        classes = self.data.task == "single_label"
+        return Teaching(
+            metric=primary_metric(self.data),
+            combine=self.spec.combine,
+            scores={each.name: score for each, score in zip(self.named, self.scores, strict=True)},
+            ensemble_score=scores_of(together, self.data.validation, self.data)[0].value,
+            disagreement=float((choices != choices[0]).any(0).mean()) if classes else 0.0,
+            caches=facts,
+        )
