@@ -23,7 +23,7 @@ from edgekd.stages.distill.outcome import describe_weights, measure_network, sav
 from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_student
 from edgekd.stages.distill.processes import find_processes
 from edgekd.stages.distill.teachers import Teacher, check_shares, on_device, teacher_of
-from edgekd.stages.distill.teaching import AdaptedTeacher
+from edgekd.stages.distill.teaching import AdaptedTeacher, LiveTeachers
 from edgekd.stages.distill.terms import Objective, Term, load_terms
 from edgekd.stages.distill.views import Views, channels_last, default_device
 
@@ -145,7 +145,9 @@ def distill(
     )
     if control:
         classroom.compare(control.score)
-    watched = used[0].load() if used and any(term.needs_features for term in terms) else None
+    # The very network that is asked: another copy of it would see no batches.
+    asked = classroom.teachers.networks if isinstance(classroom.teachers, LiveTeachers) else ()
+    watched = asked[0] if asked and any(term.needs_features for term in terms) else None
     channels_last(student)
     # Wrappers may spread a network over processes; the user's own stays whole.
     trained = copy.deepcopy(student) if processes.count > 1 else student

@@ -108,8 +108,10 @@ def fill(
     folder = cache.folder
     with building(folder):
         manifest = cache.manifest
+        network: nn.Module | None = None  # never two of them in memory
         if fast and not exists(folder):
-            precision = "bf16" if _agrees_in_bfloat16(teacher.load(), views) else "fp32"
+            network = teacher.load()
+            precision = "bf16" if _agrees_in_bfloat16(network, views) else "fp32"
             manifest = replace(manifest, precision=precision)
         cache = TeacherCache.open(folder, manifest)
         todo = list(cache.missing())
@@ -124,7 +126,7 @@ def fill(
                 manifest.classes,
                 human(manifest.size_bytes, "B"),
             )
-            network = teacher.load()
+            network = teacher.load() if network is None else network
             progress.start(f"{teacher.name}: cache", manifest.views * manifest.samples)
             progress.advance(manifest.views * manifest.samples - sum(len(samples) for _, samples in todo))
             try:
@@ -135,7 +137,9 @@ def fill(
         cache.check()
         facts_path = folder / "facts.json"
         if todo or not facts_path.is_file():
-            store.write_json(facts_path, _facts(cache, teacher, replay(cache, teacher.load(), views)))
+            store.write_json(
+                facts_path, _facts(cache, teacher, replay(cache, teacher.load() if network is None else network, views))
+            )
         facts = store.read_json(facts_path, CacheFacts)
     return cache, replace(facts, teacher=teacher.name, path="")
 

@@ -16,12 +16,13 @@ from edgekd.progress import Progress
 from edgekd.records import CacheFacts, DistillSpec, Teaching
 from edgekd.stages.distill.caching import count_views, fill, keep_validation, open_cache, read_validation
 from edgekd.stages.distill.fit import is_mixed
-from edgekd.stages.distill.preflight import check_network
+from edgekd.stages.distill.preflight import check_network, check_stored
 from edgekd.stages.distill.teachers import Teacher, judge, outputs_on_validation, refuse
 from edgekd.stages.distill.teaching import CachedTeachers, LiveTeachers, Teachers, combine
 from edgekd.stages.distill.terms import Term
 from edgekd.stages.distill.validation import primary_metric, scores_of
 from edgekd.stages.distill.views import Views
+from edgekd.teachers import StoredLogits
 
 
 class Classroom:
@@ -48,14 +49,15 @@ class Classroom:
         self.teaching: Teaching | None = None
         self.fingerprint: tuple[str, ...] = ()
         cached = bool(named) and spec.cache != "off" and not any(term.needs_features for term in terms)
-        self.cycle = count_views(spec) if cached else (spec.views or 0)
+        # Where nothing is augmented all epochs look the same.
+        self.cycle = count_views(spec) if cached or not spec.augmentations else (spec.views or 0)
         if not named:
             return
         weights = [each.weight for each in named]
         mixed = is_mixed(spec, device)
         # All of them first: a bad one is found before hours go into the cache of a good one.
         opened = [open_cache(each, views, spec) if cached else None for each in named]
-        outputs = [self._ask(each, cache) for each, cache in zip(named, opened, strict=True)]
+        outputs = [self._ask(each, cache, views) for each, cache in zip(named, opened, strict=True)]
         self.scores = [judge(each, teacher, data, spec, device) for each, teacher in zip(outputs, named, strict=True)]
         caches: list[TeacherCache] = []
         facts: list[CacheFacts] = []
@@ -74,6 +76,7 @@ class Classroom:
         self.teaching = self._describe(outputs, weights, tuple(facts))
         self.fingerprint = (
             *(each.fingerprint for each in named),
+            *(f"{each.weight:g}" for each in named),
             spec.combine,
             *(f"{each.kept} {each.precision}" for each in facts),
         )
@@ -86,7 +89,7 @@ class Classroom:
         """
         assert self.teaching is not None  # noqa: S101 - there is a control only where there are teachers
         metric, ensemble = self.teaching.metric, self.teaching.ensemble_score
-        if not better(metric, ensemble, control):
+        if better(metric, control, ensemble):
             refuse(
                 self.spec,
                 f"{'they have' if len(self.named) > 1 else 'it has'} a validation {metric} of {ensemble:.4f}, the "
@@ -95,13 +98,15 @@ class Classroom:
                 "use a better teacher, or train it for longer",
             )
 
-    def _ask(self, teacher: Teacher, cache: TeacherCache | None) -> NDArray[np.float32]:
+    def _ask(self, teacher: Teacher, cache: TeacherCache | None, views: Views) -> NDArray[np.float32]:
         """Give what a teacher says of the validation split, from its cache where that is known."""
         known = read_validation(cache, self.data.validation) if cache else None
         if known is not None:
             return known
         network = teacher.load()
         check_network(network, self.data, teacher.name, self.device)
+        if isinstance(network, StoredLogits):
+            check_stored(network, views=self.cycle or self.spec.epochs, positions=views.positions, name=teacher.name)
         return outputs_on_validation(network, self.data, self.device)
 
     def _describe(

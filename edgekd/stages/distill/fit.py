@@ -136,6 +136,7 @@ class _Loop:
         self.wrapped, self.optimizer = self.processes.prepare(lesson.network, make_optimizer(self.trained, self.spec))
         self.forward = torch.compile(self.wrapped) if self.spec.compile else self.wrapped
         self.batch_size = min(self.spec.batch_size, len(self.views))
+        self.batch_size -= self.batch_size % self.processes.count  # where there are fewer samples than a batch has
         # A last, smaller batch would be another distribution for BatchNorm; every epoch leaves out others.
         self.steps = len(self.views) // self.batch_size
         self.mixed = is_mixed(self.spec, self.device)
@@ -205,11 +206,11 @@ class _Loop:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.optimizer.zero_grad(set_to_none=True)
-            for part in self._parts(indices, epoch):
+            for part, share in self._parts(indices, epoch):
                 terms = self._terms(part, epoch, step)
                 if step == 0 and not shares:
                     shares = shares_of(terms, self.lesson.objective, self._student_weights, self._progress(epoch, step))
-                loss = sum(terms, start=torch.zeros((), device=self.device)) / self.spec.accumulate
+                loss = share * sum(terms, start=torch.zeros((), device=self.device))
                 self.processes.backward(loss)
                 total += loss.detach()
             self._step()
@@ -227,11 +228,12 @@ class _Loop:
         share = torch.from_numpy(1 / counts[places])
         return torch.multinomial(share, len(self.views), replacement=True, generator=generator).to(self.device)
 
-    def _parts(self, indices: torch.Tensor, epoch: int) -> Iterator[Batch]:
-        """Deal a batch out over processes, and this one's share into parts that memory holds."""
+    def _parts(self, indices: torch.Tensor, epoch: int) -> Iterator[tuple[Batch, float]]:
+        """Deal a batch out over processes, and this one's into parts that memory holds; with the share of each."""
         view = epoch % self.lesson.cycle if self.lesson.cycle else epoch
-        for part in indices[self.processes.rank :: self.processes.count].chunk(self.spec.accumulate):
-            yield self.views.batch(part, view)
+        own = indices[self.processes.rank :: self.processes.count]
+        for part in own.chunk(self.spec.accumulate):
+            yield self.views.batch(part, view), len(part) / len(own)
 
     def _terms(self, batch: Batch, epoch: int, step: int) -> list[torch.Tensor]:
         teacher = self.lesson.teachers.outputs(batch) if self.lesson.teachers else None

@@ -83,6 +83,35 @@ def check_network(network: nn.Module, data: Dataset, name: str, device: torch.de
         )
 
 
+def check_stored(teacher: StoredLogits, *, views: int, positions: torch.Tensor, name: str) -> None:
+    """Check that logits are stored of all that will be asked for.
+
+    Args:
+        teacher: The stored logits.
+        views: How many augmented views the student sees.
+        positions: (N,) int64, where the samples that it sees lie in their source.
+        name: Of the teacher.
+
+    Raises:
+        ConfigError: Too few views.
+        ModelError: Too few samples.
+    """
+    if teacher.views < views:
+        raise ConfigError(
+            f"logits of {teacher.views} views are stored, the student sees {views}",
+            where=name,
+            allowed=f"views = {teacher.views} at most; without augmentations 1 is enough",
+            next_step="leave out the augmentations, or store the logits of every view",
+        )
+    last = int(positions.max())
+    if last >= teacher.samples:
+        raise ModelError(
+            f"logits of {teacher.samples} samples are stored, the source has {last + 1} or more",
+            where=name,
+            next_step="store the logits of all of the source's training samples, in its order",
+        )
+
+
 def check_spec(spec: DistillSpec, terms: Sequence[Term], data: Dataset, *, has_teachers: bool, name: str) -> None:
     """Check what a schedule asks for.
 
@@ -113,7 +142,7 @@ def _check_choices(spec: DistillSpec, terms: Sequence[Term], data: Dataset) -> I
         yield "cache", f"loss '{features[0]}' compares features, which a cache does not hold", '"off" or "auto"'
     if features and spec.compile:
         yield "compile", f"loss '{features[0]}' watches layers, which compiling fuses away", "false"
-    if spec.accumulate > spec.batch_size:
+    if spec.accumulate > max(spec.batch_size, 1):
         yield "accumulate", f"{spec.accumulate} parts of {spec.batch_size} samples", f"at most {spec.batch_size}"
 
 
@@ -152,7 +181,7 @@ def _check_terms(terms: Sequence[Term], data: Dataset, *, has_teachers: bool) ->
         for option, is_fit, allowed in _LOSS_OPTIONS:
             for value in _ends(term.spec.options.get(option, ())):
                 if not is_fit(value):
-                    yield f"losses.{option}", f"{value}", allowed
+                    yield f"losses.{option}", f"{value:g}", allowed
 
 
 def _ends(value: object) -> tuple[float, ...]:

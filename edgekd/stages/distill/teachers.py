@@ -120,7 +120,7 @@ def judge(
             f"the teacher is right on {score * 100:.1f} % of the validation data, which chance would be too "
             f"(the most frequent class: {chance * 100:.1f} %)",
             teacher.name,
-            _likely_cause(outputs, teacher, data, device),
+            _likely_cause(outputs, teacher, data, device, better_than=needed),
         )
     return score
 
@@ -136,20 +136,23 @@ def refuse(spec: DistillSpec, what: str, name: str, next_step: str) -> None:
     _log.warning("%s: %s", name, what)
 
 
-def _likely_cause(outputs: NDArray[np.float32], teacher: Teacher, data: Dataset, device: torch.device) -> str:
+def _likely_cause(
+    outputs: NDArray[np.float32], teacher: Teacher, data: Dataset, device: torch.device, *, better_than: float
+) -> str:
     """Try the mistakes that people make: classes in another order, inputs of another range."""
     labels, count = data.validation.labels, len(data.classes)
     confusion = np.zeros((count, count))
     np.add.at(confusion, (outputs.argmax(1), labels), 1)
     rows, columns = linear_sum_assignment(-confusion)
-    if confusion[rows, columns].sum() > 0.6 * len(labels):
+    # Better than chance too: where one class is frequent, chance alone is right often.
+    if confusion[rows, columns].sum() > max(0.6, better_than) * len(labels):
         order = ", ".join(f'"{data.classes[column]}"' for column in columns)
         return f"its classes seem to be in another order: classes = [{order}]"
+    good = max(0.3 + 1 / count, better_than)
     for scale in (1 / data.scale, 255.0, 1 / 255, 2.0):
-        rescaled = _score_at(teacher, data, device, scale, 0.0)
-        if rescaled > 0.3 + 1 / count:
+        if _score_at(teacher, data, device, scale, 0.0) > good:
             return f"its inputs seem to be {scale:g} times as large: input_scale = {scale:g}"
-    if _score_at(teacher, data, device, 2.0, 1.0) > 0.3 + 1 / count:
+    if _score_at(teacher, data, device, 2.0, 1.0) > good:
         return "its inputs seem to go from -1 to 1: input_scale = 2 and input_mean = [1]"
     return "check its weights, the order of its classes, and the range and layout of its inputs"
 

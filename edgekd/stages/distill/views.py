@@ -92,6 +92,7 @@ class Views:
         """Hash of all that a teacher can see of the samples."""
         digest = hashlib.sha256(repr((self._bytes.shape, str(self._bytes.dtype), self.data.scale)).encode())
         digest.update(np.ascontiguousarray(self._bytes).data)
+        digest.update(self.positions.cpu().numpy().data)
         return digest.hexdigest()
 
     def batch(self, indices: torch.Tensor, view: int) -> Batch:

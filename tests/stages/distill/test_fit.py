@@ -20,11 +20,15 @@ from edgekd.datasets import Dataset, Split
 from edgekd.errors import TrainingError
 from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
 from edgekd.stages.distill import distill
-from edgekd.stages.distill.fit import TeacherEnsemble, _learning_rate, has_fast_bfloat16, pick_device, predict
+from edgekd.stages.distill.fit import has_fast_bfloat16
+from edgekd.stages.distill.optimization import learning_rate
+from edgekd.stages.distill.teaching import LiveTeachers
+from edgekd.stages.distill.validation import predict
+from edgekd.stages.distill.views import Batch, default_device
 
 Make = Callable[..., nn.Module]
 Own = Callable[[str], str]
-SPEC = DistillSpec(epochs=3, batch_size=16, learning_rate=0.1, mixed_precision="off")
+SPEC = DistillSpec(epochs=3, batch_size=16, learning_rate=0.1, mixed_precision="off", weak_teachers="warn")
 CPU = torch.device("cpu")
 # Learns for so many steps, then the wrong labels; counts in the module because a loss is a function.
 FICKLE = """
@@ -50,7 +54,7 @@ def test_learning_rate_is_a_ramp_times_half_a_cosine(epochs: int, steps: int, wa
     step = np.arange(epochs * steps)
     ramp = np.minimum(1, (step + 1) / np.maximum(warmup * steps, 1))
     expected = rate * ramp * (1 + np.cos(np.pi * step / (epochs * steps))) / 2
-    found = [_learning_rate(spec, int(each), steps) for each in step]
+    found = [learning_rate(spec, int(each), steps) for each in step]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert 0 < min(found) <= max(found) <= rate
 
@@ -60,7 +64,7 @@ def test_learning_rate_without_warm_up_is_torch_s_cosine() -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=7 * 11)
     for step in range(7 * 11):
-        assert _learning_rate(spec, step, 11) == pytest.approx(schedule.get_last_lr()[0], rel=1e-9)
+        assert learning_rate(spec, step, 11) == pytest.approx(schedule.get_last_lr()[0], rel=1e-9)
         optimizer.step()
         schedule.step()
 
@@ -75,11 +79,12 @@ def test_several_teachers_give_the_weighted_mean_of_their_logits(shares: list[fl
     networks = tuple(nn.Linear(5, 3) for _ in shares)
     inputs = torch.randn(7, 5)
     each = [network(inputs).detach().double().numpy() for network in networks]
-    found = TeacherEnsemble(networks, tuple(shares)).logits(inputs)
+    places = torch.arange(7)
+    batch = Batch(inputs=inputs, labels=places, indices=places, positions=places, view=0)
+    found = LiveTeachers(networks, shares, "logits", mixed=False).outputs(batch)
     np.testing.assert_allclose(found.numpy(), np.average(each, axis=0, weights=shares), rtol=1e-4, atol=1e-5)
     assert not found.requires_grad
     assert not found.is_inference(), "it may be used where gradients flow"
-    assert not TeacherEnsemble((), ())
 
 
 # --- order ---------------------------------------------------------------------------------------
@@ -94,9 +99,11 @@ def test_every_epoch_shows_whole_batches_of_samples_at_most_once_in_another_orde
         "    seen.append((seed, view, indices.tolist()))\n"
         "    return inputs\n"
     )
-    spec = replace(SPEC, seed=9, augmentations=(AugmentationTerm(name=f"{name}:augment"),))
+    spec = replace(SPEC, augmentation_seed=9, augmentations=(AugmentationTerm(name=f"{name}:augment"),))
     distill(make(), data=data, spec=spec)
-    seen: list[tuple[int, int, list[int]]] = registry.function("augmentations", f"{name}:seen")  # type: ignore[assignment]  # any name
+    looked: tuple[int, int, list[int]]
+    looked, *seen = registry.function("augmentations", f"{name}:seen")  # type: ignore[misc]  # any name
+    assert looked == (9, 0, [0, 1]), "two samples are looked at first, for the shapes of features"
     assert [(seed, view) for seed, view, _ in seen] == [(9, epoch) for epoch in range(3) for _ in range(3)]
     assert {len(indices) for *_, indices in seen} == {16}
     orders = [[index for _, view, indices in seen if view == epoch for index in indices] for epoch in range(3)]
@@ -217,7 +224,7 @@ def test_predictions_do_not_depend_on_how_they_are_batched(make: Make) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(not has_fast_bfloat16(pick_device()), reason="this hardware does not multiply bfloat16 itself")
+@pytest.mark.skipif(not has_fast_bfloat16(default_device()), reason="this hardware does not multiply bfloat16 itself")
 def test_mixed_precision_trains_in_bfloat16_and_keeps_float32_weights(data: Dataset, make: Make, own: Own) -> None:
     name = own(
         "import torch\n"

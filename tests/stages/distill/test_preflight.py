@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from edgekd.datasets import Dataset, Split
 from edgekd.errors import ConfigError, DataError, ModelError
 from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
 from edgekd.stages.distill.preflight import check_data, check_network, check_spec
+from edgekd.stages.distill.terms import Term, load_terms
 
 Make = Callable[..., nn.Module]
 CPU = torch.device("cpu")
@@ -43,7 +46,7 @@ class Returns(nn.Module):
     [
         (Speechless(), DataError, "does not take inputs of shape (1, 4, 4): ValueError"),
         (nn.Linear(3, 4), DataError, "mat1 and mat2 shapes cannot be multiplied"),
-        (nn.Identity(), ModelError, "the network gives (2, 1, 4, 4); allowed: logits of shape (batch, classes)"),
+        (nn.Identity(), ModelError, "the network gives (2, 1, 4, 4); allowed: outputs of shape (batch, numbers)"),
         (Returns((torch.zeros(2, 4),)), ModelError, "the network gives tuple"),
         (Returns(torch.zeros(2, 5)), ModelError, "the network has 5 classes, the data 4"),
         (Returns(torch.full((2, 4), torch.nan)), ModelError, "the network's outputs are not finite"),
@@ -71,6 +74,20 @@ def test_a_look_leaves_the_network_as_it_was(data: Dataset, make: Make, training
 CE = LossTerm(name="cross_entropy")
 
 
+def plain(*, student: torch.Tensor, labels: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """Stand in for a loss of the user's own."""
+    return functional.cross_entropy(student / temperature, labels)
+
+
+def terms(*losses: LossTerm) -> list[Term]:
+    own = inspect.signature(plain).parameters.keys() & {"student", "labels"}
+    return [
+        Term(spec=each, loss=plain, inputs=frozenset(own)) if ":" in each.name else load_terms([each])[0]
+        for each in losses
+    ]
+
+
+
 @pytest.mark.parametrize(
     ("spec", "losses", "words"),
     [
@@ -91,7 +108,7 @@ def test_schedules_that_can_t_be_meant_are_refused(
     data: Dataset, spec: dict[str, Any], losses: tuple[LossTerm, ...], words: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_spec(DistillSpec(**spec), losses, data, has_teachers=False, name="own")
+        check_spec(DistillSpec(**spec), terms(*losses), data, has_teachers=False, name="own")
     assert words in str(caught.value)
     assert "problems" not in str(caught.value)
 
@@ -100,31 +117,46 @@ def test_every_problem_of_a_schedule_is_said_at_once(data: Dataset) -> None:
     flat = replace(data, train=replace(data.train, inputs=data.train.inputs.reshape(60, 16)))
     spec = DistillSpec(epochs=0, augmentations=(AugmentationTerm(name="flip"),))
     with pytest.raises(ConfigError) as caught:
-        check_spec(spec, (LossTerm(name="kl", options={"temperature": -1.0}),), flat, has_teachers=False, name="own")
+        check_spec(
+            spec, terms(LossTerm(name="kl", options={"temperature": -1.0})), flat, has_teachers=False, name="own"
+        )
     assert str(caught.value).startswith("4 problems\n")
     assert "own: augmentations: inputs of shape (16,) are no images" in str(caught.value)
 
 
 def test_what_is_fine_passes(data: Dataset) -> None:
     losses = (LossTerm(name="kl", weight=0.0), CE, LossTerm(name="a:b"))
-    check_spec(DistillSpec(patience=3), losses, data, has_teachers=True, name="own")
-    check_data(data)
+    check_spec(DistillSpec(patience=3), terms(*losses), data, has_teachers=True, name="own")
+    check_data(data, data.train)
 
 
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        ([0, 1, 4], "labels of type int64, from 0 to 4; allowed: integers, 0 to 3"),
-        ([0, 1, -1], "from -1 to 1"),
+        ([0, 1, 4], "labels from 0 to 4 for 4 classes"),
+        ([0, 1, -2], "labels from -2 to 1 for 4 classes"),
         ([0.0, 1.0, 2.0], "labels of type float64"),
         ([0, 1], "3 inputs but 2 labels"),
-        ([], "empty"),
     ],
 )
 def test_one_s_own_arrays_are_checked(data: Dataset, labels: list[Any], words: str) -> None:
-    split = Split(inputs=data.train.inputs[:3], labels=np.array(labels))
+    refuse_both(data, Split(inputs=data.train.inputs[:3], labels=np.array(labels)), words)
+
+
+def test_empty_splits_are_refused(data: Dataset) -> None:
+    refuse_both(data, data.train.take(np.zeros(60, bool)), "empty")
+
+
+def test_samples_without_labels_may_be_learned_from_but_choose_nothing(data: Dataset) -> None:
+    unlabelled = replace(data.train, labels=np.full(60, -1))
+    check_data(data, unlabelled)
+    with pytest.raises(DataError, match="data: validation split: samples without labels; allowed: a label for each"):
+        check_data(replace(data, validation=unlabelled), data.train)
+
+
+def refuse_both(data: Dataset, split: Split, words: str) -> None:
     for name, broken in (("training", replace(data, train=split)), ("validation", replace(data, validation=split))):
         with pytest.raises(DataError) as caught:
-            check_data(broken)
+            check_data(broken, broken.train)
         assert str(caught.value).startswith(f"data: {name} split: ")
         assert words in str(caught.value)
