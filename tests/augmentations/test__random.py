@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
-from edgekd.augmentations._random import uniform
+from edgekd.augmentations._random import beta, uniform
 
 COUNT = 200_000
 MASK = 2**64 - 1
@@ -73,3 +73,23 @@ def test_differences_of_streams_are_those_of_independent_draws() -> None:
     # Correlation sees linear dependence only: the cells of a square must fill evenly.
     cells, *_ = np.histogram2d(draw(stream=0), draw(stream=1), bins=20, range=[[0, 1], [0, 1]])
     assert stats.chisquare(cells.ravel()).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0, 3.0])
+def test_beta_is_the_quantile_of_the_uniform_draw(alpha: float) -> None:
+    indices = torch.arange(5000)
+    level = uniform(7, 3, indices, 11).double().numpy()
+    found = beta(7, 3, indices, stream=11, alpha=alpha).double().numpy()
+    # To a 4096th of probability: between the quantiles of the cell's two ends.
+    low, high = np.floor(level * 4096) / 4096, np.ceil(level * 4096 + 1e-9) / 4096
+    assert (found >= special.betaincinv(alpha, alpha, low) - 1e-6).all()
+    assert (found <= special.betaincinv(alpha, alpha, np.minimum(high, 1)) + 1e-6).all()
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0, 3.0])
+def test_beta_has_the_moments_of_the_distribution(alpha: float) -> None:
+    drawn = beta(0, 0, torch.arange(COUNT), stream=0, alpha=alpha).double().numpy()
+    expected = stats.beta(alpha, alpha)
+    for order in (1, 2, 4):
+        spread = np.sqrt((expected.moment(2 * order) - expected.moment(order) ** 2) / COUNT)
+        assert (drawn**order).mean() == pytest.approx(expected.moment(order), abs=5 * spread)

@@ -10,15 +10,26 @@ from hypothesis import strategies as st
 from edgekd import registry
 
 NAMES = registry.names("augmentations")
+MIXING = tuple(name for name in NAMES if "partners" in registry.passed("augmentations", name))
+PLAIN = tuple(name for name in NAMES if name not in MIXING)
 IMAGES = torch.randint(0, 256, (40, 3, 6, 5), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
 def augment(name: str, indices: torch.Tensor, *, seed: int = 0, view: int = 0) -> torch.Tensor:
     inputs = IMAGES[indices]
-    before = inputs.clone()
-    made: torch.Tensor = registry.function("augmentations", name)(seed=seed, view=view, indices=indices, inputs=inputs)
-    assert torch.equal(inputs, before), "what it was given is left alone"
-    return made
+    function = registry.function("augmentations", name)
+    if name not in MIXING:
+        before = inputs.clone()
+        made: torch.Tensor = function(seed=seed, view=view, indices=indices, inputs=inputs)
+        assert torch.equal(inputs, before), "what it was given is left alone"
+        return made
+    inputs, partners = inputs / 255, IMAGES[(indices + 7) % 40] / 255
+    before = inputs.clone(), partners.clone()
+    mixed, share = function(seed=seed, view=view, indices=indices, inputs=inputs, partners=partners)
+    assert torch.equal(inputs, before[0])
+    assert torch.equal(partners, before[1])
+    assert share.shape == (len(indices),)
+    return torch.cat([mixed.flatten(1), share[:, None]], 1)
 
 
 @settings(deadline=None, max_examples=30)
@@ -46,12 +57,16 @@ def test_differs_from_view_to_view_seed_to_seed_and_sample_to_sample(name: str) 
     first = augment(name, torch.arange(40))
     for other in (augment(name, torch.arange(40), view=1), augment(name, torch.arange(40), seed=1)):
         assert 0 < sum(not torch.equal(a, b) for a, b in zip(first, other, strict=True)) <= 40
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_same_image_differs_from_sample_to_sample(name: str) -> None:
     function = registry.function("augmentations", name)
     one = IMAGES[:1].expand(40, -1, -1, -1)
     assert len(function(seed=0, view=0, indices=torch.arange(40), inputs=one).unique(dim=0)) > 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize(
     "dtype",
     [torch.uint8, torch.int8, torch.uint16, torch.int32, torch.float16, torch.float32, torch.float64, torch.bool],

@@ -87,7 +87,6 @@ def terms(*losses: LossTerm) -> list[Term]:
     ]
 
 
-
 @pytest.mark.parametrize(
     ("spec", "losses", "words"),
     [
