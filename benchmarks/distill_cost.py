@@ -1,6 +1,6 @@
 """What distilling costs beside training alone, and beside torchdistill: seconds, bytes and memory.
 
-Everything trains MLPerf Tiny's ResNet-8 from the published ResNet-56 on the first images of CIFAR-10 as stored here,
+Everything trains MLPerf Tiny's ResNet-8 from the published ResNet-56 on some images of CIFAR-10 as stored here,
 with equal batches and threads; seconds are of epochs after the first, each with its validation pass. torchdistill runs
 as its examples do (float32, its own loaders) in an environment of its own: PyTorch 2.12.1 and torchvision 0.27.1, some
 3 GB, which the first call installs. Needs the data: put the folders of cifar10_jpeg_bytes.npz and of the published
@@ -22,13 +22,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from cifar10_data import MEAN, STD, WEIGHTS, find, load, load_published
 from recipe_memory import peak_of
 from results_file import Results
 from torch import nn
-from training import WORK, build, save_arrays
+from training import WORK, build, save_arrays, spread
 
 from edgekd import store
 from edgekd.datasets import Dataset
@@ -91,9 +90,9 @@ class Bench:
         full = load()
         self.data = replace(
             full,
-            train=full.train.take(np.arange(size.samples)),
-            validation=full.validation.take(np.arange(1000)),
-            test=full.test.take(np.arange(1000)),
+            train=spread(full.train, size.samples),
+            validation=spread(full.validation, 1000),
+            test=spread(full.test, 1000),
         )
         self.threads = torch.get_num_threads()
         # A cache of another revision's code would not be found; one of this size always has this name.

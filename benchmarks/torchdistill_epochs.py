@@ -170,7 +170,7 @@ def _validate(student: nn.Module, loader: Any) -> float:
     student.eval()
     right = count = 0
     with torch.inference_mode():
-        for samples, labels, _ in loader:
+        for samples, labels, *_ in loader:
             right += int((student(samples).argmax(1) == labels).sum())
             count += len(labels)
     return right / count

@@ -127,6 +127,7 @@ def train(
     best = max(done.history, key=lambda record: record.validation_score)
     facts = {
         "git_revision": git_revision(),
+        "code": store.code_fingerprint("stages/distill", "augmentations", "losses")[:12],
         "seconds_of_the_last_call": time.perf_counter() - started,
         "epochs": len(done.history),
         "best_epoch": best.epoch + 1,
@@ -144,6 +145,11 @@ def hash_weights(network: nn.Module) -> str:
     for name, value in network.state_dict().items():
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def spread(split: Split, count: int) -> Split:
+    """Take samples at equal distances: sources may be sorted by class."""
+    return split.take(np.arange(count) * len(split) // count)
 
 
 def save_arrays(path: Path, **splits: Split) -> None:
