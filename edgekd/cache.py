@@ -92,8 +92,9 @@ def choose_kept(*, samples: int, views: int, classes: int, budget_bytes: int | N
     kept = min(int((room - 4) // (2 + _index_type(classes).itemsize)), classes - 1)
     least = min(_LEAST_KEPT, classes)
     if kept < least:
-        needed = samples * views * sample_bytes(classes, least)
-        fitting = int(budget_bytes // (samples * sample_bytes(classes, least)))
+        # All of a few classes take less than some of them with their numbers.
+        smallest = samples * min(sample_bytes(classes, least), sample_bytes(classes, classes))
+        needed, fitting = views * smallest, budget_bytes // smallest
         raise ConfigError(
             f"a cache of {views} views of {samples} samples does not fit into {budget_bytes} bytes",
             where="cache_budget",
@@ -195,7 +196,7 @@ class TeacherCache:
             StoreError: Logits that are not finite or too large for float16, or a full disk.
         """
         path = self._path(view, samples.start // self.manifest.shard_samples)
-        with np.errstate(over="ignore"):  # what does not fit is found below
+        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is found below
             content = _encode(logits, self.manifest.kept)
         if content is None:
             raise StoreError(

@@ -24,10 +24,10 @@ def augment(name: str, indices: torch.Tensor, *, seed: int = 0, view: int = 0) -
         assert torch.equal(inputs, before), "what it was given is left alone"
         return made
     inputs, partners = inputs / 255, IMAGES[(indices + 7) % 40] / 255
-    before = inputs.clone(), partners.clone()
+    originals = inputs.clone(), partners.clone()
     mixed, share = function(seed=seed, view=view, indices=indices, inputs=inputs, partners=partners)
-    assert torch.equal(inputs, before[0])
-    assert torch.equal(partners, before[1])
+    assert torch.equal(inputs, originals[0])
+    assert torch.equal(partners, originals[1])
     assert share.shape == (len(indices),)
     return torch.cat([mixed.flatten(1), share[:, None]], 1)
 
