@@ -103,7 +103,7 @@ def test_python_of_the_readme(data: edgekd.Dataset, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {
         "my_module": make_network(64),
-        "my_teacher": make_network(96),
+        "my_teacher": edgekd.distill(student=make_network(96), data=data, epochs=3, batch_size=32).network,
         "my_dataset": data,
     }
     exec(code, names)  # noqa: S102 - the README's own lines

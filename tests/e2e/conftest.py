@@ -68,7 +68,13 @@ limit = "1 MB"
 
 
 @pytest.fixture(scope="session")
-def edgekd() -> Command:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Variables of commands; teachers' caches lie where no user's and no other session's do."""
+    return {**ENVIRONMENT, "EDGEKD_CACHE": str(tmp_path_factory.mktemp("caches"))}
+
+
+@pytest.fixture(scope="session")
+def edgekd(environment: dict[str, str]) -> Command:
     """Run the installed command as a user does."""
 
     def run(
@@ -77,7 +83,7 @@ def edgekd() -> Command:
         return subprocess.run(
             [sys.executable, "-m", "edgekd", *map(str, arguments)],
             cwd=cwd,
-            env={**ENVIRONMENT, **(env or {})},
+            env={**environment, **(env or {})},
             capture_output=True,
             text=True,
             check=False,
@@ -88,14 +94,14 @@ def edgekd() -> Command:
 
 
 @pytest.fixture(scope="session")
-def start() -> Callable[..., subprocess.Popen[str]]:
+def start(environment: dict[str, str]) -> Callable[..., subprocess.Popen[str]]:
     """Start the installed command in a process group of its own, which a test may kill."""
 
-    def begin(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    def begin(*arguments: object, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "edgekd", *map(str, arguments)],
             cwd=cwd,
-            env=ENVIRONMENT,
+            env={**environment, **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -122,7 +128,7 @@ def hashes() -> Callable[[Path], dict[str, str]]:
     def of(folder: Path) -> dict[str, str]:
         return {
             file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-            for stage in ("teachers", "distill", "export")
+            for stage in ("teachers", "assistants", "distill", "export")
             for file in sorted((folder / stage).rglob("*"))
             if file.is_file()
         }
