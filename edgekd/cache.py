@@ -75,8 +75,15 @@ def sample_bytes(classes: int, kept: int) -> int:
     return kept * (2 + _index_type(classes).itemsize) + 4
 
 
-def choose_kept(*, samples: int, views: int, classes: int, budget_bytes: int | None) -> int:
+def choose_kept(*, samples: int, views: int, classes: int, budget_bytes: int | None, whole: bool = False) -> int:
     """Choose how many logits of each sample to keep: all where there is room, else the largest K.
+
+    Args:
+        samples: How many.
+        views: Of each.
+        classes: Logits that the teacher gives for each.
+        budget_bytes: For all of them; `None` for no limit.
+        whole: Outputs that are no logits of classes can't be restored from the largest: all are kept.
 
     Raises:
         ConfigError: The budget does not hold even a few logits of each sample.
@@ -85,12 +92,12 @@ def choose_kept(*, samples: int, views: int, classes: int, budget_bytes: int | N
     96
     """
     if budget_bytes is None:
-        return classes if classes <= DENSE_CLASSES else _DEFAULT_KEPT
+        return classes if whole or classes <= DENSE_CLASSES else _DEFAULT_KEPT
     room = budget_bytes / (samples * views)
     if sample_bytes(classes, classes) <= room:
         return classes
     kept = min(int((room - 4) // (2 + _index_type(classes).itemsize)), classes - 1)
-    least = min(_LEAST_KEPT, classes)
+    least = classes if whole else min(_LEAST_KEPT, classes)
     if kept < least:
         # All of a few classes take less than some of them with their numbers.
         smallest = samples * min(sample_bytes(classes, least), sample_bytes(classes, classes))

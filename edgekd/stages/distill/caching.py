@@ -59,6 +59,7 @@ def open_cache(teacher: Teacher, views: Views, spec: DistillSpec) -> TeacherCach
         views=count,
         classes=teacher.outputs,
         budget_bytes=parse_size(spec.cache_budget) if spec.cache_budget else None,
+        whole=views.data.task != "single_label",
     )
     manifest = CacheManifest(
         teacher=teacher.name,
