@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from cifar10_data import MEAN, STD, WEIGHTS, find, load, load_published
-from recipe_memory import peak_of
+from recipe_memory import peaks_of
 from results_file import Results
 from torch import nn
 from training import WORK, build, save_arrays, spread
@@ -49,6 +49,46 @@ ALONE = (LossTerm(name="cross_entropy"),)
 TAUGHT = (LossTerm(name="kl", weight=0.9, options={"temperature": 4.0}), LossTerm(name="cross_entropy", weight=0.1))
 # Teachers whose weights are worth counting, 73 MB each, and that answer fast.
 BIG_TEACHER = {"hidden": (3000, 3000)}
+
+# What the runs of a part hold, and what is claimed of its arms: name, part, arms, unit, bound.
+KEYS = {"epoch": "epoch_s", "torchdistill": "epoch_s", "build": "samples_per_s", "memory": "peak_bytes"}
+FASTER = "x fewer seconds per epoch"
+PEAK = "x the peak memory of"
+RATIOS: tuple[tuple[str, str, tuple[str, str], str, str], ...] = (
+    ("warm_cache_epoch", "epoch", ("cached", "supervised"), "x the seconds of supervised training", "at most 1.1"),
+    ("over_torchdistill", "torchdistill", ("torchdistill_torchvision", "cached"), FASTER, "at least 2.5"),
+    (
+        "over_torchdistill_tensors",
+        "torchdistill",
+        ("torchdistill_tensors", "cached"),
+        f"{FASTER}; its images ready, without augmentation",
+        "",
+    ),
+    (
+        "over_torchdistill_fp32",
+        "torchdistill",
+        ("torchdistill_torchvision", "cached_fp32"),
+        f"{FASTER}; ours in float32 too",
+        "",
+    ),
+    (
+        "over_torchdistill_live",
+        "torchdistill",
+        ("torchdistill_torchvision", "live"),
+        f"{FASTER}; ours with a live teacher",
+        "",
+    ),
+    ("build_rate", "build", ("cache", "bare"), "x the samples per second of the teacher alone", "at least 0.9"),
+    ("cached_memory", "memory", ("cached_warm", "supervised"), f"{PEAK} supervised training", "at most 1.15"),
+    (
+        "building_memory",
+        "memory",
+        ("cached", "supervised"),
+        f"{PEAK} supervised training, the cache being built",
+        "",
+    ),
+    ("ensemble_memory", "memory", ("three_big", "one_big"), f"{PEAK} one teacher of 73 MB", "at most 1.15"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,92 +340,25 @@ def measure_memory(bench: Bench) -> None:
         "three_big": big,
     }
     for pair in bench.pairs("memory"):
-        peaks = {
-            arm: peak_of(bench.folder / "memory", bench.data, teachers, batch_size=BATCH)
-            for arm, teachers in arms.items()
-        }
+        peaks: dict[str, int] = {}
+        for arm, teachers in arms.items():
+            cold, warm = peaks_of(bench.folder / "memory", bench.data, teachers, batch_size=BATCH)
+            peaks |= {arm: cold, f"{arm}_warm": warm}
         bench.add("memory", pair, peak_bytes=peaks)
 
 
 def claim(bench: Bench) -> None:
     """State medians of the pairs' ratios, against their bounds."""
-    results = bench.results
-
-    def ratio(name: str, part: str, key: str, over: str, under: str, unit: str, **bound: float) -> None:
+    for name, part, (over, under), unit, bound in RATIOS:
+        key = KEYS[part]
         found = sorted(run[key][over] / run[key][under] for run in bench.runs(part))
         value = statistics.median(found)
-        limit = {"most": "at most", "least": "at least"}
-        holds = all(value <= each if kind == "most" else value >= each for kind, each in bound.items())
-        results.claim(
-            name,
-            value,
-            unit,
-            bound=", ".join(f"{limit[kind]} {each:g}" for kind, each in bound.items()),
-            holds=holds if bound else None,
-            low=found[0],
-            high=found[-1],
-        )
-
-    times = "x fewer seconds per epoch, warm cache"
-    ratio(
-        "warm_cache_epoch", "epoch", "epoch_s", "cached", "supervised", "x the seconds of supervised training", most=1.1
-    )
-    ratio("over_torchdistill", "torchdistill", "epoch_s", "torchdistill_torchvision", "cached", times, least=2.5)
-    ratio(
-        "over_torchdistill_tensors",
-        "torchdistill",
-        "epoch_s",
-        "torchdistill_tensors",
-        "cached",
-        f"{times}; its images ready, without augmentation",
-    )
-    ratio(
-        "over_torchdistill_fp32",
-        "torchdistill",
-        "epoch_s",
-        "torchdistill_torchvision",
-        "cached_fp32",
-        f"{times}, ours in float32 too",
-    )
-    ratio(
-        "over_torchdistill_live",
-        "torchdistill",
-        "epoch_s",
-        "torchdistill_torchvision",
-        "live",
-        "x fewer seconds per epoch, live teacher",
-    )
-    ratio(
-        "build_rate",
-        "build",
-        "samples_per_s",
-        "cache",
-        "bare",
-        "x the samples per second of the teacher alone",
-        least=0.9,
-    )
-    views = [run["bytes_per_view"] for run in bench.runs("build")]
-    results.claim(
-        "bytes_per_sample_and_view", max(views), f"B, of {LEAST_BYTES} that float16 logits of 10 classes need"
-    )
-    ratio(
-        "cached_memory",
-        "memory",
-        "peak_bytes",
-        "cached",
-        "supervised",
-        "x the peak memory of supervised training",
-        most=1.15,
-    )
-    ratio(
-        "ensemble_memory",
-        "memory",
-        "peak_bytes",
-        "three_big",
-        "one_big",
-        "x the peak memory of one teacher of 73 MB",
-        most=1.15,
-    )
+        kind, _, limit = bound.rpartition(" ")
+        holds = (value <= float(limit) if kind == "at most" else value >= float(limit)) if bound else None
+        bench.results.claim(name, value, unit, bound=bound, holds=holds, low=found[0], high=found[-1])
+    size = max(run["bytes_per_view"] for run in bench.runs("build"))
+    unit = f"B, of {LEAST_BYTES} that float16 logits of 10 classes need"
+    bench.results.claim("bytes_per_sample_and_view", size, unit)
 
 
 def _precision(place: Path) -> str:

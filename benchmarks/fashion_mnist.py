@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import statistics
 from pathlib import Path
 
 from recipe_results import figures_of, run_recipe
@@ -46,12 +47,26 @@ def main() -> None:
     sizes = [models[int8]["size_bytes"] for models in runs]
     shares = [models["student"]["parameters"] / models["teacher-0"]["parameters"] for models in runs]
     results.claim("teacher_accuracy", min(teachers), "share", bound="at least 0.93", holds=min(teachers) >= 0.93)
-    results.claim("student_parameters", max(shares), "of the teacher's", bound="at most 0.1", holds=max(shares) <= 0.1)
+    results.claim(
+        "student_parameters", max(shares), "of the teacher's", bound="at most 0.05", holds=max(shares) <= 0.05
+    )
     results.claim("int8_tflite_size", max(sizes), "B", bound="at most 40000", holds=max(sizes) <= 40_000)
     results.claim("int8_tflite_accuracy", min(models[int8]["accuracy@host"] for models in runs), "share", holds=None)
     results.claim(
-        "int8_tflite_retention", min(kept), "of the teacher's accuracy", bound="at least 0.98", holds=min(kept) >= 0.98
+        "int8_tflite_retention",
+        min(kept),
+        "of the teacher's accuracy",
+        bound="at least 0.985",
+        holds=min(kept) >= 0.985,
     )
+    # Where the recipe trains a control: what the teacher was worth to the network that the files are made of.
+    gains = [
+        100 * (models["student"]["accuracy@training"] - models["control"]["accuracy@training"])
+        for models in runs
+        if "control" in models
+    ]
+    if gains:
+        results.claim("gain_over_control", statistics.fmean(gains), "points", low=min(gains), high=max(gains))
 
 
 if __name__ == "__main__":

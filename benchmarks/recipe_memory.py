@@ -14,9 +14,18 @@ from training import save_arrays
 
 from edgekd.datasets import Dataset
 
+# Linux counts the memory of whoever starts a process as that process's own, so something small has to.
+_LAUNCH = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
-def peak_of(folder: Path, data: Dataset, teachers: Sequence[Mapping[str, object]], *, batch_size: int) -> int:
-    """Run `edgekd distill` for one epoch, caches being built anew, and give the process's peak resident memory.
+
+def peaks_of(
+    folder: Path, data: Dataset, teachers: Sequence[Mapping[str, object]], *, batch_size: int
+) -> tuple[int, int]:
+    """Run `edgekd distill` for one epoch, twice, and give each process's peak resident memory.
 
     Args:
         folder: Emptied first.
@@ -25,7 +34,7 @@ def peak_of(folder: Path, data: Dataset, teachers: Sequence[Mapping[str, object]
         batch_size: Of the student.
 
     Returns:
-        In bytes.
+        In bytes: of a run that builds the teachers' caches, and of one that finds them.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -33,13 +42,16 @@ def peak_of(folder: Path, data: Dataset, teachers: Sequence[Mapping[str, object]
     save_arrays(images, train=data.train, test=data.test)
     recipe.write_text(_recipe(images, teachers, batch_size))
     environment = os.environ | {"EDGEKD_CACHE": str((folder / "cache").absolute())}
-    command = [sys.executable, "-m", "edgekd", "distill", str(recipe), "--out", str(folder / "run")]
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)  # unlike subprocess it tells what this one child used
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {child.returncode}")
-    return usage.ru_maxrss * 1024
+    cold, warm = (_peak([str(recipe), "--out", str(folder / name)], environment) for name in ("cold", "warm"))
+    return cold, warm
+
+
+def _peak(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    command = [sys.executable, "-m", "edgekd", "distill", *arguments]
+    done = subprocess.run(
+        [sys.executable, "-c", _LAUNCH, *command], env=environment, stdout=subprocess.PIPE, check=True
+    )
+    return int(done.stdout.splitlines()[-1]) * 1024
 
 
 def _recipe(images: Path, teachers: Sequence[Mapping[str, object]], batch_size: int) -> str:
