@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from edgekd.datasets import Dataset, Split
+from edgekd.progress import Progress
 
 Make = Callable[..., nn.Module]
 
@@ -77,6 +78,24 @@ def make() -> Make:
     return build
 
 
+class Stop:
+    """Progress that stops after so many steps."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def start(self, task: str, total: int) -> None:
+        pass
+
+    def advance(self, count: int = 1) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+    def end(self) -> None:
+        pass
+
+
 class Quarters(nn.Module):
     """Knows the answer: the mean of each quarter of the image, in the order of the classes."""
 
@@ -98,6 +117,12 @@ class Quarters(nn.Module):
 def quarters() -> Make:
     """Build a teacher that is right about every sample, without training."""
     return Quarters
+
+
+@pytest.fixture
+def stop() -> Callable[[int], Progress]:
+    """Make progress that stops a training as Ctrl-C does, after so many steps."""
+    return Stop
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from edgekd.datasets import Dataset
 from edgekd.errors import ConfigError
+from edgekd.progress import Progress
 from edgekd.records import AugmentationTerm, DistillSpec, LossTerm, Schedule
 from edgekd.stages.distill import Distilled, Teacher, distill, on_device
 from edgekd.stages.distill.teachers import hash_of
@@ -24,30 +25,13 @@ from edgekd.stages.distill.views import Batch, Views
 
 Make = Callable[..., nn.Module]
 Own = Callable[[str], str]
+Stop = Callable[[int], Progress]
 CPU = torch.device("cpu")
 CE = LossTerm(name="cross_entropy", weight=0.5)
 KL = LossTerm(name="kl", options={"temperature": 4.0})
 HINT = LossTerm(name="hint", weight=2.0, student_layer="2", teacher_layer="2")
 CRD = LossTerm(name="crd", student_layer="3", teacher_layer="3", options={"dimension": 8, "negatives": 16})
 SPEC = DistillSpec(epochs=3, batch_size=16, learning_rate=0.05, mixed_precision="off", weak_teachers="warn")
-
-
-class Stop:
-    """Progress that stops after so many steps."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def start(self, task: str, total: int) -> None:
-        pass
-
-    def advance(self, count: int = 1) -> None:
-        self.left -= count
-        if self.left < 0:
-            raise KeyboardInterrupt
-
-    def end(self) -> None:
-        pass
 
 
 def objective_of(
@@ -154,12 +138,14 @@ def test_features_need_a_live_teacher(data: Dataset, make: Make) -> None:
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])
-def test_hooks_are_gone_after_training_and_after_an_error(data: Dataset, make: Make, *, is_stopped: bool) -> None:
+def test_hooks_are_gone_after_training_and_after_an_error(
+    data: Dataset, make: Make, stop: Stop, *, is_stopped: bool
+) -> None:
     student, teacher = make(), make(1)
     spec = replace(SPEC, losses=(CE, HINT))
     if is_stopped:
         with pytest.raises(KeyboardInterrupt):
-            distill(student, data=data, teachers=[teacher], spec=spec, progress=Stop(0))
+            distill(student, data=data, teachers=[teacher], spec=spec, progress=stop(0))
     else:
         student = distill(student, data=data, teachers=[teacher], spec=spec).network
     assert not any(module._forward_hooks for network in (student, teacher) for module in network.modules())
@@ -197,14 +183,14 @@ def outcome(trained: Distilled) -> tuple[object, list[bytes]]:
 
 @pytest.mark.parametrize("term", [HINT, CRD])
 def test_what_a_loss_learns_is_trained_kept_and_gone_on_with(
-    data: Dataset, make: Make, tmp_path: Path, term: LossTerm
+    data: Dataset, make: Make, tmp_path: Path, stop: Stop, term: LossTerm
 ) -> None:
     spec = replace(SPEC, losses=(KL, CE, term), augmentations=(AugmentationTerm(name="mixup"),), ema=0.9)
     whole = outcome(distill(make(), data=data, teachers=[make(1)], spec=spec, folder=tmp_path / "whole"))
     for after in (4, 7):
         with pytest.raises(KeyboardInterrupt):
             distill(
-                make(), data=data, teachers=[make(1)], spec=spec, folder=tmp_path / str(after), progress=Stop(after)
+                make(), data=data, teachers=[make(1)], spec=spec, folder=tmp_path / str(after), progress=stop(after)
             )
         kept = torch.load(tmp_path / str(after) / "checkpoint.pt", weights_only=True)
         assert kept["epoch"] == after // 3
@@ -215,7 +201,7 @@ def test_what_a_loss_learns_is_trained_kept_and_gone_on_with(
     assert first.keys() == last.keys()
     assert all(key.startswith("projectors.2.") for key in first)
     with pytest.raises(KeyboardInterrupt):
-        distill(make(), data=data, teachers=[make(1)], spec=spec, folder=tmp_path / "early", progress=Stop(4))
+        distill(make(), data=data, teachers=[make(1)], spec=spec, folder=tmp_path / "early", progress=stop(4))
     early = torch.load(tmp_path / "early" / "checkpoint.pt", weights_only=True)["objective"]
     changed = [key for key in early if not torch.equal(early[key], last[key])]
     assert any("weight" in key or "memory" in key for key in changed), "it was trained"
