@@ -95,6 +95,7 @@ def export(
         calibration=calibration.ready(calibration.train, samples),
         check=calibration.ready(calibration.validation),
         input_scale=calibration.scale,
+        task=calibration.task,
         progress=progress,
     )
 

@@ -150,10 +150,8 @@ def test_the_same_bytes_made_again_leave_later_steps_alone(recipe: Path) -> None
 
 def test_files_of_an_earlier_recipe_go(recipe: Path) -> None:
     run(recipe)
-    two = recipe.read_text().replace(
-        "[student]", "[[teachers]]\nmodel = 'mlp'\ntrain = { epochs = 2, batch_size = 16 }\n[student]"
-    )
-    recipe.write_text(two)
+    second = "[[teachers]]\nmodel = 'mlp'\ntrain = { epochs = 2, batch_size = 16 }\n"
+    recipe.write_text(recipe.read_text().replace("[student]", f"{second}[student]"))
     run(recipe)
     second = recipe.parent / "run" / "teachers" / "teacher-1.safetensors"
     assert second.exists()

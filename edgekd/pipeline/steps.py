@@ -36,6 +36,7 @@ def _export(space: Workspace, folder: Path) -> list[Path]:
         check=data.ready(data.validation, _CHECK_SAMPLES),
         parent_sha256=store.sha256_of(space.store.stage("distill") / "student.safetensors"),
         input_scale=data.scale,
+        task=data.task,
         progress=space.progress,
     )
     return [

@@ -20,7 +20,7 @@ from edgekd import store
 from edgekd.errors import ModelError
 from edgekd.inspection import Anatomy
 from edgekd.progress import Progress, Silent
-from edgekd.records import Conditions, ExportSpec, Format, Measurement, Model
+from edgekd.records import Conditions, ExportSpec, Format, Measurement, Model, Task
 from edgekd.stages.export.converting import convert, pack, quantize, read_and_run, tools_of
 from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec, check_weights
 from edgekd.stages.export.verifying import Parity, compare, verify_anatomy, verify_outputs
@@ -40,7 +40,7 @@ class Exported:
 
     Attributes:
         models: In the order of the spec: formats, then precisions.
-        measurements: `parity` (0 or 1 for each sample), `max_error` and `mean_error` (of the logits) of each file.
+        measurements: `parity` (0 or 1 for each sample), `max_error` and `mean_error` (of the outputs) of each file.
     """
 
     models: tuple[Model, ...]
@@ -56,6 +56,7 @@ def export(
     check: NDArray[np.float32],
     parent_sha256: str | None = None,
     input_scale: float = 1.0,
+    task: Task = "single_label",
     name: str = "student",
     progress: Progress | None = None,
 ) -> Exported:
@@ -65,13 +66,14 @@ def export(
     have the precision that they claim, and a runtime of their format predicts what torch predicts.
 
     Args:
-        student: Takes (N, C, H, W) or (N, F), gives logits (N, classes). Stays as it is.
+        student: Takes (N, C, H, W) or (N, F), gives (N, outputs): logits or values. Stays as it is.
         folder: Made when missing.
         spec: Formats, precisions, and how many calibration samples; `None` takes the defaults.
         calibration: Inputs of the training split, as the network takes them, shape (N, …).
         check: Inputs of the validation split, as the network takes them, shape (N, …).
         parent_sha256: Of the student's weights.
         input_scale: What raw values of the data were multiplied by to give these inputs.
+        task: What the student predicts, which decides what it means that a file predicts the same.
         name: First part of the files' names.
         progress: Told of each finished file.
 
@@ -81,7 +83,7 @@ def export(
     Raises:
         ConfigError: A format or precision that does not exist, or none.
         MissingExtraError: A converter that is not installed.
-        ModelError: Weights that are not finite, or outputs that are no logits.
+        ModelError: Weights that are not finite, or outputs that are not finite or of another shape.
         DataError: Inputs that are not finite, constant, or of another shape than the others.
         ExportError: A conversion failed, or a file is not what it claims; then no file is left.
 
@@ -112,7 +114,8 @@ def export(
         precisions=spec.precisions,
         calibration=calibration,
         check=check,
-        logits=_predict(network, check),
+        outputs=_predict(network, check),
+        task=task,
     )
     folder.mkdir(parents=True, exist_ok=True)
     for format_name in spec.formats:
@@ -170,7 +173,8 @@ class _Job:
     precisions: tuple[str, ...]
     calibration: NDArray[np.float32]
     check: NDArray[np.float32]
-    logits: NDArray[np.float32]
+    outputs: NDArray[np.float32]
+    task: Task
 
     def file_name(self, precision: str, format_name: str) -> str:
         return f"{self.name}.{precision}.{format_name}"
@@ -190,7 +194,7 @@ class _Job:
             # A graph that computes something else is best seen where nothing is rounded.
             (anatomy, outputs), path = results[precision], paths[precision]
             verify_anatomy(path.name, precision, anatomy, float_bytes=results["fp32"][0].size_bytes)
-            parity = compare(self.logits, outputs)
+            parity = compare(self.outputs, outputs, self.task)
             verify_outputs(path.name, precision, parity)
             if precision not in self.precisions:
                 continue
@@ -245,11 +249,11 @@ def _predict(network: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.floa
     for batch in batches:
         if not isinstance(batch, torch.Tensor) or batch.ndim != 2:
             shape = tuple(batch.shape) if isinstance(batch, torch.Tensor) else type(batch).__name__
-            raise ModelError(f"the student gives {shape}", where="export", allowed="logits, shape (N, classes)")
-    logits: NDArray[np.float32] = torch.cat(batches).float().numpy()
-    if not np.isfinite(logits).all():
-        raise ModelError("the student gives logits that are not finite", where="export")
-    return logits
+            raise ModelError(f"the student gives {shape}", where="export", allowed="outputs of shape (N, numbers)")
+    outputs: NDArray[np.float32] = torch.cat(batches).float().numpy()
+    if not np.isfinite(outputs).all():
+        raise ModelError("the student gives outputs that are not finite", where="export")
+    return outputs
 
 
 def _measurements(model: Model, file: _File) -> tuple[Measurement, ...]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
 from edgekd.inspection import Anatomy
-from edgekd.records import Precision, decode_precision
+from edgekd.records import Precision, Task, decode_precision
 
 _WEIGHTED = {
     *("Conv", "ConvTranspose", "Gemm", "MatMul"),
@@ -25,33 +25,41 @@ class Tolerance:
         error: Largest error of a logit; `None` is any.
         tie: Where the two best logits of the student are as close as this, either is right.
         agreement: Smallest share of samples with the same prediction.
+        rms_error: Where values are predicted, largest root-mean-square error.
     """
 
     error: float | None
     tie: float
     agreement: float
+    rms_error: float
 
 
 # float32 in another order of additions: 1e-7 of each sum, grown through some hundred layers.
-_FLOAT32 = Tolerance(error=1e-3, tie=2e-3, agreement=1.0)
+_FLOAT32 = Tolerance(error=1e-3, tie=2e-3, agreement=1.0, rms_error=1e-3)
 # float16 has 11 bits: 5e-4 of each weight. A trained ResNet-20 comes to 2e-3 and an untrained MobileNetV1, whose
 # logits hardly differ, to 5e-2: above that it is not rounding.
-_FLOAT16 = Tolerance(error=1e-1, tie=4e-2, agreement=0.99)
+_FLOAT16 = Tolerance(error=1e-1, tie=4e-2, agreement=0.99, rms_error=2e-2)
 # int8 costs good networks a point of accuracy, and some more predictions that change without a loss. Below this a
 # conversion is broken: ranges from the wrong data or an operator that does not survive. The gate decides the rest.
-_INT8 = Tolerance(error=None, tie=0.0, agreement=0.9)
+# Values of good int8 networks have 20 to 40 dB of signal over noise; at 6 dB the noise is half of the signal.
+_INT8 = Tolerance(error=None, tie=0.0, agreement=0.9, rms_error=0.5)
+# A sample's values agree where their error is a tenth of the values' own spread: 20 dB.
+_AGREEING_ERROR = 0.1
+_OF_VALUES = ("regression", "reconstruction")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How a file's logits differ from the student's.
+    """How a file's outputs differ from the student's.
 
     Attributes:
-        agrees: For each sample whether both predict the same class, shape (N,).
-        max_error: Largest absolute difference of a logit.
-        mean_error: Mean absolute difference of the logits.
-        deviation: Standard deviation of the student's logits.
-        margins: Best less second-best logit of the student, shape (N,).
+        agrees: For each sample whether both predict the same, shape (N,).
+        max_error: Largest absolute difference of an output.
+        mean_error: Mean absolute difference of the outputs.
+        deviation: Standard deviation of the student's outputs.
+        margins: How sure the student is of what it predicts, shape (N,): best less second-best logit; of several
+            labels the largest distance from 0 of those that differ; 0 where values are predicted.
+        rms_error: Root-mean-square error as a share of the deviation; `None` where labels are predicted.
     """
 
     agrees: NDArray[np.bool_]
@@ -59,34 +67,64 @@ class Parity:
     mean_error: float
     deviation: float
     margins: NDArray[np.float64]
+    rms_error: float | None = None
 
 
-def compare(student: NDArray[np.float32], file: NDArray[np.float32]) -> Parity:
-    """Compare logits of the same samples.
+def compare(student: NDArray[np.float32], file: NDArray[np.float32], task: Task = "single_label") -> Parity:
+    """Compare outputs of the same samples.
+
+    Two predictions agree when they are the same class, or the same set of labels. Values agree when the
+    signal-to-noise ratio of a sample is 20 dB or more: -10 log10 of the mean of (y - y')² / s², with s the standard
+    deviation over samples, of each output in a regression and of all together in a reconstruction. Taken from y²
+    itself the ratio would depend on where a scale has its zero.
 
     Args:
-        student: From torch, shape (N, classes).
-        file: From the file's runtime, shape (N, classes).
+        student: From torch, shape (N, outputs).
+        file: From the file's runtime, shape (N, outputs).
+        task: What they predict.
 
     Raises:
         ExportError: Another shape.
 
     >>> compare(np.array([[0.0, 1.0]], "f"), np.array([[0.5, 1.0]], "f")).max_error
     0.5
+    >>> compare(np.array([[0.0], [8.0]], "f"), np.array([[0.3], [7.0]], "f"), "regression").agrees.tolist()
+    [True, False]
     """
     if student.shape != file.shape:
         raise ExportError(f"the file gives outputs of shape {file.shape}", allowed=f"{student.shape}, as torch does")
     expected = student.astype(np.float64)
     errors = np.abs(file.astype(np.float64) - expected)
-    ordered = np.sort(expected, axis=1)
-    margins = ordered[:, -1] - ordered[:, -2] if expected.shape[1] > 1 else np.zeros(len(expected))
+    rms_error = None
+    if task in _OF_VALUES:
+        noise = ((errors / _spread(expected, task)) ** 2).mean(axis=1)
+        agrees, margins = noise <= _AGREEING_ERROR**2, np.zeros(len(expected))
+        rms_error = float(np.sqrt(noise.mean()))
+    elif task == "multi_label":
+        differ = (student > 0) != (file > 0)
+        agrees, margins = ~differ.any(axis=1), np.where(differ, np.abs(expected), 0.0).max(axis=1)
+    else:
+        ordered = np.sort(expected, axis=1)
+        agrees = student.argmax(1) == file.argmax(1)
+        margins = ordered[:, -1] - ordered[:, -2] if expected.shape[1] > 1 else np.zeros(len(expected))
     return Parity(
-        agrees=student.argmax(1) == file.argmax(1),
+        agrees=agrees,
         max_error=float(errors.max()),
         mean_error=float(errors.mean()),
         deviation=float(expected.std()),
         margins=margins,
+        rms_error=rms_error,
     )
+
+
+def _spread(expected: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
+    """What errors of values are relative to, (1, outputs)."""
+    deviations = expected.std(axis=0, keepdims=True)
+    together = np.sqrt((deviations**2).mean()) or 1.0
+    if task == "reconstruction":
+        return np.full_like(deviations, together)
+    # An output that is the same for all samples has no spread of its own.
+    return np.where(deviations > 0, deviations, together)
 
 
 def verify_outputs(name: str, precision: str, parity: Parity) -> None:
@@ -111,14 +149,24 @@ def verify_outputs(name: str, precision: str, parity: Parity) -> None:
     # Logits without any deviation leave nothing to be relative to.
     deviation = parity.deviation or 1.0
     if not np.isfinite(parity.max_error):
-        raise ExportError("outputs that are not finite", where=name, allowed="finite logits")
+        raise ExportError("outputs that are not finite", where=name, allowed="finite outputs")
+    output = "logit" if parity.rms_error is None else "value"
     if tolerance.error is not None and parity.max_error > tolerance.error * deviation:
         raise ExportError(
-            f"largest error of a logit is {parity.max_error / deviation:.3g} of the logits' deviation",
+            f"largest error of a {output} is {parity.max_error / deviation:.3g} of the {output}s' deviation",
             where=name,
             allowed=f"{tolerance.error:g}",
             next_step=_next_step(decoded),
         )
+    if parity.rms_error is not None and parity.rms_error > tolerance.rms_error:
+        raise ExportError(
+            f"root-mean-square error is {parity.rms_error:.3g} of the values' deviation over samples",
+            where=name,
+            allowed=f"{tolerance.rms_error:g}",
+            next_step=_next_step(decoded),
+        )
+    if parity.rms_error is not None:
+        return
     agrees = parity.agrees
     if tolerance.tie:
         agrees = agrees | (parity.margins <= tolerance.tie * deviation)
