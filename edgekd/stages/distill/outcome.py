@@ -12,7 +12,7 @@ from edgekd import store, units
 from edgekd.datasets import Dataset, Split
 from edgekd.records import Conditions, Measurement, Model, Role
 from edgekd.stages.distill.processes import Alone
-from edgekd.stages.distill.validation import predict, scores_of
+from edgekd.stages.distill.validation import BATCH, predict, scores_of
 
 
 def serialise_weights(network: nn.Module) -> bytes:
@@ -60,7 +60,7 @@ def measure_network(network: nn.Module, split: Split, data: Dataset, model: Mode
             samples=scores.samples,
             labels=scores.labels,
             conditions=Conditions(
-                runtime="torch", runtime_version=torch.__version__, threads=torch.get_num_threads(), batch=1000
+                runtime="torch", runtime_version=torch.__version__, threads=torch.get_num_threads(), batch=BATCH
             ),
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )

@@ -12,7 +12,7 @@ from edgekd.datasets import Dataset, Split
 from edgekd.metrics import Scores, metrics_of, score_all
 from edgekd.stages.distill.views import labels_of, ready, share
 
-_BATCH = 1000
+BATCH = 500
 
 
 def predict(network: nn.Module, split: Split, scale: float, device: torch.device) -> torch.Tensor:
@@ -22,7 +22,7 @@ def predict(network: nn.Module, split: Split, scale: float, device: torch.device
         (N, outputs) float32, on `device`.
     """
     network.eval()
-    batches = torch.split(share(split.inputs), _BATCH)
+    batches = torch.split(share(split.inputs), BATCH)
     with torch.inference_mode():
         return torch.cat([network(ready(batch.to(device), scale)) for batch in batches])
 
