@@ -56,6 +56,12 @@ def _check_teacher(teacher: TeacherSpec, key: str) -> Iterator[tuple[str, Edgekd
         registry.describe("teachers", teacher.source)
     except EdgekdError as error:
         yield f"{key}.source", error
+    if teacher.source == "logits":
+        yield from (
+            (f"{key}.{field}", ConfigError("stored logits have no inputs", next_step="leave it out"))
+            for field, neutral in (("input_scale", 1.0), ("input_mean", ()), ("input_std", ()))
+            if getattr(teacher, field) != neutral
+        )
     if teacher.source == "torch":
         yield from _check_torch_teacher(teacher, key)
     elif teacher.train:

@@ -46,7 +46,7 @@ __all__ = [
 
 _log = logging.getLogger("edgekd")
 _MANIFEST = "manifest.json"
-_MODEL_FILES = {".onnx", ".tflite", ".safetensors"}
+_STEP_FILES = {".onnx", ".tflite", ".safetensors", ".json"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +129,9 @@ def _drop_what_is_out_of_date(
     for name in (before.outputs.keys() if before else set()) - made.keys():
         if (folder / name).resolve().is_relative_to(folder.resolve()):
             (folder / name).unlink(missing_ok=True)
-    # A killed step leaves no record of its files, but their kinds tell them.
+    # A step that was killed, or is made again after an earlier one, has no record of its files; their kinds tell them.
     for file in folder.glob("*.*"):
-        if file.suffix in _MODEL_FILES and file.name not in made:
+        if file.suffix in _STEP_FILES and file.name not in {*made, "stage.json"}:
             file.unlink()
     if before and before.outputs == made:
         return

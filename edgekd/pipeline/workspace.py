@@ -172,7 +172,7 @@ class Workspace:
                     yield network, model
 
     def _teacher(self, index: int, spec: TeacherSpec) -> Teacher:
-        from edgekd.stages.distill import AdaptedTeacher, Teacher, on_device
+        from edgekd.stages.distill import Teacher, on_device
 
         name = f"teacher-{index}"
         folder = self.store.stage("teachers")
@@ -180,10 +180,7 @@ class Workspace:
 
         def load() -> nn.Module:
             weights = folder / f"{name}.safetensors" if spec.source == "torch" else None
-            network = self.load_teacher(spec, weights)
-            return on_device(
-                AdaptedTeacher(network, spec, self.data, name) if AdaptedTeacher.is_needed(spec) else network
-            )
+            return on_device(self._adapted(self.load_teacher(spec, weights), spec, name))
 
         adapted = replace(spec, weights=None, weight=1.0, train=None)
         return Teacher(
@@ -193,6 +190,18 @@ class Workspace:
             weight=spec.weight,
             load=load,
         )
+
+    def _adapted(self, network: nn.Module, spec: TeacherSpec, name: str) -> nn.Module:
+        """Give a teacher what it wants, and take from it what the student does."""
+        from edgekd.stages.distill import AdaptedTeacher
+        from edgekd.teachers import StoredLogits
+
+        if not isinstance(network, StoredLogits):
+            return AdaptedTeacher(network, spec, self.data, name) if AdaptedTeacher.is_needed(spec) else network
+        # It has no inputs, and may know its own classes.
+        adapter = AdaptedTeacher(network, replace(spec, classes=spec.classes or network.names), self.data, name)
+        columns = [] if adapter.columns is None else adapter.columns.tolist()
+        return network.adapted(columns, probabilities=adapter.probabilities)
 
     def student(self) -> nn.Module:
         """Load the student that distillation left."""

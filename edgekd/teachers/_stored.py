@@ -21,7 +21,7 @@ class StoredLogits(nn.Module):
         samples: How many samples there are logits of.
         views: How many augmented views of each; 1 where the samples were not augmented.
         classes: How many logits each has.
-        names: Of the classes, in the order of the logits; empty where they are not known.
+        names: Of the classes, in the order of the logits in the file; empty where they are not known.
 
     >>> import torch
     >>> teacher = StoredLogits(np.arange(12, dtype="f2").reshape(3, 2, 2), sha256="")
@@ -30,18 +30,29 @@ class StoredLogits(nn.Module):
             [ 2.,  3.]])
     """
 
-    def __init__(self, logits: NDArray[np.floating], *, sha256: str, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        logits: NDArray[np.floating],
+        *,
+        sha256: str,
+        names: Sequence[str] = (),
+        columns: Sequence[int] = (),
+        probabilities: bool = False,
+    ) -> None:
         """Keep logits.
 
         Args:
             logits: (N, V, C), aligned with the source's training array.
             sha256: Of the file they come from.
             names: Of the classes.
+            columns: Which of them are asked for, in which order; empty for all.
+            probabilities: They are no logits but probabilities, and become logits.
         """
         super().__init__()
-        self.samples, self.views, self.classes = logits.shape
+        self.samples, self.views, self.classes = *logits.shape[:2], len(columns) or logits.shape[2]
         self.names = tuple(names)
         self._logits, self._sha256 = logits, sha256
+        self._columns, self._probabilities = list(columns), probabilities
         self.eval()
 
     def forward(self, positions: Tensor, view: int = 0) -> Tensor:
@@ -68,6 +79,10 @@ class StoredLogits(nn.Module):
             )
         # Indexed, so copied: only these rows are read from the file.
         found = self._logits[where, view].astype(np.float32)
+        if self._probabilities:
+            found = np.log(np.maximum(found, np.float32(1e-7)))
+        if self._columns:
+            found = found[:, self._columns]
         return torch.from_numpy(found).to(positions.device)
 
     def fingerprint(self) -> str:
@@ -75,4 +90,10 @@ class StoredLogits(nn.Module):
         return self._sha256
 
     def __deepcopy__(self, memo: dict[int, object]) -> StoredLogits:
-        return StoredLogits(self._logits, sha256=self._sha256, names=self.names)
+        return self.adapted(self._columns, probabilities=self._probabilities)
+
+    def adapted(self, columns: Sequence[int], *, probabilities: bool) -> StoredLogits:
+        """Give the same logits in another order, or those of stored probabilities."""
+        return StoredLogits(
+            self._logits, sha256=self._sha256, names=self.names, columns=columns, probabilities=probabilities
+        )

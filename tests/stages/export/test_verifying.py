@@ -23,7 +23,7 @@ STUDENT = (RANDOM.normal(size=(300, 4)) * [1, 50, 0.01, 3] + [0, 1000, 2, -5]).a
 def off_by(share: float) -> NDArray[np.float32]:
     """The student's values, each off by a share of its output's deviation."""
     signs = RANDOM.choice([-1.0, 1.0], STUDENT.shape)
-    return (STUDENT + signs * share * STUDENT.std(axis=0)).astype(np.float32)
+    return np.asarray(STUDENT + signs * share * STUDENT.std(axis=0), np.float32)
 
 
 def test_values_agree_at_20_db_of_each_output_s_spread() -> None:
