@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from edgekd import registry
 from edgekd.config.files import load_target
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
-from edgekd.records import PRECISIONS, Budget, DistillSpec, LossTerm, Recipe, TeacherSpec
+from edgekd.records import PRECISIONS, Budget, DistillSpec, LossTerm, Recipe, Schedule, TeacherSpec
 from edgekd.stages.gate import gate
 from edgekd.units import parse_size
 
 # Measured once for a file, not on targets.
 _OF_THE_FILE = {"file_size", "compressed_size", "parity"}
+_TRACKERS = ("tensorboard", "mlflow", "wandb")
 
 
 def cross_check(recipe: Recipe, where: str) -> list[EdgekdError]:
@@ -107,8 +108,28 @@ def _check_trainings(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
         for field, neutral in (("control", False), ("seeds", 1)):
             if key != "distill" and getattr(spec, field) != neutral:
                 yield f"{key}.{field}", ConfigError("is for the student only", next_step="leave it out")
+        for tracker in spec.trackers:
+            if tracker not in _TRACKERS:
+                yield f"{key}.trackers", _unknown("tracker", tracker, _TRACKERS)
         for index, term in enumerate(spec.losses):
             yield from _check_features(term, spec, key, index)
+            yield from _check_schedules(term, f"{key}.losses.{index}")
+
+
+def _check_schedules(term: LossTerm, key: str) -> Iterator[tuple[str, EdgekdError]]:
+    """Check what changes over the training, beyond what its fields allow each."""
+    changing = [("weight", term.weight)] if isinstance(term.weight, Schedule) else []
+    changing += [(name, Schedule(**value)) for name, value in term.options.items() if isinstance(value, Mapping)]
+    for name, schedule in changing:
+        if schedule.begin > schedule.finish:
+            yield (
+                f"{key}.{name}",
+                ConfigError(
+                    f"begins at {schedule.begin:g} and finishes at {schedule.finish:g}", allowed="begin before"
+                ),
+            )
+        if name == "weight" and min(schedule.start, schedule.end) < 0:
+            yield f"{key}.weight", ConfigError(f"falls to {min(schedule.start, schedule.end):g}", allowed="0 or more")
 
 
 def _check_features(term: LossTerm, spec: DistillSpec, key: str, index: int) -> Iterator[tuple[str, EdgekdError]]:

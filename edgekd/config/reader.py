@@ -39,6 +39,8 @@ PLUG_IN_OF: dict[type, tuple[str, str]] = {
     LossTerm: ("losses", "name"),
     AugmentationTerm: ("augmentations", "name"),
 }
+# What pydantic calls the number in `NotNegative | Schedule`.
+_NUMBER = "constrained-float"
 # What annotations of plug-in options may say; they are read from source, not imported.
 _OPTION_TYPES = {
     "int": int,
@@ -73,8 +75,10 @@ def build(kind: type[T], table: Table, *, where: str, folder: Path) -> T:
         made = TypeAdapter(kind).validate_json(json.dumps(shaped, default=str), strict=True)
     except ValidationError as error:
         for each in error.errors():
-            key = ".".join(str(part) for part in each["loc"])
-            at = f"{where}: {key}"
+            place = _in_recipe(each["loc"], each["input"])
+            if place is None:
+                continue
+            at = f"{where}: {'.'.join(place)}"
             if at not in wrong:
                 reader.problems.append(_explain(at, dict(each)))
     if reader.problems:
@@ -211,6 +215,17 @@ def _resolve(path: str, folder: Path) -> str:
     beside = folder / path
     # os.path.exists is false where Path.exists raises, as on a name that is too long.
     return str(beside) if not Path(path).is_absolute() and os.path.exists(beside) else path  # noqa: PTH110 - see above
+
+
+def _in_recipe(loc: tuple[int | str, ...], value: object) -> Place | None:
+    """Where in the recipe an error is; none where it is of what the user did not mean: a table or a number."""
+    place = tuple(str(part) for part in loc)
+    if place[-1:] == (_NUMBER,):
+        return None if isinstance(value, Mapping) else place[:-1]
+    if Schedule.__name__ not in place:
+        return place
+    # What is no table was meant as a number, which has an error of its own.
+    return None if place[-1] == Schedule.__name__ else tuple(part for part in place if part != Schedule.__name__)
 
 
 def _explain(at: str, error: dict[str, Any]) -> EdgekdError:

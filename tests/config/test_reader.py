@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fnmatch
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]  # has no stubs
 import pytest
 
+from edgekd.config import json_schema, load_recipe
 from edgekd.config.reader import build
 from edgekd.errors import ConfigError
-from edgekd.records import DataSpec, DistillSpec, NetworkSpec, Recipe, TeacherSpec
+from edgekd.records import DataSpec, DistillSpec, NetworkSpec, Recipe, Schedule, TeacherSpec
 
 VALID: dict[str, Any] = {"name": "own", "data": {"source": "digits"}, "student": {"model": "mlp"}}
 
@@ -154,3 +158,132 @@ def test_options_whose_types_only_the_plug_in_knows_are_left_to_it(
     found = "\n".join(problems(NetworkSpec, {"model": "own_types:build", "a": 1, "e": "l"}))
     for words in ("needs 'b'", "needs 'c'", "needs 'd'", "own.toml: e: 'l'; allowed: 's', 'm'"):
         assert words in found
+
+
+# --- the tables of distillation ------------------------------------------------------------------
+
+WHOLE = """
+name = "own"
+[data]
+source = "digits"
+[transfer]
+source = "npz"
+path = "x.npz"
+labels = "none"
+labelled = false
+[[teachers]]
+source = "onnx"
+weights = "t.onnx"
+weight = 2
+input_mean = [0.5]
+classes = ["a", "b"]
+[[teachers]]
+model = "resnet"
+depth = 20
+weights = "w.safetensors"
+train = { epochs = 2 }
+[[assistants]]
+model = "resnet"
+depth = 8
+[assistants.train]
+epochs = 3
+losses = [{ name = "dkd", others = { start = 1, end = 8 } }]
+[student]
+model = "mlp"
+[distill]
+control = true
+seeds = 3
+views = 4
+cache_budget = "5 MB"
+combine = "probabilities"
+losses = [
+  { name = "kl", weight = { start = 1.0, end = 0.5, shape = "cosine" }, temperature = { start = 8, end = 2 } },
+  { name = "cross_entropy", weight = 0.1 },
+]
+"""
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> str:
+    (tmp_path / "own.toml").write_text(WHOLE)
+    return str(tmp_path / "own.toml")
+
+
+def test_every_table_of_distillation_is_read(whole: str) -> None:
+    recipe = load_recipe(whole).recipe
+    kl, hard = recipe.distill.losses
+    assert kl.weight == Schedule(start=1.0, end=0.5, shape="cosine")
+    assert kl.options == {"temperature": {"start": 8, "end": 2}}
+    assert hard.weight == 0.1
+    assert recipe.transfer is not None
+    assert (recipe.transfer.labelled, recipe.transfer.options) == (False, {"path": "x.npz", "labels": "none"})
+    other, tuned = recipe.teachers
+    assert (other.source, other.weight, other.classes, other.options) == ("onnx", 2.0, ("a", "b"), {})
+    assert (tuned.source, tuned.options, tuned.train) == ("torch", {"depth": 20}, DistillSpec(epochs=2))
+    (assistant,) = recipe.assistants
+    assert assistant.train is not None
+    assert (assistant.options, assistant.train.epochs) == ({"depth": 8}, 3)
+    validator = jsonschema.Draft202012Validator(json_schema())
+    assert [str(error) for error in validator.iter_errors(tomllib.loads(WHOLE))] == []
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("transfer.sorce='npz'", "own.toml: transfer: unknown key 'sorce'; *; did you mean 'source'?"),
+        ("transfer.keep_class=['a']", "own.toml: transfer: unknown key 'keep_class'; *did you mean 'keep_classes'?"),
+        ("transfer.pth='x'", "own.toml: transfer: unknown key 'pth'; *; did you mean 'path'?"),
+        ("assistants.0.dept=3", "own.toml: assistants.0: unknown key 'dept'; *; did you mean 'depth'?"),
+        ("assistants.0.train.epoch=3", "own.toml: assistants.0.train: unknown key 'epoch'; *did you mean 'epochs'?"),
+        ("assistants.0.train.losses.0.othrs=1", "own.toml: assistants.0.train.losses.0: unknown key 'othrs'; *"),
+        ("assistants.0.train.seeds=2", "own.toml: assistants.0.train.seeds: is for the student only; leave it out"),
+        ("teachers.1.train.control=true", "own.toml: teachers.1.train.control: is for the student only; leave it out"),
+        ("teachers.0.sorce='x'", "own.toml: teachers.0: unknown key 'sorce'; *; did you mean 'source'?"),
+        ("teachers.0.depth=20", "own.toml: teachers.0: unknown key 'depth'; *"),
+        ("teachers.0.source='onxx'", "own.toml: teachers.0.source: unknown teacher 'onxx'; *; did you mean 'onnx'?"),
+        ("teachers.0.output='probs'", "own.toml: teachers.0.output: 'probs'; allowed: 'logits', 'probabilities'"),
+        ("teachers.0.train={epochs=1}", "own.toml: teachers.0.train: a teacher from 'onnx' can't be trained; *"),
+        ("teachers.0={source='logits'}", 'own.toml: teachers.0: missing; add weights = "its file or folder"'),
+        (
+            "teachers.0={source='logits',weights='x',input_scale=2.0}",
+            "own.toml: teachers.0.input_scale: stored logits have no inputs; leave it out",
+        ),
+        ("distill.view=3", "own.toml: distill: unknown key 'view'; *; did you mean 'views'?"),
+        ("distill.cache='yes'", "own.toml: distill.cache: 'yes'; allowed: 'auto', 'on', 'off'"),
+        ("distill.cache_budget='5 apples'", "own.toml: distill.cache_budget: '5 apples' is no size; *"),
+        (
+            "distill.trackers=['tensorbord']",
+            "own.toml: distill.trackers: unknown tracker 'tensorbord'; *; did you mean 'tensorboard'?",
+        ),
+        # A number that may be a table.
+        ("distill.losses.0.weight=-1", "own.toml: distill.losses.0.weight: -1: *greater than or equal to 0"),
+        ("distill.losses.0.weight='much'", "own.toml: distill.losses.0.weight: 'much': *a valid number"),
+        ("distill.losses.0.weight={start=1}", "own.toml: distill.losses.0.weight.end: missing"),
+        ("distill.losses.0.weight={start=1,end='x'}", "own.toml: distill.losses.0.weight.end: 'x': *a valid number"),
+        (
+            "distill.losses.0.weight={start=1,end=0,strat=3}",
+            "own.toml: distill.losses.0.weight: unknown key 'strat'; *; did you mean 'start'?",
+        ),
+        ("distill.losses.0.weight={start=1,end=-2}", "own.toml: distill.losses.0.weight: falls to -2; *0 or more"),
+        (
+            "distill.losses.0.weight={start=1,end=0,begin=0.8,finish=0.2}",
+            "own.toml: distill.losses.0.weight: begins at 0.8 and finishes at 0.2; *",
+        ),
+        (
+            "distill.losses.0.temperature={start=1,end=2,shape='linar'}",
+            "own.toml: distill.losses.0.temperature: shape: 'linar'; *; did you mean 'linear'?",
+        ),
+        (
+            "distill.losses.0.temperature={start=1,end=2,begin=2}",
+            "own.toml: distill.losses.0.temperature: begin: 2: *less than or equal to 1",
+        ),
+        (
+            "distill.losses.0.temperature={start=1,end=2,begin=0.8,finish=0.2}",
+            "own.toml: distill.losses.0.temperature: begins at 0.8 and finishes at 0.2; *",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_table_of_distillation(override: str, said: str, whole: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(whole, [override])
+    assert fnmatch.fnmatchcase(str(caught.value), said.replace("[", "[[]").replace("?", "[?]")), caught.value
