@@ -144,14 +144,14 @@ class _Loop:
 
     def load(self, state: Checkpoint) -> None:
         """Go on from a checkpoint."""
-        self.processes.load(self.wrapped, self.optimizer, (state.network, state.optimizer))
+        self.processes.load(self.wrapped, self.lesson.objective, self.optimizer, (state.network, state.optimizer))
         self.lesson.objective.load_state_dict(state.objective)
         if self.average is not None:
             self.average.load_state_dict(state.average)
 
     def save(self, state: Checkpoint) -> None:
         """Put all that changes into a checkpoint."""
-        state.network, state.optimizer = self.processes.state(self.wrapped, self.optimizer)
+        state.network, state.optimizer = self.processes.state(self.wrapped, self.lesson.objective, self.optimizer)
         state.objective = self.lesson.objective.state_dict()
         state.average = self.average.state_dict() if self.average is not None else {}
 
@@ -162,7 +162,7 @@ class _Loop:
         if self.processes.count == 1:
             return copy_state(self.lesson.network)
         # Cloned: on the CPU the gathered state is the very weights that go on training.
-        state = self.processes.state(self.wrapped, self.optimizer)[0]
+        state = self.processes.state(self.wrapped, self.lesson.objective, self.optimizer)[0]
         return {key: value.detach().clone() for key, value in state.items()}
 
     def run(self, epoch: int) -> EpochRecord:

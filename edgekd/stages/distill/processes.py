@@ -47,11 +47,19 @@ class Processes(Protocol):
     def share(self, value: T) -> T:
         """Give every process what rank 0 has."""
 
-    def state(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Give the whole state of both, on every process."""
+    def state(
+        self, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Give the whole state of network and optimizer, on every process; the objective's is whole everywhere."""
 
-    def load(self, network: nn.Module, optimizer: torch.optim.Optimizer, states: Sequence[dict[str, Any]]) -> None:
-        """Set the state of both."""
+    def load(
+        self,
+        network: nn.Module,
+        objective: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        states: Sequence[dict[str, Any]],
+    ) -> None:
+        """Set the state of network and optimizer."""
 
     def track(self, values: Mapping[str, float], step: int) -> None:
         """Tell experiment trackers of an epoch."""
@@ -98,11 +106,22 @@ class Alone:
         """Give the value itself."""
         return value
 
-    def state(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+    def state(
+        self,
+        network: nn.Module,
+        objective: nn.Module,  # noqa: ARG002 - the protocol's
+        optimizer: torch.optim.Optimizer,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Give both states as they are."""
         return network.state_dict(), optimizer.state_dict()
 
-    def load(self, network: nn.Module, optimizer: torch.optim.Optimizer, states: Sequence[dict[str, Any]]) -> None:
+    def load(
+        self,
+        network: nn.Module,
+        objective: nn.Module,  # noqa: ARG002 - the protocol's
+        optimizer: torch.optim.Optimizer,
+        states: Sequence[dict[str, Any]],
+    ) -> None:
         """Set both states."""
         network.load_state_dict(states[0])
         optimizer.load_state_dict(states[1])
@@ -170,25 +189,32 @@ class Accelerated:
         broadcast_object_list(values)
         return values[0]
 
-    def state(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+    def state(
+        self, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Gather both states, which may be spread over processes."""
-        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
+        from torch.distributed.checkpoint import state_dict as gathering
 
-        whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        weights, optimizing = get_state_dict(network, _bare(optimizer), options=whole)
-        return weights, optimizing
+        whole = gathering.StateDictOptions(full_state_dict=True, cpu_offload=True)
+        # The optimizer names its states by parameters, and trains what the objective learns too.
+        trained = nn.ModuleList([network, objective])
+        weights = gathering.get_model_state_dict(network, options=whole)
+        return weights, gathering.get_optimizer_state_dict(trained, _bare(optimizer), options=whole)
 
-    def load(self, network: nn.Module, optimizer: torch.optim.Optimizer, states: Sequence[dict[str, Any]]) -> None:
+    def load(
+        self,
+        network: nn.Module,
+        objective: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        states: Sequence[dict[str, Any]],
+    ) -> None:
         """Set both states, spreading them as the network is spread."""
-        from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
+        from torch.distributed.checkpoint import state_dict as gathering
 
-        set_state_dict(
-            network,
-            _bare(optimizer),
-            model_state_dict=states[0],
-            optim_state_dict=states[1],
-            options=StateDictOptions(full_state_dict=True),
-        )
+        whole = gathering.StateDictOptions(full_state_dict=True)
+        trained = nn.ModuleList([network, objective])
+        gathering.set_model_state_dict(network, states[0], options=whole)
+        gathering.set_optimizer_state_dict(trained, _bare(optimizer), states[1], options=whole)
 
     def track(self, values: Mapping[str, float], step: int) -> None:
         """Tell the trackers."""
