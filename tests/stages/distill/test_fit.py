@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -111,6 +111,26 @@ def test_every_epoch_shows_whole_batches_of_samples_at_most_once_in_another_orde
         assert set(order) <= set(range(60))
     assert len({tuple(order) for order in orders}) == 3
     assert len({frozenset(order) for order in orders}) == 3, "every epoch leaves out others"
+
+
+@pytest.mark.parametrize(
+    ("views", "cache", "expected"), [(None, "off", 5), (2, "off", 2), (2, "on", 2), (None, "on", 5)]
+)
+def test_epochs_cycle_through_the_views(
+    data: Dataset, make: Make, quarters: Make, own: Own, views: int | None, cache: Literal["on", "off"], expected: int
+) -> None:
+    name = own(
+        "seen = []\n"
+        "def augment(*, seed, view, indices, inputs):\n"
+        "    seen.append((view, len(indices)))\n"
+        "    return inputs\n"
+    )
+    augmentations = (AugmentationTerm(name=f"{name}:augment"),)
+    spec = replace(SPEC, epochs=5, views=views, cache=cache, augmentations=augmentations)
+    distill(make(), data=data, teachers=[quarters()], spec=spec)
+    seen: list[tuple[int, int]] = registry.function("augmentations", f"{name}:seen")  # type: ignore[assignment]  # any name
+    trained = [view for view, size in seen if size == 16]
+    assert trained == [epoch % expected for epoch in range(5) for _ in range(3)]
 
 
 def test_a_batch_larger_than_the_data_is_all_of_it(data: Dataset, make: Make) -> None:

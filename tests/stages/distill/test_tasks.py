@@ -24,13 +24,14 @@ Draw = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 
 def several(inputs: NDArray[Any], _: np.random.Generator) -> NDArray[Any]:
     """Which of the first three features are large."""
-    large: NDArray[Any] = (inputs[:, :3] > 0.5).astype(np.int64)
+    large: NDArray[np.int64] = np.where(inputs[:, :3] > 0.5, 1, 0)
     return large
 
 
 def numbers(inputs: NDArray[Any], chance: np.random.Generator) -> NDArray[Any]:
     noise: NDArray[Any] = chance.normal(0, 0.02, (len(inputs), 3))
-    return (inputs[:, :3] @ np.array([[1, 0.5, 0], [-1, 1, 0], [0, 0, 2]]) + noise).astype(np.float32)
+    values: NDArray[Any] = inputs[:, :3] @ np.array([[1, 0.5, 0], [-1, 1, 0], [0, 0, 2]]) + noise
+    return values.astype(np.float32)
 
 
 def dataset(task: Task, draw: Draw) -> Dataset:
