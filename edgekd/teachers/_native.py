@@ -209,7 +209,7 @@ def _try_out(engine: Engine, wanted: Wanted, threads: int) -> _Plan:
         raise ModelError(
             f"gives {per_sample} numbers per sample (shape {one_by_one.shape[1:]}), the data asks for {wanted.outputs}",
             where=where,
-            next_step="take a teacher of the same classes, or another 'output' of it",
+            next_step="take a teacher of the same classes, or another 'output_name' of it",
         )
     if plan.batch is not None and not (plan.batch == 1 and opened.resizes):
         return plan
@@ -237,7 +237,7 @@ def _choose(outputs: tuple[TensorSpec, ...], name: str | None, where: str) -> in
         f"has {len(names)} outputs" if name is None else f"no output '{name}'",
         where=where,
         allowed=", ".join(names),
-        next_step="choose one with 'output' in the teacher's options" if name is None else None,
+        next_step="choose one with 'output_name' in the teacher's options" if name is None else None,
     )
 
 

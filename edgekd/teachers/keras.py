@@ -35,7 +35,7 @@ def load(
     input_shape: tuple[int, ...],
     task: Task = "single_label",
     layout: Literal["auto", "channels_first", "channels_last"] = "auto",
-    output: str | None = None,
+    output_name: str | None = None,
     signature: str = "serving_default",
 ) -> nn.Module:
     """Load a Keras file or a SavedModel as a frozen teacher.
@@ -49,7 +49,7 @@ def load(
         input_shape: Of one sample, channels first.
         task: Of the data; reconstructions come back channels first.
         layout: Of the network's input; `auto` takes the one that fits the data, channels last where both do.
-        output: Which output has the logits; may be left out where there is one.
+        output_name: Which output has the logits; may be left out where there is one.
         signature: Which function of a SavedModel to call.
 
     Returns:
@@ -71,7 +71,7 @@ def load(
     path = check_file(Path(weights), allowed=_ALLOWED, folders=True)
     _check_kind(path)
     registry.require_all(["tensorflow"])
-    wanted = Wanted(input_shape=tuple(input_shape), outputs=outputs, task=task, layout=layout, output=output)
+    wanted = Wanted(input_shape=tuple(input_shape), outputs=outputs, task=task, layout=layout, output=output_name)
     return load_native(_File(path=path, signature=signature), wanted)
 
 

@@ -26,7 +26,7 @@ def load(
     input_shape: tuple[int, ...],
     task: Task = "single_label",
     layout: Literal["auto", "channels_first", "channels_last"] = "auto",
-    output: str | None = None,
+    output_name: str | None = None,
 ) -> nn.Module:
     """Load an ONNX file as a frozen teacher.
 
@@ -36,7 +36,7 @@ def load(
         input_shape: Of one sample, channels first.
         task: Of the data; reconstructions come back channels first.
         layout: Of the file's input; `auto` takes the one that fits the data, channels first where both do.
-        output: Which output has the logits; may be left out where there is one.
+        output_name: Which output has the logits; may be left out where there is one.
 
     Returns:
         From (B, *input_shape) to (B, outputs), in batches where the file takes them.
@@ -56,7 +56,7 @@ def load(
     path = check_file(Path(weights), allowed=_ALLOWED)
     if inspection.inspect(path).format != "onnx":
         raise ModelError("not an ONNX file", where=str(path), allowed=_ALLOWED)
-    wanted = Wanted(input_shape=tuple(input_shape), outputs=outputs, task=task, layout=layout, output=output)
+    wanted = Wanted(input_shape=tuple(input_shape), outputs=outputs, task=task, layout=layout, output=output_name)
     return load_native(_File(path=path), wanted)
 
 

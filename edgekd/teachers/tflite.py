@@ -25,7 +25,7 @@ def load(
     input_shape: tuple[int, ...],
     task: Task = "single_label",
     layout: Literal["auto", "channels_first", "channels_last"] = "auto",
-    output: str | None = None,
+    output_name: str | None = None,
 ) -> nn.Module:
     """Load a TFLite file as a frozen teacher.
 
@@ -38,7 +38,7 @@ def load(
         input_shape: Of one sample, channels first.
         task: Of the data; reconstructions come back channels first.
         layout: Of the file's input; `auto` takes the one that fits the data, channels last where both do.
-        output: Which output has the logits; may be left out where there is one.
+        output_name: Which output has the logits; may be left out where there is one.
 
     Returns:
         From (B, *input_shape) to (B, outputs), in batches where the file takes them.
@@ -58,7 +58,7 @@ def load(
     path = check_file(Path(weights), allowed=_ALLOWED)
     if inspection.inspect(path).format != "tflite":
         raise ModelError("not a TFLite file", where=str(path), allowed=_ALLOWED)
-    wanted = Wanted(input_shape=tuple(input_shape), outputs=outputs, task=task, layout=layout, output=output)
+    wanted = Wanted(input_shape=tuple(input_shape), outputs=outputs, task=task, layout=layout, output=output_name)
     return load_native(_File(path=path), wanted)
 
 

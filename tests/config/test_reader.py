@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import tomllib
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # has no stubs
 import pytest
 
+from edgekd import registry
 from edgekd.config import json_schema, load_recipe
-from edgekd.config.reader import build
+from edgekd.config.reader import PLUG_IN_OF, build
 from edgekd.errors import ConfigError
 from edgekd.records import DataSpec, DistillSpec, NetworkSpec, Recipe, Schedule, TeacherSpec
 
@@ -287,3 +289,14 @@ def test_what_is_wrong_with_a_table_of_distillation(override: str, said: str, wh
     with pytest.raises(ConfigError) as caught:
         load_recipe(whole, [override])
     assert fnmatch.fnmatchcase(str(caught.value), said.replace("[", "[[]").replace("?", "[?]")), caught.value
+
+
+@pytest.mark.parametrize("spec", PLUG_IN_OF, ids=lambda spec: spec.__name__)
+def test_no_option_of_a_plug_in_is_called_like_a_field_of_its_table(spec: type) -> None:
+    """It could never be given: the table's own field comes first."""
+    kinds = {PLUG_IN_OF[spec][0], *({"teachers"} if spec is TeacherSpec else ())}
+    plug_ins = [registry.describe(kind, name) for kind in kinds for name in registry.names(kind)]
+    fields = {field.name for field in dataclasses.fields(spec)}
+    assert [
+        (each.kind, each.name, option.name) for each in plug_ins for option in each.parameters if option.name in fields
+    ] == []

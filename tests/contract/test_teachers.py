@@ -225,7 +225,7 @@ def test_what_does_not_fit_is_named_on_both_sides(files: Files, name: str) -> No
     with pytest.raises(ModelError, match=r"gives 5 numbers per sample.*asks for 10"):
         loaded(name, files[name], outputs=10)
     with pytest.raises(ModelError, match="no output 'features'; allowed: "):
-        loaded(name, files[name], output="features")
+        loaded(name, files[name], output_name="features")
     with pytest.raises(ModelError, match=r"inputs of shape \(3, 12, 8\).*allowed: \(3, 8, 12\)"):
         files.teacher(name)(torch.zeros(1, 3, 12, 8))
 
