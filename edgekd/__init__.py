@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgekd.api import benchmark, distill, export
     from edgekd.datasets import Dataset, Split
     from edgekd.errors import EdgekdError
-    from edgekd.records import BenchmarkSpec, Budget, DistillSpec, Release
+    from edgekd.records import BenchmarkSpec, Budget, DistillSpec, Release, Schedule
     from edgekd.stages.gate import gate
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "DistillSpec",
     "EdgekdError",
     "Release",
+    "Schedule",
     "Split",
     "benchmark",
     "distill",
@@ -38,6 +39,7 @@ _HOME = {
     "DistillSpec": "records",
     "EdgekdError": "errors",
     "Release": "records",
+    "Schedule": "records",
     "Split": "datasets",
     "benchmark": "api",
     "distill": "api",

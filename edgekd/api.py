@@ -15,7 +15,7 @@ from edgekd.records import BenchmarkSpec, DistillSpec, ExportSpec, LossTerm, Mea
 if TYPE_CHECKING:
     from torch import nn
 
-    from edgekd.datasets import Dataset
+    from edgekd.datasets import Dataset, Split
     from edgekd.progress import Progress
     from edgekd.stages.distill import Distilled
     from edgekd.stages.export import Exported
@@ -26,7 +26,9 @@ def distill(
     student: nn.Module,
     data: Dataset,
     teachers: Sequence[nn.Module] = (),
+    teacher_weights: Sequence[float] | None = None,
     losses: Sequence[LossTerm] = (),
+    transfer: Split | None = None,
     folder: Path | str | None = None,
     progress: Progress | None = None,
     **schedule: Any,
@@ -37,7 +39,9 @@ def distill(
         student: Takes (B, *data.input_shape) float32, gives (B, classes) logits; trained in place.
         data: Its validation split chooses the epoch.
         teachers: Networks with the same inputs and outputs.
+        teacher_weights: Share of each; equal by default.
         losses: Terms such as `edgekd.losses.kl(temperature=4.0)`; Hinton's by default.
+        transfer: Learned from in place of the training split; labels of -1 are not known.
         folder: Keeps a checkpoint, so that a killed training goes on.
         progress: Hears of batches.
         **schedule: Fields of `edgekd.DistillSpec`, such as `epochs=30`.
@@ -46,14 +50,25 @@ def distill(
         The student with the weights of its best epoch, and its history.
 
     Raises:
-        ConfigError: A field that does not exist.
+        ConfigError: A field that does not exist, or several seeds: a live network has one beginning.
         EdgekdError: As `edgekd.stages.distill.distill`.
     """
     from edgekd.stages import distill as stage
 
     spec = _spec(DistillSpec, {"losses": tuple(losses), **schedule})
+    if spec.seeds > 1:
+        raise ConfigError(
+            f"seeds = {spec.seeds} of a live network", next_step="call distill once for each seed, with a new network"
+        )
     return stage.distill(
-        student, data=data, teachers=teachers, spec=spec, folder=Path(folder) if folder else None, progress=progress
+        student,
+        data=data,
+        teachers=teachers,
+        teacher_weights=teacher_weights,
+        transfer=transfer,
+        spec=spec,
+        folder=Path(folder) if folder else None,
+        progress=progress,
     )
 
 
