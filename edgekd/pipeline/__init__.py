@@ -98,13 +98,13 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
                 _log.info("%s: nothing changed", step.name)
                 skipped.append(step.name)
                 continue
-            if step.name in TOGETHER:
-                team.begin(step.name)
+            team.begin(step.name)
             before = space.store.record(step.name)
             started = time.perf_counter()
             # A manifest is of a finished run.
             (folder / _MANIFEST).unlink(missing_ok=True)
             outputs = step.make(space, space.store.begin(step.name))
+            team.end(step.name)
             _drop_what_is_out_of_date(space.store, step, before, outputs)
             space.store.finish(step.name, fingerprint, outputs)
             _log.info("%s: done in %.1f s", step.name, time.perf_counter() - started)

@@ -61,6 +61,9 @@ class Processes(Protocol):
     ) -> None:
         """Set the state of network and optimizer."""
 
+    def wait(self) -> None:
+        """Go on when all have come here."""
+
     def track(self, values: Mapping[str, float], step: int) -> None:
         """Tell experiment trackers of an epoch."""
 
@@ -125,6 +128,9 @@ class Alone:
         """Set both states."""
         network.load_state_dict(states[0])
         optimizer.load_state_dict(states[1])
+
+    def wait(self) -> None:
+        """There is nobody to wait for."""
 
     def track(self, values: Mapping[str, float], step: int) -> None:
         """Tell nobody."""
@@ -215,6 +221,10 @@ class Accelerated:
         trained = nn.ModuleList([network, objective])
         gathering.set_model_state_dict(network, states[0], options=whole)
         gathering.set_optimizer_state_dict(trained, _bare(optimizer), states[1], options=whole)
+
+    def wait(self) -> None:
+        """Go on when all have come here."""
+        self.accelerator.wait_for_everyone()
 
     def track(self, values: Mapping[str, float], step: int) -> None:
         """Tell the trackers."""
