@@ -74,7 +74,7 @@ def test_of_several_outputs_one_is_named(tmp_path: Path) -> None:
     file = written(tmp_path / "m.onnx", nodes, ["n", 12], outputs=("y", "z"))
     with pytest.raises(ModelError, match="has 2 outputs; allowed: y, z; choose one with 'output_name'"):
         load(weights=file, outputs=3, input_shape=(12,))
-    first, second = (load(weights=file, outputs=3, input_shape=(12,), output=name) for name in "yz")
+    first, second = (load(weights=file, outputs=3, input_shape=(12,), output_name=name) for name in "yz")
     samples = torch.from_numpy(CHANCE.normal(size=(2, 12)).astype("f4"))
     torch.testing.assert_close(first(samples), -second(samples))
     # A cache of one must not be taken for the other's.
