@@ -18,7 +18,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edgekd import child, registry
+from edgekd.datasets import Dataset, Split
 from edgekd.errors import ModelError
+from edgekd.progress import Silent
+from edgekd.records import AugmentationTerm, DistillSpec
+from edgekd.stages.distill.caching import fill, open_cache
+from edgekd.stages.distill.teachers import teacher_of
+from edgekd.stages.distill.views import Views
 
 INPUT_SHAPE, OUTPUTS = (3, 8, 12), 5
 # Sums in another order, of numbers below 10.
@@ -174,6 +180,24 @@ def test_the_same_network_gives_the_same_outputs(
             found = files.teacher(name)(torch.from_numpy(samples[:count]))
         assert (found.dtype, tuple(found.shape)) == (torch.float32, (count, OUTPUTS))
         np.testing.assert_allclose(found.numpy(), expected[:count], atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_same_network_gives_the_same_cache(files: Files, name: str) -> None:
+    chance = np.random.default_rng(3)
+    split = Split(inputs=chance.integers(0, 255, (40, *INPUT_SHAPE), np.uint8), labels=np.arange(40) % OUTPUTS)
+    data = Dataset(classes=tuple("abcde"), scale=1 / 32, train=split, validation=split, test=split)
+    moved = (AugmentationTerm(name="shift", options={"max_pixels": 1}),)
+    spec = DistillSpec(views=2, augmentations=moved, mixed_precision="off")
+    views = Views(split, data, moved, 0, torch.device("cpu"))
+    teacher = teacher_of(files.teacher(name), name="teacher", weight=1.0, outputs=OUTPUTS)
+    cache, _ = fill(open_cache(teacher, views, spec), teacher, views, Silent(), fast=False)
+    for view in range(2):
+        with torch.inference_mode():
+            wanted = network()(views.batch(torch.arange(40), view).inputs).double().numpy()
+        found = cache.read(view, np.arange(40))
+        # Rounded to the 11 bits that float16 keeps.
+        assert np.abs(found - wanted).max() <= TOLERANCE + np.abs(wanted).max() * 2.0**-11
 
 
 @pytest.mark.parametrize("name", ALL)
