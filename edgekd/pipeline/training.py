@@ -38,6 +38,8 @@ def teach(space: Workspace, folder: Path) -> list[Path]:
     from edgekd.stages.distill import AdaptedTeacher, describe_weights, distill, save_weights
 
     models, histories = [], {}
+    if space.recipe.teachers:
+        _rehearse(space)
     for index, spec in enumerate(space.recipe.teachers):
         name = f"teacher-{index}"
         if spec.source != "torch":
@@ -66,6 +68,22 @@ def teach(space: Workspace, folder: Path) -> list[Path]:
         write_models(space, folder, models),
         write(folder / "histories.json", histories),
     ]
+
+
+def _rehearse(space: Workspace) -> None:
+    """Find what assistants and the student would stumble over, before teachers are trained."""
+    from edgekd.stages.distill import rehearse
+
+    recipe = space.recipe
+    first = recipe.teachers[0]
+    above = space.untrained_teacher(first) if first.source == "torch" else None
+    for index, assistant in enumerate(recipe.assistants):
+        network = space.network(NetworkSpec(model=assistant.model, options=assistant.options), 0)
+        spec = _schedule_of(assistant, recipe)
+        rehearse(network, data=space.data, teacher=above, transfer=space.transfer, spec=spec, name=f"assistant-{index}")
+        above = network
+    student = space.network(recipe.student, recipe.distill.seed)
+    rehearse(student, data=space.data, teacher=above, transfer=space.transfer, spec=recipe.distill)
 
 
 def assist(space: Workspace, folder: Path) -> list[Path]:

@@ -35,6 +35,7 @@ __all__ = [
     "distill",
     "measure_network",
     "on_device",
+    "rehearse",
     "replay_cache",
     "save_weights",
     "serialise_weights",
@@ -125,43 +126,31 @@ def distill(
         TrainingError: The loss is not a number.
     """
     spec = spec or DistillSpec()
-    terms = load_terms(spec.losses or (_FROM_TEACHERS[data.task] if teachers else (_FROM_LABELS[data.task],)))
-    learned = transfer or data.train
     live = [each for each in teachers if isinstance(each, nn.Module)]
-    check_spec(spec, terms, data, has_teachers=bool(teachers), name=name)
-    check_data(data, learned)
     check_shares([1.0] * len(teachers) if teacher_weights is None else teacher_weights, len(teachers), name)
     check_student(student, live, name)
+    terms = _check(student, data, transfer, spec, has_teachers=bool(teachers), name=name)
     processes = find_processes(spec, name=name, folder=str(folder) if folder else None)
     device = processes.device
     for network, role in [(student, name), *((each, "teacher") for each in live)]:
         check_network(network.to(device), data, role, device)
-    views = Views(learned, data, spec.augmentations, spec.augmentation_seed, device)
+    views = Views(transfer or data.train, data, spec.augmentations, spec.augmentation_seed, device)
     named = _named(teachers, teacher_weights, data)
     used = named if any(term.needs_teacher for term in terms) else []
     classroom = Classroom(used, terms, views, data, spec, progress or Silent(), device)
-    control = (
-        _train_control(student, data, transfer, spec, terms, folder, progress, name) if spec.control and used else None
-    )
-    if control:
-        classroom.compare(control.score)
+    # Before layers are watched: the control must not be.
+    untaught = copy.deepcopy(student) if spec.control and used else None
     # The very network that is asked: another copy of it would see no batches.
     asked = classroom.teachers.networks if isinstance(classroom.teachers, LiveTeachers) else ()
     watched = asked[0] if asked and any(term.needs_features for term in terms) else None
     channels_last(student)
     # Wrappers may spread a network over processes; the user's own stays whole.
     trained = copy.deepcopy(student) if processes.count > 1 else student
-    with torch.random.fork_rng():
-        torch.manual_seed(spec.seed)  # projectors
-        objective = Objective(
-            terms,
-            student=trained,
-            teacher=watched,
-            sample=views.batch(torch.arange(min(2, len(views)), device=device), 0).inputs,
-            samples=len(views),
-            where=name,
-        )
+    objective = _objective(terms, trained, watched, views, spec, name)
     try:
+        control = _train_control(untaught, data, transfer, spec, terms, folder, progress, name) if untaught else None
+        if control:
+            classroom.compare(control.score)
         best, history = fit(
             Lesson(
                 network=trained,
@@ -182,6 +171,63 @@ def distill(
         objective.release()
     student.load_state_dict(best)
     return Distilled(network=student.eval().cpu(), history=history, teaching=classroom.teaching, control=control)
+
+
+def rehearse(
+    student: nn.Module,
+    *,
+    data: Dataset,
+    teacher: nn.Module | None,
+    transfer: Split | None = None,
+    spec: DistillSpec,
+    name: str = "student",
+) -> None:
+    """Find what a distillation would stumble over, before its teachers are trained for hours.
+
+    Args:
+        student: Untrained; left as it is.
+        data: As for `distill`.
+        teacher: Of the first teacher's architecture, trained or not; `None` where that is not known yet.
+        transfer: As for `distill`.
+        spec: As for `distill`.
+        name: For messages.
+
+    Raises:
+        EdgekdError: As `distill`, but for what only trained teachers can show.
+    """
+    student = copy.deepcopy(student)
+    terms = _check(student, data, transfer, spec, has_teachers=True, name=name)
+    device = default_device()
+    check_network(student.to(device), data, name, device)
+    views = Views(transfer or data.train, data, spec.augmentations, spec.augmentation_seed, device)
+    if teacher is not None and any(term.needs_features for term in terms):
+        _objective(terms, student, copy.deepcopy(teacher).to(device), views, spec, name).release()
+
+
+def _check(
+    student: nn.Module, data: Dataset, transfer: Split | None, spec: DistillSpec, *, has_teachers: bool, name: str
+) -> list[Term]:
+    """Check what costs nothing to check, and give the terms of the loss."""
+    check_student(student, (), name)
+    terms = load_terms(spec.losses or (_FROM_TEACHERS[data.task] if has_teachers else (_FROM_LABELS[data.task],)))
+    check_spec(spec, terms, data, has_teachers=has_teachers, name=name)
+    check_data(data, transfer or data.train)
+    return terms
+
+
+def _objective(
+    terms: Sequence[Term], student: nn.Module, teacher: nn.Module | None, views: Views, spec: DistillSpec, name: str
+) -> Objective:
+    with torch.random.fork_rng():
+        torch.manual_seed(spec.seed)  # projectors
+        return Objective(
+            terms,
+            student=student,
+            teacher=teacher,
+            sample=views.batch(torch.arange(min(2, len(views)), device=views.device), 0).inputs,
+            samples=len(views),
+            where=name,
+        )
 
 
 def replay_cache(teacher: Teacher, *, data: Dataset, transfer: Split | None, spec: DistillSpec) -> tuple[str, float]:
@@ -218,7 +264,7 @@ def _train_control(
     # What has no labels teaches nothing without a teacher.
     has_labels = transfer is not None and data.task == "single_label" and bool((transfer.labels >= 0).any())
     return distill(
-        copy.deepcopy(student),
+        student,
         data=data,
         transfer=transfer if has_labels else None,
         spec=replace(spec, losses=alone, control=False, cache="off"),

@@ -23,6 +23,8 @@ from edgekd.teachers import StoredLogits
 _log = logging.getLogger("edgekd")
 _PROBED = 1000
 _BATCH = 500
+# How much better a teacher must be under another assumption for that to be what is wrong.
+_CLEARLY = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,7 @@ def judge(
             f"the teacher is right on {score * 100:.1f} % of the validation data, which chance would be too "
             f"(the most frequent class: {chance * 100:.1f} %)",
             teacher.name,
-            _likely_cause(outputs, teacher, data, device, better_than=needed),
+            _likely_cause(outputs, teacher, data, device, better_than=max(needed, score + _CLEARLY)),
         )
     return score
 
