@@ -53,6 +53,7 @@ train = { epochs = 12, batch_size = 32 }
 model = "own:build"
 [distill]
 epochs = 40
+weak_teachers = "warn"
 batch_size = 16
 [export]
 formats = ["onnx"]

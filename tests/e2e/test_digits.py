@@ -101,14 +101,14 @@ def test_nothing_to_do_is_done_at_once(made: Shortened) -> None:
     started = time.monotonic()
     again = made.run("--json")
     took_s = time.monotonic() - started
-    assert steps(again) == ([], ["teachers", "distill", "export", "benchmark", "gate", "report"])
+    assert steps(again) == ([], ["teachers", "assistants", "distill", "export", "benchmark", "gate", "report"])
     # 3 s on a machine that does nothing else.
     assert took_s < 10
 
 
 def test_a_budget_changes_the_verdict_and_the_report_only(copy: Shortened) -> None:
     again = copy.run("--set", "budgets.3.limit='20 kB'", "--json")
-    assert steps(again) == (["gate", "report"], ["teachers", "distill", "export", "benchmark"])
+    assert steps(again) == (["gate", "report"], ["teachers", "assistants", "distill", "export", "benchmark"])
     assert again.returncode == 1
     assert json.loads(again.stdout)["status"] == "fail"
 
@@ -167,7 +167,7 @@ def test_a_flipped_byte_is_found_and_mended(copy: Shortened) -> None:
     states = json.loads(found.stdout)
     assert [name for name, state in states.items() if state != "ok"] == ["export/student.fp32.onnx"]
     # The files come out as they were, so what was measured of them still holds.
-    assert steps(copy.run("--json")) == (["export"], ["teachers", "distill", "benchmark", "gate", "report"])
+    assert steps(copy.run("--json")) == (["export"], ["teachers", "assistants", "distill", "benchmark", "gate", "report"])
     assert model.read_bytes() == right
     assert copy.command("verify").returncode == 0
 
