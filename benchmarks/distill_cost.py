@@ -111,8 +111,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one pair each on 640 images")
     parser.add_argument("--only", choices=tuple(parts), nargs="*", help="these parts, no claims")
+    parser.add_argument("--pairs", type=int, default=8, help="how many of each; more can follow later")
     arguments = parser.parse_args()
-    size = Size(samples=640, epochs=2, pairs=1) if arguments.quick else Size(samples=6_400, epochs=4, pairs=8)
+    full = Size(samples=6_400, epochs=4, pairs=arguments.pairs)
+    size = Size(samples=640, epochs=2, pairs=1) if arguments.quick else full
     bench = Bench(size, quick=arguments.quick)
     for name in arguments.only or parts:
         parts[name](bench)
