@@ -167,7 +167,10 @@ def test_a_flipped_byte_is_found_and_mended(copy: Shortened) -> None:
     states = json.loads(found.stdout)
     assert [name for name, state in states.items() if state != "ok"] == ["export/student.fp32.onnx"]
     # The files come out as they were, so what was measured of them still holds.
-    assert steps(copy.run("--json")) == (["export"], ["teachers", "assistants", "distill", "benchmark", "gate", "report"])
+    assert steps(copy.run("--json")) == (
+        ["export"],
+        ["teachers", "assistants", "distill", "benchmark", "gate", "report"],
+    )
     assert model.read_bytes() == right
     assert copy.command("verify").returncode == 0
 
