@@ -153,11 +153,11 @@ def test_files_of_an_earlier_recipe_go(recipe: Path) -> None:
     second = "[[teachers]]\nmodel = 'mlp'\ntrain = { epochs = 2, batch_size = 16 }\n"
     recipe.write_text(recipe.read_text().replace("[student]", f"{second}[student]"))
     run(recipe)
-    second = recipe.parent / "run" / "teachers" / "teacher-1.safetensors"
-    assert second.exists()
+    weights = recipe.parent / "run" / "teachers" / "teacher-1.safetensors"
+    assert weights.exists()
     recipe.write_text(RECIPE)
     run(recipe)
-    assert not second.exists()
+    assert not weights.exists()
     assert not any("teacher-1" in name for name in pipeline.verify(recipe.parent / "run"))
 
 
