@@ -16,7 +16,7 @@ from edgekd.errors import StoreError
 from edgekd.metrics import better
 from edgekd.progress import Progress, Silent
 from edgekd.records import DistillSpec, EpochRecord, LossTerm, Task, Teaching
-from edgekd.stages.distill.caching import open_cache, replay
+from edgekd.stages.distill.caching import kept_of, open_cache, replay
 from edgekd.stages.distill.classroom import Classroom
 from edgekd.stages.distill.fit import Lesson, fit
 from edgekd.stages.distill.outcome import describe_weights, measure_network, save_weights, serialise_weights
@@ -200,7 +200,10 @@ def rehearse(
     device = default_device()
     check_network(student.to(device), data, name, device)
     views = Views(transfer or data.train, data, spec.augmentations, spec.augmentation_seed, device)
-    if teacher is not None and any(term.needs_features for term in terms):
+    needs_features = any(term.needs_features for term in terms)
+    if spec.cache != "off" and not needs_features:
+        kept_of(views, spec, data.outputs)
+    if teacher is not None and needs_features:
         _objective(terms, student, copy.deepcopy(teacher).to(device), views, spec, name).release()
 
 

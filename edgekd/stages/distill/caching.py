@@ -54,13 +54,7 @@ def open_cache(teacher: Teacher, views: Views, spec: DistillSpec) -> TeacherCach
     """
     depends = depends_on(teacher, views, spec)
     count = count_views(spec)
-    kept = choose_kept(
-        samples=len(views),
-        views=count,
-        classes=teacher.outputs,
-        budget_bytes=parse_size(spec.cache_budget) if spec.cache_budget else None,
-        whole=views.data.task != "single_label",
-    )
+    kept = kept_of(views, spec, teacher.outputs)
     manifest = CacheManifest(
         teacher=teacher.name,
         data=views.data.name,
@@ -78,6 +72,21 @@ def open_cache(teacher: Teacher, views: Views, spec: DistillSpec) -> TeacherCach
         folder = cache_root() / f"{teacher.name}-{views.data.name}-{key[:12]}"
     # A mismatch is found here, before anything is computed.
     return TeacherCache.open(folder, manifest) if exists(folder) else TeacherCache(folder, manifest)
+
+
+def kept_of(views: Views, spec: DistillSpec, outputs: int) -> int:
+    """Choose how many of a teacher's outputs are kept of each sample.
+
+    Raises:
+        ConfigError: The budget does not hold the cache.
+    """
+    return choose_kept(
+        samples=len(views),
+        views=count_views(spec),
+        classes=outputs,
+        budget_bytes=parse_size(spec.cache_budget) if spec.cache_budget else None,
+        whole=views.data.task != "single_label",
+    )
 
 
 def count_views(spec: DistillSpec) -> int:
