@@ -31,7 +31,9 @@ ENTRY = {
     "metrics": "score",
     "exporters": "export",
     "quantizers": "quantize",
+    "calibrators": "limits",
     "formats": "read",
+    "lints": "find",
     "runtimes": "prepare",
     "transports": "connect",
 }
@@ -40,6 +42,8 @@ PASSED = {
     "networks": {"classes", "input_shape"},
     "teachers": {"network", "weights", "model", "outputs", "input_shape", "task"},
     "datasets": set[str](),
+    "calibrators": {"stream", "bits"},
+    "lints": {"graph", "target"},
     "augmentations": {"seed", "view", "indices", "inputs", "partners"},
     "losses": {"student", "teacher", "labels", "indices", "student_feature", "teacher_feature", "projector"},
 }

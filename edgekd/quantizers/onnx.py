@@ -1,8 +1,9 @@
-"""ONNX in every precision: QDQ int8 through ONNX Runtime, float16 weights."""
+"""ONNX in every precision: QDQ integers and dynamic ones through ONNX Runtime, weights alone, float16."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +11,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
-from edgekd.records import decode_precision
+from edgekd.records import QuantizationPlan, decode_precision
 
 NEEDS = ("onnxruntime",)
 TOOLS = ("onnx", "onnxruntime")
+PRECISIONS = (
+    "fp32",
+    "fp16",
+    "dynamic_wi8_afp32",
+    "static_wi8_ai8",
+    "weight_only_wi8_afp32",
+    "weight_only_wi4_afp32",
+)
 
-_CALIBRATION_BATCH = 32
 _WEIGHTS_OF = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# The smallest block that MatMulNBits takes is 16; at 32 a scale costs a tenth of the weights' bytes.
+_BLOCK = 32
+# int4 in DequantizeLinear.
+_OPSET_OF_INT4 = 21
 
 
-def quantize(*, source: Path, precision: str, samples: NDArray[np.float32], path: Path) -> None:
+def quantize(*, source: Path, plan: QuantizationPlan, path: Path) -> None:
     """Write a float32 ONNX file again in a precision, ready to ship.
 
-    `static_wi8_ai8`: QDQ, int8 weights (symmetric, a scale for each channel) and int8 activations (min-max
-    over the samples); input and output stay float32. `fp16`: float16 weights that a Cast decodes when the
-    file is loaded; activations stay float32, so it runs on any CPU. `fp32`: as it is.
+    Integer weights are symmetric, with a scale for each output channel (4-bit weights of matrices: for each block of
+    32). `static_wi8_ai8`: QDQ with int8 activations; input and output stay float32. `dynamic_wi8_afp32`: activations
+    are quantized as it runs. `weight_only_…` and `fp16`: weights that are decoded when the file is loaded, of matrices
+    of 4 bits by MatMulNBits as it runs; activations stay float32. `fp32`: as it is.
 
     Args:
-        source: Of `edgekd.exporters.onnx`.
-        precision: One of `edgekd.records.PRECISIONS`.
-        samples: Network inputs, shape (N, C, H, W) or (N, F); only static precisions look at them.
+        source: Of `edgekd.exporters.onnx`, or as `prepare` leaves a file.
+        plan: Precision, and ranges for the static one.
         path: Written whole.
 
     Raises:
-        ExportError: No samples for a static precision, or weights past float16's 65504.
+        ExportError: A static precision without ranges, or weights past float16's 65504.
 
     >>> import tempfile, onnx.parser
     >>> from edgekd import inspection
@@ -41,56 +53,208 @@ def quantize(*, source: Path, precision: str, samples: NDArray[np.float32], path
     >>> text = '<ir_version: 10, opset_import: ["": 20]> g (float[n, 2] input) => (float[n, 1] logits)'
     >>> body = " <float[2, 1] w = {0.5, 1.0}> { logits = MatMul(input, w) }"
     >>> onnx.save(onnx.parser.parse_model(text + body), one)
-    >>> quantize(source=one, precision="fp16", samples=np.zeros((0, 2), "f"), path=two)
+    >>> quantize(source=one, plan=QuantizationPlan(precision="fp16"), path=two)
     >>> inspection.inspect(two).layers[0].weight_dtype
     'float16'
     """
     import onnx
 
-    decoded = decode_precision(precision)
+    decoded = decode_precision(plan.precision)
     if decoded.mode == "static":
-        if len(samples) == 0:
-            raise ExportError("no calibration samples", where=path.name)
-        model = _quantize_static(source, samples)
+        if not plan.ranges:
+            raise ExportError("no ranges of activations", where=path.name, next_step="give calibration samples")
+        model = _quantize_static(source, plan)
+    elif decoded.mode == "dynamic":
+        model = _quantize_dynamic(source)
     else:
         model = onnx.load(str(source))
         if decoded.weights == "float16":
             _cast_weights(model, path)
+        elif decoded.weights == "int8":
+            _store_weights(model, bits=8)
+        elif decoded.weights == "int4":
+            model = _quantize_matrices(model)
+            _store_weights(model, bits=4)
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _quantize_static(source: Path, samples: NDArray[np.float32]) -> Any:
+def prepare(source: Path, path: Path) -> None:
+    """Fold what is constant and fuse what runtimes fuse, so that only what really flows is quantized."""
     import onnx
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.calibrate import CalibrationDataReader
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-        """One batch at a time, so that activations of all samples are never held together."""
+    quant_pre_process(str(source), str(path), skip_symbolic_shape=True)
+    model = onnx.load(str(path))
+    _clean(model)
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
-        def __init__(self) -> None:
-            self._starts = iter(range(0, len(samples), _CALIBRATION_BATCH))
 
-        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            start = next(self._starts, None)
-            return None if start is None else {"input": samples[start : start + _CALIBRATION_BATCH]}
+def _quantize_static(source: Path, plan: QuantizationPlan) -> Any:
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quantize import update_opset_version
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    model = onnx.load(str(source))
+    model = onnx.shape_inference.infer_shapes(model)
+    model = update_opset_version(model, QuantType.QInt8, QuantType.QInt8)
+    ranges = {
+        name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in plan.ranges.items()
+    }
+    quantizer = QDQQuantizer(
+        model,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
+        nodes_to_quantize=[],
+        nodes_to_exclude=[node.name for node in model.graph.node if plan.layers.get(node.output[0]) == "fp32"],
+        op_types_to_quantize=list({*QLinearOpsRegistry, *QDQRegistry}),
+        extra_options={},
+    )
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    quantized = quantizer.model.model
+    _clean(quantized)
+    return quantized
+
+
+def _quantize_dynamic(source: Path) -> Any:
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory(dir=source.parent) as folder:
-        prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "quantized.onnx"
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        quantize_static(
-            str(prepared),
-            str(quantized),
-            Batches(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-        )
+        quantized = Path(folder) / "quantized.onnx"
+        quantize_dynamic(str(source), str(quantized), weight_type=QuantType.QInt8, per_channel=True)
         model = onnx.load(str(quantized))
     _clean(model)
     return model
+
+
+def _quantize_matrices(model: Any) -> Any:
+    """Give products with constant matrices 4-bit weights in blocks."""
+    from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
+
+    _split_gemms(model)
+    config = DefaultWeightOnlyQuantConfig(block_size=_BLOCK, is_symmetric=True, bits=4)
+    quantizer = MatMulNBitsQuantizer(model, bits=4, block_size=_BLOCK, is_symmetric=True, algo_config=config)
+    quantizer.process()
+    return quantizer.model.model
+
+
+def _split_gemms(model: Any) -> None:
+    """Turn x W^T + b into a product and a sum: MatMulNBits takes matrices of MatMul only."""
+    from onnx import helper, numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        options = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        plain = options.get("alpha", 1.0) == options.get("beta", 1.0) == 1.0 and not options.get("transA", 0)
+        if node.op_type != "Gemm" or not plain or node.input[1] not in constants:
+            nodes.append(node)
+            continue
+        weights = constants[node.input[1]]
+        if options.get("transB", 0):
+            values = np.ascontiguousarray(numpy_helper.to_array(weights).T)
+            model.graph.initializer.append(numpy_helper.from_array(values, f"{weights.name}_transposed"))
+        matrix = f"{weights.name}_transposed" if options.get("transB", 0) else weights.name
+        has_bias = len(node.input) == 3
+        product = f"{node.output[0]}_product" if has_bias else node.output[0]
+        nodes.append(helper.make_node("MatMul", [node.input[0], matrix], [product], name=node.name))
+        if has_bias:
+            nodes.append(helper.make_node("Add", [product, node.input[2]], list(node.output), name=f"{node.name}_bias"))
+    _replace_nodes(model, nodes)
+    _drop_unused(model)
+
+
+def _store_weights(model: Any, *, bits: int) -> None:
+    """Store float weights as integers behind a DequantizeLinear, a scale for each output channel."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    stored = TensorProto.INT8 if bits == 8 else TensorProto.INT4
+    if bits == 4:
+        _raise_opset(model, _OPSET_OF_INT4)
+    largest = 2 ** (bits - 1) - 1
+
+    def encode(name: str, values: NDArray[np.float32], axis: int) -> tuple[list[Any], Any]:
+        others = tuple(each for each in range(values.ndim) if each != axis)
+        scales = np.maximum(np.abs(values).max(axis=others), np.finfo(np.float32).tiny) / np.float32(largest)
+        shape = [-1 if each == axis else 1 for each in range(values.ndim)]
+        integers = np.clip(np.round(values / scales.reshape(shape)), -largest, largest).astype(np.int8)
+        if bits == 8:
+            tensor = numpy_helper.from_array(integers, f"{name}_integers")
+        else:
+            tensor = helper.make_tensor(f"{name}_integers", stored, values.shape, _packed(integers), raw=True)
+        tensors = [tensor, numpy_helper.from_array(scales.astype(np.float32), f"{name}_scales")]
+        inputs = [each.name for each in tensors]
+        return tensors, helper.make_node("DequantizeLinear", inputs, [name], name=f"{name}_decode", axis=axis)
+
+    _replace_weights(model, encode)
+
+
+def _replace_weights(model: Any, encode: Callable[[str, NDArray[np.float32], int], tuple[list[Any], Any]]) -> None:
+    """Replace the constant weights of products and convolutions by others and an operator that decodes them."""
+    from onnx import TensorProto, numpy_helper
+
+    axes = {node.input[1]: _channel_axis(node) for node in model.graph.node if node.op_type in _WEIGHTS_OF}
+    kept, decoders = [], []
+    for tensor in model.graph.initializer:
+        if tensor.name not in axes or tensor.data_type != TensorProto.FLOAT:
+            kept.append(tensor)
+            continue
+        values = numpy_helper.to_array(tensor)
+        tensors, decoder = encode(tensor.name, values, axes[tensor.name] % values.ndim)
+        kept += tensors
+        decoders.append(decoder)
+    copies = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(copies)
+    _replace_nodes(model, [*decoders, *model.graph.node])
+
+
+def _channel_axis(node: Any) -> int:
+    """Which dimension of the weights counts output channels."""
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "Gemm" and any(each.name == "transB" and each.i for each in node.attribute):
+        return 0
+    return 1 if node.op_type in ("ConvTranspose", "Gemm") else -1
+
+
+def _packed(integers: NDArray[np.int8]) -> bytes:
+    """Two 4-bit numbers a byte, the first one in the low half."""
+    flat = integers.ravel().astype(np.uint8) & 0xF
+    flat = np.append(flat, np.zeros(len(flat) % 2, np.uint8))
+    return (flat[::2] | flat[1::2] << 4).astype(np.uint8).tobytes()
+
+
+def _raise_opset(model: Any, version: int) -> None:
+    from onnx import version_converter
+
+    if all(each.version >= version for each in model.opset_import if each.domain in ("", "ai.onnx")):
+        return
+    custom = [each for each in model.opset_import if each.domain not in ("", "ai.onnx")]
+    converted = version_converter.convert_version(model, version)
+    known = {each.domain for each in converted.opset_import}
+    converted.opset_import.extend(each for each in custom if each.domain not in known)
+    model.CopyFrom(converted)
+
+
+def _replace_nodes(model: Any, nodes: list[Any]) -> None:
+    # `extend` copies, so the list must be built before it is cleared.
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
+def _drop_unused(model: Any) -> None:
+    used = {name for node in model.graph.node for name in node.input}
+    for tensor in [each for each in model.graph.initializer if each.name not in used]:
+        model.graph.initializer.remove(tensor)
 
 
 def _clean(model: Any) -> None:
@@ -124,8 +288,4 @@ def _cast_weights(model: Any, path: Path) -> None:
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_fp16"))
         casts.append(helper.make_node("Cast", [tensor.name], [name], name=f"{name}_cast", to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    # `extend` copies, so the list must be built before it is cleared.
-    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
+    _replace_nodes(model, [*casts, *model.graph.node])

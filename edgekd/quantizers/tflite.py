@@ -2,102 +2,153 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
-from edgekd.records import decode_precision
+from edgekd.records import QuantizationPlan, Ranges, decode_precision
 
 NEEDS = ("ai_edge_quantizer",)
 TOOLS = ("ai-edge-quantizer",)
+PRECISIONS = (
+    "fp32",
+    "fp16",
+    "dynamic_wi8_afp32",
+    "static_wi8_ai8",
+    "static_wi8_ai16",
+    "weight_only_wi8_afp32",
+    "weight_only_wi4_afp32",
+)
 
 # LiteRT reads this one; the others tell of the conversion.
 _KEPT_METADATA = (b"min_runtime_version",)
-_CHANNELS_LAST = (0, 2, 3, 1)
+# Operators whose kernels take no 4-bit weights: they get 8 bits.
+_WITHOUT_INT4 = ("DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
 
 
-def quantize(*, source: Path, precision: str, samples: NDArray[np.float32], path: Path) -> None:
+def quantize(*, source: Path, plan: QuantizationPlan, path: Path) -> None:
     """Write a float32 TFLite file again in a precision, ready to ship.
 
-    `static_wi8_ai8`: int8 weights (symmetric, a scale for each channel), int8 activations, input and output
-    (min-max over the samples). `fp16`: float16 weights, decoded when the file is loaded. `fp32`: as it is.
+    Integer weights are symmetric, with a scale for each output channel. `static_wi8_ai8` and `static_wi8_ai16` have
+    integer activations (of 16 bits symmetric), input and output. `dynamic_wi8_afp32` quantizes activations as it runs;
+    `weight_only_…` and `fp16` decode weights when the file is loaded. `fp32`: as it is.
 
     Args:
         source: Of `edgekd.exporters.tflite`, with its tensors' names.
-        precision: One of `edgekd.records.PRECISIONS`.
-        samples: Network inputs, shape (N, C, H, W) or (N, F); only static precisions look at them.
+        plan: Precision, ranges for the static ones, and types of input and output.
         path: Written whole.
 
     Raises:
-        ExportError: No samples for a static precision.
+        ExportError: A static precision without ranges.
 
     >>> try:
-    ...     quantize(source=Path("a"), precision="static_wi8_ai8", samples=np.zeros((0, 2), "f"), path=Path("b.tflite"))
+    ...     plan = QuantizationPlan(precision="static_wi8_ai8")
+    ...     quantize(source=Path("a"), plan=plan, path=Path("b.tflite"))
     ... except ExportError as error:
     ...     print(error)
-    b.tflite: no calibration samples
+    b.tflite: no ranges of activations; give calibration samples
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
-    decoded = decode_precision(precision)
-    if decoded.mode == "static" and len(samples) == 0:
-        raise ExportError("no calibration samples", where=path.name)
-    content: Any = source.read_bytes()
-    if decoded.mode == "static":
-        content = _quantize_static(content, samples)
-    elif decoded.weights == "float16":
-        content = _cast_weights(content)
+    precisions = {decode_precision(each) for each in (plan.precision, *plan.layers.values())}
+    is_static = any(each.mode == "static" for each in precisions)
+    if is_static and not plan.ranges:
+        raise ExportError("no ranges of activations", where=path.name, next_step="give calibration samples")
+    content = source.read_bytes()
+    if any(each.name != "fp32" for each in precisions):
+        content = _quantize(content, plan, is_static=is_static)
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     _strip(model)
     path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
 
 
-def _quantize_static(content: bytes, samples: NDArray[np.float32]) -> bytes:
-    from ai_edge_quantizer import calibrator, quantizer, recipe, recipe_manager
+def _quantize(content: bytes, plan: QuantizationPlan, *, is_static: bool) -> bytes:
+    from ai_edge_quantizer import quantizer
+
+    quantizing = quantizer.Quantizer(content)
+    _add_rules(quantizing, ".*", plan.precision)
+    for name, precision in sorted(plan.layers.items()):
+        # An operator's scope is the names of its outputs.
+        _add_rules(quantizing, re.escape(name) + "(;.*)?$", precision)
+    if plan.io:
+        _set_io(quantizing, plan.io)
+    result = quantizing.quantize(
+        _statistics(content, quantizing, plan.ranges) if is_static else None,
+        enable_progress_bar=False,
+        enable_progress_report=False,
+    )
+    return bytes(result.quantized_model or b"")
+
+
+def _add_rules(quantizing: Any, regex: str, precision: str) -> None:
+    from ai_edge_quantizer import algorithm_manager, qtyping
+
+    every = qtyping.TFLOperationName.ALL_SUPPORTED
+    algorithms = algorithm_manager.AlgorithmName
+    decoded = decode_precision(precision)
+    if precision == "fp32":
+        quantizing.update_quantization_recipe(regex, every, algorithm_key=algorithms.NO_QUANTIZE)
+    elif precision == "fp16":
+        quantizing.add_weight_only_config(regex, every, num_bits=16, algorithm_key=algorithms.FLOAT_CASTING)
+    elif decoded.mode == "static":
+        bits = [int(each.removeprefix("int")) for each in (decoded.activations, decoded.weights)]
+        quantizing.add_static_config(regex, every, activation_num_bits=bits[0], weight_num_bits=bits[1])
+    elif decoded.mode == "dynamic":
+        quantizing.add_dynamic_config(regex, every, num_bits=8)
+    else:
+        bits_of_weights = int(decoded.weights.removeprefix("int"))
+        quantizing.add_weight_only_config(regex, every, num_bits=bits_of_weights)
+        if bits_of_weights == 4:
+            for operator in _WITHOUT_INT4:
+                quantizing.add_weight_only_config(regex, qtyping.TFLOperationName(operator), num_bits=8)
+
+
+def _set_io(quantizing: Any, io: str) -> None:
+    from ai_edge_quantizer import algorithm_manager, qtyping
+
+    for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+        if io == "float32":
+            quantizing.update_quantization_recipe(".*", end, algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE)
+        elif io == "uint8":
+            unsigned = qtyping.TensorQuantizationConfig(num_bits=8, symmetric=False, dtype=qtyping.TensorDataType.UINT)
+            quantizing.update_quantization_recipe(
+                ".*",
+                end,
+                op_config=qtyping.OpQuantizationConfig(
+                    activation_tensor_config=unsigned,
+                    weight_tensor_config=qtyping.TensorQuantizationConfig(
+                        num_bits=8, symmetric=True, granularity=qtyping.QuantGranularity.CHANNELWISE
+                    ),
+                    compute_precision=qtyping.ComputePrecision.INTEGER,
+                    explicit_dequantize=False,
+                ),
+            )
+
+
+def _statistics(content: bytes, quantizing: Any, ranges: Ranges) -> dict[str, Any]:
+    """Ranges in the quantizer's own form: one inference on zeros shows it, and what that measured is replaced."""
+    from ai_edge_quantizer import calibrator, recipe_manager
     from ai_edge_quantizer.utils import qsv_utils
 
-    rules = recipe.static_wi8_ai8()
     manager = recipe_manager.RecipeManager()
-    manager.load_quantization_recipe(rules)
-    # The default is a moving average, whose ranges depend on the order of the samples.
-    ranges = calibrator.Calibrator(content, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-    signature = ranges.get_signature_list()
-    key = next(iter(signature))
-    ranges.calibrate({key: _Inputs(signature[key]["inputs"][0], samples)}, manager)
-    quantizing = quantizer.Quantizer(content)
-    quantizing.load_quantization_recipe(rules)
-    result = quantizing.quantize(ranges.get_model_qsvs(), enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model or b"")
-
-
-class _Inputs:
-    """One sample at a time in the file's layout: the calibrator goes through them twice, once to count."""
-
-    def __init__(self, name: str, samples: NDArray[np.float32]) -> None:
-        self.name, self.samples = name, samples
-
-    def __iter__(self) -> Iterator[dict[str, NDArray[np.float32]]]:
-        for sample in self.samples:
-            one = sample[None]
-            yield {self.name: np.ascontiguousarray(one.transpose(_CHANNELS_LAST) if one.ndim == 4 else one)}
-
-
-def _cast_weights(content: bytes) -> bytes:
-    from ai_edge_quantizer import algorithm_manager, qtyping, quantizer
-
-    casting = quantizer.Quantizer(content)
-    casting.add_weight_only_config(
-        regex=".*",
-        operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
-        num_bits=16,
-        algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
-    )
-    result = casting.quantize(enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model or b"")
+    manager.load_quantization_recipe(quantizing.get_quantization_recipe())
+    measuring = calibrator.Calibrator(content, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    key, ends = next(iter(measuring.get_signature_list().items()))
+    runner = measuring._tfl_interpreter.get_signature_runner(key)  # noqa: SLF001 - the only way to the input's shape
+    zeros = {
+        name: np.zeros(runner.get_input_details()[name]["shape"], runner.get_input_details()[name]["dtype"])
+        for name in ends["inputs"]
+    }
+    measuring.calibrate({key: [zeros]}, manager)
+    statistics: dict[str, Any] = measuring.get_model_qsvs()
+    for name, (low, high) in ranges.items():
+        if statistics.get(name):
+            for end, value in (("min", low), ("max", high)):
+                statistics[name][end] = np.full_like(np.asarray(statistics[name][end], np.float32), value)
+    return statistics
 
 
 def _strip(model: Any) -> None:

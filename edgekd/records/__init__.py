@@ -1,6 +1,19 @@
 """The types that flow between the stages: frozen, keyword-only, plain data."""
 
-from edgekd.records.names import PRECISIONS, Basis, Format, Options, Precision, Role, Status, Task, decode_precision
+from edgekd.records.linting import Finding, Severity
+from edgekd.records.names import (
+    PRECISIONS,
+    Basis,
+    Format,
+    IoType,
+    Options,
+    Precision,
+    Ranges,
+    Role,
+    Status,
+    Task,
+    decode_precision,
+)
 from edgekd.records.results import (
     CacheFacts,
     Check,
@@ -25,6 +38,7 @@ from edgekd.records.specs import (
     ExportSpec,
     LossTerm,
     NetworkSpec,
+    QuantizationPlan,
     QuantSpec,
     Recipe,
     Schedule,
@@ -48,7 +62,9 @@ __all__ = [
     "DistillSpec",
     "EpochRecord",
     "ExportSpec",
+    "Finding",
     "Format",
+    "IoType",
     "LossTerm",
     "Measurement",
     "Model",
@@ -56,11 +72,14 @@ __all__ = [
     "Options",
     "Precision",
     "QuantSpec",
+    "QuantizationPlan",
+    "Ranges",
     "Recipe",
     "Release",
     "Role",
     "Run",
     "Schedule",
+    "Severity",
     "Status",
     "Target",
     "Task",

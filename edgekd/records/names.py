@@ -26,7 +26,19 @@ Count = Annotated[int, Ge(1)]
 Seed = Annotated[int, Interval(ge=0, lt=2**63)]  # what NumPy and torch both take
 Share = Annotated[float, Interval(ge=0, lt=1)]
 
-PRECISIONS = ("fp32", "fp16", "static_wi8_ai8")
+PRECISIONS = (
+    "fp32",
+    "fp16",
+    "dynamic_wi8_afp32",
+    "static_wi8_ai8",
+    "static_wi8_ai16",
+    "weight_only_wi8_afp32",
+    "weight_only_wi4_afp32",
+)
+# Between a model file and what calls it.
+IoType = Literal["int8", "int16", "uint8", "float32"]
+# By name of an activation: lower and upper end.
+Ranges = Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +47,14 @@ class Precision:
 
     Attributes:
         name: As in recipes and file names.
-        mode: `float`, or how ranges of activations are found: `static`.
+        mode: `float`; or integers: of weights and activations with ranges found before (`static`) or at each inference
+            (`dynamic`), or of stored weights that are decoded before they are used (`weight_only`).
         weights: dtype of the weights in the file.
         activations: dtype of what flows between operators.
     """
 
     name: str
-    mode: Literal["float", "static"]
+    mode: Literal["float", "static", "dynamic", "weight_only"]
     weights: str
     activations: str
 
@@ -57,7 +70,9 @@ def decode_precision(name: str) -> Precision:
     """
     if name not in PRECISIONS:
         raise ConfigError(f"unknown precision '{name}'", allowed=", ".join(PRECISIONS))
-    if match := re.fullmatch(r"static_wi(\d+)_ai(\d+)", name):
-        return Precision(name=name, mode="static", weights=f"int{match[1]}", activations=f"int{match[2]}")
+    if match := re.fullmatch(r"(static|dynamic|weight_only)_wi(\d+)_a(i|fp)(\d+)", name):
+        mode, weight_bits, kind, bits = match.groups()
+        activations = f"{'int' if kind == 'i' else 'float'}{bits}"
+        return Precision(name=name, mode=mode, weights=f"int{weight_bits}", activations=activations)  # type: ignore[arg-type]  # as the pattern says
     dtype = {"fp32": "float32", "fp16": "float16"}[name]
     return Precision(name=name, mode="float", weights=dtype, activations="float32")

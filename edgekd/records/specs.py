@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from edgekd.records.names import Basis, Count, Format, NotNegative, Options, Positive, Role, Seed, Share
+from edgekd.records.names import (
+    Basis,
+    Count,
+    Format,
+    IoType,
+    NotNegative,
+    Options,
+    Positive,
+    Ranges,
+    Role,
+    Seed,
+    Share,
+)
 
 Combine = Literal["logits", "probabilities", "confidence"]
 
@@ -220,19 +233,61 @@ class AssistantSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantSpec:
-    """How ranges of activations are found."""
+    """How ranges of activations are found.
 
+    Attributes:
+        method: A calibrator, which chooses a range from what samples of the training split give.
+    """
+
+    method: str = "minmax"
     samples: Count = 256
     seed: Seed = 0
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationPlan:
+    """What a quantizer makes of one float file.
+
+    Attributes:
+        precision: Of all layers that `layers` does not name.
+        layers: Precision of single layers, by the name of their output in the float file.
+        ranges: Of activations, by their names in the float file; static precisions need them.
+        io: Type of input and output; `None` is the format's own: integers in TFLite, float32 in ONNX.
+    """
+
+    precision: str
+    layers: Mapping[str, str] = field(default_factory=dict)
+    ranges: Ranges = field(default_factory=dict)
+    io: IoType | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSpec:
-    """Which files are made of the student: every format in every precision."""
+    """Which files are made of the student: every format in every precision.
+
+    Attributes:
+        precisions: `static_wi8_ai16.tflite` is a precision for one format only.
+        io: Type of input and output of files with integer activations; `None` is the format's own.
+    """
 
     formats: tuple[Literal["onnx", "tflite"], ...] = ("onnx", "tflite")
     precisions: tuple[str, ...] = ("fp32", "static_wi8_ai8")
     calibration: QuantSpec = QuantSpec()
+    io: IoType | None = None
+
+    def precisions_of(self, format_name: str) -> tuple[str, ...]:
+        """Which precisions a format is made in.
+
+        >>> ExportSpec(precisions=("fp32", "static_wi8_ai16.tflite")).precisions_of("onnx")
+        ('fp32',)
+        """
+        named = (each.partition(".") for each in self.precisions)
+        return tuple(precision for precision, _, only in named if only in ("", format_name))
+
+    def pairs(self) -> tuple[tuple[Format, str], ...]:
+        """Formats and precisions, in the order of the files."""
+        return tuple((each, precision) for each in self.formats for precision in self.precisions_of(each))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,6 +337,10 @@ class Target:
         runtimes: Plug-in names; the first that reads a model's format runs it.
         time_basis: What a latency from here is: a host that stands in for a chip gives `emulated`.
         accuracy_samples: At most so many test samples, where a full pass would take too long.
+        accelerator: As Vela calls it (`ethos-u55-128`).
+        io: Types of input and output that its apps take, the preferred one first; empty is any.
+        cpu_features: As Linux calls them (`avx512_vnni`); `None` is unknown.
+        runtime_versions: By runtime, where it is not the one that edgekd installs; TFLite's as TensorFlow numbers them.
         source: Where the figures come from.
     """
 
@@ -298,6 +357,10 @@ class Target:
     time_basis: Basis = "measured"
     memory_basis: Basis = "measured"
     accuracy_samples: int | None = None
+    accelerator: str | None = None
+    io: tuple[IoType, ...] = ()
+    cpu_features: tuple[str, ...] | None = None
+    runtime_versions: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
 
 

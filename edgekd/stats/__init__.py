@@ -9,6 +9,7 @@ from __future__ import annotations
 from edgekd.stats._interval import Interval, Samples
 from edgekd.stats.areas import auc, auc_drop_interval, auc_interval
 from edgekd.stats.gains import gain_interval, recovered_interval
+from edgekd.stats.histograms import Stream
 from edgekd.stats.means import mean_drop_interval, mean_interval, ratio_interval
 from edgekd.stats.proportions import paired_drop_interval, proportion_interval, relative_drop_interval
 from edgekd.stats.quantiles import QUANTILES, quantile_interval, runs_needed, supported_quantiles
@@ -17,6 +18,7 @@ __all__ = [
     "QUANTILES",
     "Interval",
     "Samples",
+    "Stream",
     "auc",
     "auc_drop_interval",
     "auc_interval",

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgekd import child
 from edgekd.errors import ExportError
 from edgekd.inspection import inspect
-from edgekd.quantizers.onnx import quantize
+from edgekd.quantizers.onnx import PRECISIONS, prepare, quantize
+from edgekd.records import QuantizationPlan, Ranges
 
 RANDOM = np.random.default_rng(0)
 FILTERS = RANDOM.normal(size=(6, 3, 3, 3)).astype(np.float32) * np.array([1, 2, 4, 8, 16, 32], "f")[:, None, None, None]
@@ -50,11 +51,34 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("source") / "source.onnx")
 
 
+def ranges_by_hand() -> Ranges:
+    """By hand: the activations of the network above, with NumPy."""
+    padded = np.pad(SAMPLES.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+    conv = np.einsum("nchwij,ocij->nohw", windows, FILTERS.astype(np.float64))
+    relu = np.maximum(conv, 0)
+    flat = relu.mean(axis=(2, 3))
+    logits = flat @ TABLE.astype(np.float64).T
+    named = {"input": SAMPLES, "conv": conv, "relu": relu, "pooled": flat, "flat": flat, "logits": logits}
+    return {name: (float(values.min()), float(values.max())) for name, values in named.items()}
+
+
 @pytest.fixture(scope="module")
-def quantized(source: Path) -> Path:
-    path = source.with_name("int8.onnx")
-    child.call("the quantizer", quantize, source=source, precision="static_wi8_ai8", samples=SAMPLES, path=path)
-    return path
+def files(source: Path) -> dict[str, Path]:
+    paths = {precision: source.with_name(f"{precision}.onnx") for precision in PRECISIONS}
+
+    def quantize_all() -> None:
+        for precision, path in paths.items():
+            ranges = ranges_by_hand() if precision.startswith("static") else {}
+            quantize(source=source, plan=QuantizationPlan(precision=precision, ranges=ranges), path=path)
+
+    child.call("the quantizer", quantize_all)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def quantized(files: dict[str, Path]) -> Path:
+    return files["static_wi8_ai8"]
 
 
 def constants(path: Path) -> dict[str, NDArray[np.float64]]:
@@ -72,16 +96,10 @@ def test_weights_are_int8_with_a_scale_for_each_channel(quantized: Path) -> None
     assert (np.abs(decoded - FILTERS) <= scales[:, None, None, None] / 2 * (1 + 1e-5)).all()
 
 
-def test_input_range_is_that_of_all_samples(quantized: Path) -> None:
-    # Asymmetric: scale = (max - min) / 255 over every sample, not over one batch.
+def test_scales_of_activations_follow_the_ranges(quantized: Path) -> None:
+    # Asymmetric, with 0 in the range: scale = (max - min) / 255 (Jacob et al. 2018, section 3).
     expected = (float(SAMPLES.max()) - float(SAMPLES.min())) / 255
     assert float(constants(quantized)["input_scale"]) == pytest.approx(expected, rel=1e-5)
-
-
-def test_order_of_the_samples_does_not_matter(source: Path, quantized: Path, tmp_path: Path) -> None:
-    path = tmp_path / "reversed.onnx"
-    child.call("the quantizer", quantize, source=source, precision="static_wi8_ai8", samples=SAMPLES[::-1], path=path)
-    assert path.read_bytes() == quantized.read_bytes()
 
 
 def test_int8_outputs_are_near_the_float_ones(source: Path, quantized: Path) -> None:
@@ -90,9 +108,8 @@ def test_int8_outputs_are_near_the_float_ones(source: Path, quantized: Path) -> 
     assert (run(quantized).argmax(1) == expected.argmax(1)).mean() >= 0.9
 
 
-def test_float16_weights_are_numpys(source: Path, tmp_path: Path) -> None:
-    path = tmp_path / "fp16.onnx"
-    quantize(source=source, precision="fp16", samples=SAMPLES[:0], path=path)
+def test_float16_weights_are_numpys(source: Path, files: dict[str, Path]) -> None:
+    path = files["fp16"]
     halves = [values for values in constants(path).values() if values.dtype == np.float16]
     assert {each.shape for each in halves} == {FILTERS.shape, TABLE.shape}
     np.testing.assert_array_equal(next(each for each in halves if each.ndim == 4), FILTERS.astype(np.float16))
@@ -104,16 +121,61 @@ def test_float16_weights_are_numpys(source: Path, tmp_path: Path) -> None:
 def test_weights_too_large_for_float16_are_refused(tmp_path: Path) -> None:
     source = write_model(tmp_path / "large.onnx", FILTERS * 1e5)
     with pytest.raises(ExportError, match="'filters' go past 65504"):
-        quantize(source=source, precision="fp16", samples=SAMPLES, path=tmp_path / "fp16.onnx")
+        quantize(source=source, plan=QuantizationPlan(precision="fp16"), path=tmp_path / "fp16.onnx")
     assert not (tmp_path / "fp16.onnx").exists()
 
 
-def test_static_ranges_need_samples(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="no calibration samples"):
-        quantize(source=source, precision="static_wi8_ai8", samples=SAMPLES[:0], path=tmp_path / "int8.onnx")
+def test_a_static_precision_needs_ranges(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="no ranges of activations"):
+        quantize(source=source, plan=QuantizationPlan(precision="static_wi8_ai8"), path=tmp_path / "int8.onnx")
 
 
-def test_fp32_computes_the_same(source: Path, tmp_path: Path) -> None:
-    path = tmp_path / "fp32.onnx"
-    quantize(source=source, precision="fp32", samples=SAMPLES[:0], path=path)
-    np.testing.assert_array_equal(run(path), run(source))
+def test_fp32_computes_the_same(source: Path, files: dict[str, Path]) -> None:
+    np.testing.assert_array_equal(run(files["fp32"]), run(source))
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("weight_only_wi8_afp32", 8), ("weight_only_wi4_afp32", 4)])
+def test_stored_filters_decode_to_the_nearest_steps(files: dict[str, Path], precision: str, bits: int) -> None:
+    # Symmetric: scale = max |w| / (2^(bits-1) - 1) of each output channel; no weight is off by more than half a step.
+    model = onnx.load(files[precision])
+    (decoder,) = [
+        each for each in model.graph.node if each.op_type == "DequantizeLinear" and each.output[0] == "filters"
+    ]
+    found = constants(files[precision])
+    scales = found[decoder.input[1]].astype(np.float64)
+    expected = np.abs(FILTERS.astype(np.float64)).max(axis=(1, 2, 3)) / (2 ** (bits - 1) - 1)
+    np.testing.assert_allclose(scales, expected, rtol=1e-6)
+    decoded = found[decoder.input[0]].astype(np.float64) * scales[:, None, None, None]
+    assert (np.abs(decoded - FILTERS) <= scales[:, None, None, None] / 2 * (1 + 1e-5)).all()
+
+
+def test_weight_only_computes_with_the_decoded_weights(files: dict[str, Path]) -> None:
+    found = constants(files["weight_only_wi8_afp32"])
+    model = onnx.load(files["weight_only_wi8_afp32"])
+    decoded = {}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear":
+            values, scales = (found[name].astype(np.float64) for name in node.input[:2])
+            decoded[node.output[0]] = values * scales.reshape(-1, *[1] * (values.ndim - 1))
+    padded = np.pad(SAMPLES.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+    conv = np.einsum("nchwij,ocij->nohw", windows, decoded["filters"])
+    expected = np.maximum(conv, 0).mean(axis=(2, 3)) @ decoded["table"].T
+    np.testing.assert_allclose(run(files["weight_only_wi8_afp32"]), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_four_bit_matrices_are_matmulnbits(files: dict[str, Path]) -> None:
+    assert inspect(files["weight_only_wi4_afp32"]).count("MatMulNBits") == 1
+
+
+def test_dynamic_quantizes_as_it_runs(source: Path, files: dict[str, Path]) -> None:
+    anatomy = inspect(files["dynamic_wi8_afp32"])
+    assert anatomy.count("ConvInteger") == anatomy.count("MatMulInteger") == 1
+    assert anatomy.count("DynamicQuantizeLinear") == 2
+    expected = run(source)
+    assert np.abs(run(files["dynamic_wi8_afp32"]) - expected).max() < 0.2 * expected.std()
+
+
+def test_prepared_files_compute_the_same(source: Path, tmp_path: Path) -> None:
+    child.call("the optimizer", prepare, source, tmp_path / "prepared.onnx")
+    np.testing.assert_allclose(run(tmp_path / "prepared.onnx"), run(source), rtol=1e-5, atol=1e-6)

@@ -1,6 +1,7 @@
 """The TFLite quantizer on a reference file, against formulas, LiteRT and TFLite Micro."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 from edgekd import child
 from edgekd.errors import ExportError
 from edgekd.inspection import inspect
-from edgekd.quantizers.tflite import quantize
+from edgekd.quantizers.tflite import PRECISIONS, quantize
+from edgekd.records import QuantizationPlan, QuantSpec
+from edgekd.stages.export.calibrating import Samples, choose_ranges, watch_all
 
 # Channels first, as the rest of edgekd has them; between 0 and 1, as MNIST.
 SAMPLES = np.random.default_rng(0).uniform(0, 0.9, size=(24, 1, 28, 28)).astype(np.float32)
@@ -24,16 +27,33 @@ def source(shared_data: Path) -> Path:
 @pytest.fixture(scope="module")
 def folder(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("quantized")
-    samples = SAMPLES
-    jobs = [(each, samples, each) for each in ("fp32", "fp16", "static_wi8_ai8")]
-    jobs.append(("static_wi8_ai8", samples[::-1], "reversed"))
+    forwards = Samples.write(SAMPLES, folder / "forwards.f32")
+    backwards = Samples.write(SAMPLES[::-1], folder / "backwards.f32")
 
     def quantize_all() -> None:
-        for precision, some, name in jobs:
-            quantize(source=source, precision=precision, samples=some, path=folder / f"{name}.tflite")
+        for samples, name in ((forwards, ""), (backwards, "reversed")):
+            streams = watch_all({"tflite": source}, samples)["tflite"]
+            for precision in PRECISIONS:
+                static = precision.startswith("static")
+                ranges = choose_ranges(streams, QuantSpec(), precision) if static else {}
+                plan = QuantizationPlan(precision=precision, ranges=ranges)
+                quantize(source=source, plan=plan, path=folder / f"{name}{precision}.tflite")
+                if precision == "static_wi8_ai8" and not name:
+                    for io in ("float32", "uint8"):
+                        plan = QuantizationPlan(precision=precision, ranges=ranges, io=io)
+                        quantize(source=source, plan=plan, path=folder / f"{io}.tflite")
 
     child.call("the quantizer", quantize_all)
     return folder
+
+
+def quantized(sample: NDArray[np.float32], taken: dict[str, Any]) -> NDArray[Any]:
+    scale, zero = taken["quantization"]
+    if not scale:
+        return sample
+    limits = np.iinfo(taken["dtype"])
+    integers: NDArray[Any] = np.clip(np.round(sample / scale) + zero, limits.min, limits.max).astype(taken["dtype"])
+    return integers
 
 
 def run(path: Path) -> NDArray[np.float64]:
@@ -42,9 +62,7 @@ def run(path: Path) -> NDArray[np.float64]:
     taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     outputs = []
     for sample in SAMPLES.transpose(0, 2, 3, 1):
-        scale, zero = taken["quantization"]
-        values = np.clip(np.round(sample / scale) + zero, -128, 127) if scale else sample
-        interpreter.set_tensor(taken["index"], values[None].astype(taken["dtype"]))
+        interpreter.set_tensor(taken["index"], quantized(sample, taken)[None])
         interpreter.invoke()
         scale, zero = given["quantization"]
         raw = interpreter.get_tensor(given["index"])[0].astype(np.float64)
@@ -69,10 +87,24 @@ def test_input_range_is_that_of_all_samples(folder: Path) -> None:
 
 
 def test_order_of_the_samples_does_not_matter(folder: Path) -> None:
-    assert (folder / "reversed.tflite").read_bytes() == (folder / "static_wi8_ai8.tflite").read_bytes()
+    reversed_one = folder / "reversedstatic_wi8_ai8.tflite"
+    assert reversed_one.read_bytes() == (folder / "static_wi8_ai8.tflite").read_bytes()
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-6), ("fp16", 2e-3), ("static_wi8_ai8", 0.1)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [
+        ("fp32", 1e-6),
+        ("fp16", 2e-3),
+        ("static_wi8_ai8", 0.1),
+        ("static_wi8_ai16", 0.05),
+        ("dynamic_wi8_afp32", 0.1),
+        ("weight_only_wi8_afp32", 0.05),
+        ("weight_only_wi4_afp32", 0.6),
+        ("uint8", 0.1),
+        ("float32", 0.1),
+    ],
+)
 def test_outputs_are_near_the_float_ones(folder: Path, source: Path, precision: str, tolerance: float) -> None:
     np.testing.assert_allclose(run(folder / f"{precision}.tflite"), run(source), atol=tolerance)
 
@@ -111,6 +143,29 @@ def test_runs_on_tflite_micro(folder: Path) -> None:
     np.testing.assert_allclose(logits[0], run(path)[0], atol=given.scale * 1.01)
 
 
-def test_static_ranges_need_samples(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="no calibration samples"):
-        quantize(source=source, precision="static_wi8_ai8", samples=SAMPLES[:0], path=tmp_path / "int8.tflite")
+@pytest.mark.parametrize(
+    ("name", "ends", "weights"),
+    [
+        ("static_wi8_ai16", "int16", "int8"),
+        ("dynamic_wi8_afp32", "float32", "int8"),
+        ("weight_only_wi8_afp32", "float32", "int8"),
+        ("weight_only_wi4_afp32", "float32", "int4"),
+        ("uint8", "uint8", "int8"),
+        ("float32", "float32", "int8"),
+    ],
+)
+def test_types_are_those_of_the_precision(folder: Path, name: str, ends: str, weights: str) -> None:
+    anatomy = inspect(folder / f"{name}.tflite")
+    assert [end.dtype for end in (*anatomy.inputs, *anatomy.outputs)] == [ends, ends]
+    assert {layer.weight_dtype for layer in anatomy.layers} == {None, weights}
+
+
+def test_types_of_input_and_output_change_nothing_else(folder: Path) -> None:
+    expected = run(folder / "static_wi8_ai8.tflite")
+    for io in ("float32", "uint8"):
+        np.testing.assert_allclose(run(folder / f"{io}.tflite"), expected, atol=1e-6)
+
+
+def test_a_static_precision_needs_ranges(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="no ranges of activations"):
+        quantize(source=source, plan=QuantizationPlan(precision="static_wi8_ai8"), path=tmp_path / "int8.tflite")

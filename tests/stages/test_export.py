@@ -226,7 +226,7 @@ def refuse(student: nn.Module, folder: Path, spec: ExportSpec = DENSE, **inputs:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (ExportSpec(precisions=("int8",)), "unknown precision 'int8'; allowed: fp32, fp16, static_wi8_ai8"),
+        (ExportSpec(precisions=("int8",)), "unknown precision 'int8'; allowed: fp32, fp16, dynamic_wi8_afp32, static_wi8_ai8"),
         (ExportSpec(precisions=()), "precisions = []"),
         (ExportSpec(precisions=("fp32", "fp32")), "each once"),
         (ExportSpec(formats=()), "formats = []"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,14 +16,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd import store
+from edgekd import registry, store
 from edgekd.errors import ModelError
 from edgekd.inspection import Anatomy
 from edgekd.progress import Progress, Silent
-from edgekd.records import Conditions, ExportSpec, Format, Measurement, Model, Task
-from edgekd.stages.export.converting import convert, pack, quantize, read_and_run, tools_of
+from edgekd.records import (
+    Conditions,
+    ExportSpec,
+    Format,
+    Measurement,
+    Model,
+    QuantizationPlan,
+    Task,
+    decode_precision,
+)
+from edgekd.stages.export.calibrating import Samples, choose_ranges
+from edgekd.stages.export.converting import calibrate, convert, pack, prepare, quantize, read_and_run, tools_of
 from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec, check_weights
 from edgekd.stages.export.verifying import Parity, compare, verify_anatomy, verify_outputs
+from edgekd.stats import Stream
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,33 +115,29 @@ def export(
     check_spec(spec, name)
     check_weights(student)
     check_inputs("check", check)
-    if any(precision.startswith("static") for precision in spec.precisions):
-        check_calibration(calibration, check)
+    is_static = any(precision.startswith("static") for _, precision in spec.pairs())
+    if is_static:
         calibration = _choose(calibration, spec)
+        check_calibration(calibration, check)
     network, packed = pack(student)
-    job = _Job(
-        network=packed,
-        name=name,
-        precisions=spec.precisions,
-        calibration=calibration,
-        check=check,
-        outputs=_predict(network, check),
-        task=task,
-    )
+    job = _Job(name=name, spec=spec, network=packed, check=check, outputs=_predict(network, check), task=task)
     folder.mkdir(parents=True, exist_ok=True)
-    for format_name in spec.formats:
-        for precision in spec.precisions:
-            # A file of an earlier student must not pass for one of this.
-            (folder / job.file_name(precision, format_name)).unlink(missing_ok=True)
+    for each in job.file_names():
+        # A file of an earlier student must not pass for one of this.
+        (folder / each).unlink(missing_ok=True)
     with (
-        _reported(progress or Silent(), len(spec.formats) * len(spec.precisions)) as advance,
+        _reported(progress or Silent(), len(job.file_names())) as advance,
         # The name tells the run folder what to clear away after a crash.
         tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial,
-    ):
         # Threads only wait for children: each format's converter imports for seconds.
-        with ThreadPoolExecutor(len(spec.formats)) as pool:
-            futures = [pool.submit(job.run, each, Path(partial), advance) for each in spec.formats]
-            files = [file for future in futures for file in future.result()]
+        ThreadPoolExecutor(len(spec.formats)) as pool,
+    ):
+        sources: dict[Format, _Source] = dict(
+            zip(spec.formats, pool.map(lambda each: job.convert(each, Path(partial)), spec.formats), strict=True)
+        )
+        streams = job.calibrate(sources, calibration, Path(partial)) if is_static else {}
+        futures = [pool.submit(job.make, sources[each], streams.get(each, {}), advance) for each in spec.formats]
+        files = [file for future in futures for file in future.result()]
         for file in files:
             with store.atomic_path(folder / file.path.name) as path:
                 file.path.replace(path)
@@ -167,41 +174,79 @@ class _File:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Source:
+    """A format's float files: as they ship, and as they are quantized."""
+
+    format: Format
+    plain: Path
+    prepared: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Job:
-    network: bytes
     name: str
-    precisions: tuple[str, ...]
-    calibration: NDArray[np.float32]
+    spec: ExportSpec
+    network: bytes
     check: NDArray[np.float32]
     outputs: NDArray[np.float32]
     task: Task
 
+    def file_names(self) -> list[str]:
+        return [self.file_name(precision, format_name) for format_name, precision in self.spec.pairs()]
+
     def file_name(self, precision: str, format_name: str) -> str:
         return f"{self.name}.{precision}.{format_name}"
 
-    def run(self, format_name: Format, partial: Path, advance: _Advance) -> list[_File]:
+    def convert(self, format_name: Format, partial: Path) -> _Source:
+        """Make the float files of a format."""
+        plain = prepared = partial / f"{self.name}.{format_name}"
+        convert(format_name, self.network, self.check[:1], plain)
+        if hasattr(registry.load("quantizers", format_name), "prepare"):
+            prepared = partial / f"{self.name}.prepared.{format_name}"
+            prepare(format_name, plain, prepared)
+        return _Source(format=format_name, plain=plain, prepared=prepared)
+
+    def calibrate(
+        self, sources: Mapping[Format, _Source], samples: NDArray[np.float32], partial: Path
+    ) -> dict[str, dict[str, Stream]]:
+        """Watch the float files of formats that have static precisions."""
+        wanted: dict[str, Path] = {
+            name: source.prepared
+            for name, source in sources.items()
+            if any(each.startswith("static") for each in self.spec.precisions_of(name))
+        }
+        return calibrate(wanted, Samples.write(samples, partial / "calibration.f32"))
+
+    def make(self, source: _Source, streams: Mapping[str, Stream], advance: _Advance) -> list[_File]:
         """Make and check all files of a format."""
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        wanted = self.spec.precisions_of(source.format)
         # The float32 file is checked and compared with, whether it was asked for or not.
-        precisions = ("fp32", *(each for each in self.precisions if each != "fp32"))
-        source = partial / f"{self.name}.{format_name}"
-        paths = {precision: partial / self.file_name(precision, format_name) for precision in precisions}
-        convert(format_name, self.network, self.check[:1], source)
-        quantize(format_name, source, self.calibration, list(paths.items()))
-        results = dict(zip(paths, read_and_run(format_name, list(paths.values()), self.check), strict=True))
+        precisions = ("fp32", *(each for each in wanted if each != "fp32"))
+        paths = {each: source.plain.parent / self.file_name(each, source.format) for each in precisions}
+        plans = {each: self.plan(each, streams) for each in precisions}
+        quantize(
+            source.format,
+            [
+                (source.plain if decode_precision(each).mode == "float" else source.prepared, plans[each], paths[each])
+                for each in precisions
+            ],
+        )
+        results = dict(zip(paths, read_and_run(source.format, list(paths.values()), self.check), strict=True))
         files = []
         for precision in precisions:
             # A graph that computes something else is best seen where nothing is rounded.
             (anatomy, outputs), path = results[precision], paths[precision]
-            verify_anatomy(path.name, precision, anatomy, float_bytes=results["fp32"][0].size_bytes)
+            float_bytes = results["fp32"][0].size_bytes
+            verify_anatomy(path.name, precision, anatomy, float_bytes=float_bytes, io=plans[precision].io)
             parity = compare(self.outputs, outputs, self.task)
             verify_outputs(path.name, precision, parity)
-            if precision not in self.precisions:
+            if precision not in wanted:
                 continue
             files.append(
                 _File(
                     path=path,
-                    format=format_name,
+                    format=source.format,
                     precision=precision,
                     anatomy=anatomy,
                     parity=parity,
@@ -209,7 +254,13 @@ class _Job:
                 )
             )
             advance()
-        return sorted(files, key=lambda file: self.precisions.index(file.precision))
+        return sorted(files, key=lambda file: wanted.index(file.precision))
+
+    def plan(self, precision: str, streams: Mapping[str, Stream]) -> QuantizationPlan:
+        if not precision.startswith("static"):
+            return QuantizationPlan(precision=precision)
+        ranges = choose_ranges(streams, self.spec.calibration, precision)
+        return QuantizationPlan(precision=precision, ranges=ranges, io=self.spec.io)
 
 
 class _Advance:

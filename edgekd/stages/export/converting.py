@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from edgekd import child, registry, store
 from edgekd.errors import ExportError
 from edgekd.inspection import Anatomy
+from edgekd.records import QuantizationPlan
+from edgekd.stages.export.calibrating import Samples, watch_all
+from edgekd.stages.export.watching import dequantized, quantized
+from edgekd.stats import Stream
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,19 +70,35 @@ def convert(format_name: str, network: bytes, example: NDArray[np.float32], path
     _in_child(f"the {format_name} converter", path, _convert, format_name, network, example, path)
 
 
-def quantize(format_name: str, source: Path, samples: NDArray[np.float32], paths: Sequence[tuple[str, Path]]) -> None:
+def prepare(format_name: str, source: Path, path: Path) -> None:
+    """Write the float file that is calibrated and quantized, where a format has another than the one it ships.
+
+    Raises:
+        ExportError: It failed; with its last lines.
+    """
+    _in_child(f"the {format_name} optimizer", source, registry.load("quantizers", format_name).prepare, source, path)
+
+
+def calibrate(sources: Mapping[str, Path], samples: Samples) -> dict[str, dict[str, Stream]]:
+    """Give the statistics of every activation, by format and name, in one child.
+
+    Raises:
+        ExportError: A file can't run, or gives what is not finite.
+    """
+    return _in_child("the calibration", next(iter(sources.values())), watch_all, sources, samples)
+
+
+def quantize(format_name: str, plans: Sequence[tuple[Path, QuantizationPlan, Path]]) -> None:
     """Write the files of a format, one for each precision, in one child.
 
     Args:
         format_name: A quantizer.
-        source: From `convert`.
-        samples: For calibration, shape (N, …).
-        paths: Precision and where to.
+        plans: For each file its source, from `convert` or `prepare`, what becomes of it, and where to.
 
     Raises:
         ExportError: The quantizer failed; with its last lines.
     """
-    _in_child(f"the {format_name} quantizer", source, _quantize, format_name, source, samples, paths)
+    _in_child(f"the {format_name} quantizer", plans[0][0], _quantize, format_name, plans)
 
 
 def read_and_run(
@@ -115,9 +135,9 @@ def _convert(format_name: str, network: bytes, example: NDArray[np.float32], pat
     registry.function("exporters", format_name)(network=cloudpickle.loads(network), example=example, path=path)
 
 
-def _quantize(format_name: str, source: Path, samples: NDArray[np.float32], paths: Sequence[tuple[str, Path]]) -> None:
-    for precision, path in paths:
-        registry.function("quantizers", format_name)(source=source, precision=precision, samples=samples, path=path)
+def _quantize(format_name: str, plans: Sequence[tuple[Path, QuantizationPlan, Path]]) -> None:
+    for source, plan, path in plans:
+        registry.function("quantizers", format_name)(source=source, plan=plan, path=path)
 
 
 def _read_and_run(
@@ -149,22 +169,7 @@ def _run_tflite(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         inputs = np.ascontiguousarray(inputs.transpose(0, 2, 3, 1))
     outputs = []
     for sample in inputs:
-        interpreter.set_tensor(taken["index"], _quantized(sample[None], taken))
+        interpreter.set_tensor(taken["index"], quantized(sample[None], taken))
         interpreter.invoke()
-        outputs.append(_dequantized(interpreter.get_tensor(given["index"]), given)[0])
+        outputs.append(dequantized(interpreter.get_tensor(given["index"]), given)[0])
     return np.stack(outputs)
-
-
-def _quantized(values: NDArray[np.float32], detail: dict[str, Any]) -> NDArray[Any]:
-    scale, zero_point = detail["quantization"]
-    if not scale:
-        return values
-    limits = np.iinfo(detail["dtype"])
-    rounded: NDArray[Any] = np.clip(np.round(values / scale) + zero_point, limits.min, limits.max)
-    return rounded.astype(detail["dtype"])
-
-
-def _dequantized(values: NDArray[Any], detail: dict[str, Any]) -> NDArray[np.float32]:
-    scale, zero_point = detail["quantization"]
-    floats: NDArray[np.float32] = values.astype(np.float32)
-    return (floats - np.float32(zero_point)) * np.float32(scale) if scale else floats

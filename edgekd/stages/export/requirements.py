@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from edgekd import registry
 from edgekd.errors import ConfigError, DataError, ModelError
-from edgekd.records import PRECISIONS, ExportSpec, decode_precision
+from edgekd.records import PRECISIONS, ExportSpec, IoType, decode_precision
 
 if TYPE_CHECKING:
     from torch import nn
+
+_IO = {"int8": ("int8", "uint8"), "int16": ("int16",)}
 
 
 def check_spec(spec: ExportSpec, name: str) -> None:
@@ -26,7 +28,7 @@ def check_spec(spec: ExportSpec, name: str) -> None:
     >>> check_spec(ExportSpec(formats=("onnx",), precisions=("int3",)), "student")
     Traceback (most recent call last):
         ...
-    edgekd.errors.ConfigError: unknown precision 'int3'; allowed: fp32, fp16, static_wi8_ai8
+    edgekd.errors.ConfigError: unknown precision 'int3'; allowed: fp32, fp16, ...
     """
     if not name or Path(name).name != name:
         raise ConfigError(f"'{name}' can't begin the name of a file", where="export")
@@ -40,8 +42,8 @@ def check_spec(spec: ExportSpec, name: str) -> None:
             raise ConfigError(
                 f"{key} = {list(chosen)}", where="export", allowed=f"one or more of {', '.join(known)}, each once"
             )
-    for precision in spec.precisions:
-        decode_precision(precision)
+    for format_name, precision in spec.pairs():
+        check_precision(format_name, precision, spec.io)
     # Importing a converter takes seconds and memory; only its child does that.
     registry.require_all(
         module
@@ -49,6 +51,35 @@ def check_spec(spec: ExportSpec, name: str) -> None:
         for kind in ("exporters", "quantizers")
         for module in registry.load(kind, format_name).NEEDS
     )
+
+
+def check_precision(format_name: str, precision: str, io: IoType | None) -> None:
+    """Refuse what a format can't do, and say what it can.
+
+    Raises:
+        ConfigError: Unknown precision, one that the format does not have, or a type of input that it can't take.
+
+    >>> check_precision("onnx", "static_wi8_ai16", None)
+    Traceback (most recent call last):
+        ...
+    edgekd.errors.ConfigError: onnx has no static_wi8_ai16; allowed: fp32, ...; write 'static_wi8_ai16.tflite' ...
+    """
+    decoded = decode_precision(precision)
+    known: tuple[str, ...] = registry.load("quantizers", format_name).PRECISIONS
+    if precision not in known:
+        able = [
+            each for each in registry.names("quantizers") if precision in registry.load("quantizers", each).PRECISIONS
+        ]
+        raise ConfigError(
+            f"{format_name} has no {precision}",
+            allowed=", ".join(known),
+            next_step=" or ".join(f"write '{precision}.{each}' for {each} alone" for each in able),
+        )
+    if io and format_name == "tflite" and decoded.mode == "static" and io not in ("float32", *_IO[decoded.activations]):
+        raise ConfigError(
+            f"{precision} has no {io} input",
+            allowed=", ".join(("float32", *_IO[decoded.activations])),
+        )
 
 
 def check_weights(student: nn.Module) -> None:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
 from edgekd.inspection import Anatomy
-from edgekd.records import Precision, Task, decode_precision
+from edgekd.records import IoType, Precision, Task, decode_precision
 
 _WEIGHTED = {
-    *("Conv", "ConvTranspose", "Gemm", "MatMul"),
+    *("Conv", "ConvTranspose", "Gemm", "MatMul", "ConvInteger", "MatMulInteger"),
     *("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"),
 }
 
@@ -45,6 +45,10 @@ _FLOAT16 = Tolerance(error=1e-1, tie=4e-2, agreement=0.99, rms_error=2e-2)
 _INT8 = Tolerance(error=None, tie=0.0, agreement=0.9, rms_error=0.5)
 # A sample's values agree where their error is a tenth of the values' own spread: 20 dB.
 _AGREEING_ERROR = 0.1
+# Of 4-bit weights without any correction some networks keep little; half of the predictions is more than chance.
+_INT4 = Tolerance(error=None, tie=0.0, agreement=0.5, rms_error=0.8)
+# Operators whose kernels take no 4-bit weights.
+_WITHOUT_INT4 = {"DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
 _OF_VALUES = ("regression", "reconstruction")
 
 
@@ -145,7 +149,7 @@ def verify_outputs(name: str, precision: str, parity: Parity) -> None:
     edgekd.errors.ExportError: student.fp32.onnx: largest error of a logit is 1 of the logits' deviation; ...
     """
     decoded = decode_precision(precision)
-    tolerance = {"float32": _FLOAT32, "float16": _FLOAT16}.get(decoded.weights, _INT8)
+    tolerance = {"float32": _FLOAT32, "float16": _FLOAT16, "int4": _INT4}.get(decoded.weights, _INT8)
     # Logits without any deviation leave nothing to be relative to.
     deviation = parity.deviation or 1.0
     if not np.isfinite(parity.max_error):
@@ -185,7 +189,7 @@ def _next_step(precision: Precision) -> str:
     return "the student may use an operator that the converter gets wrong: report it with the network"
 
 
-def verify_anatomy(name: str, precision: str, anatomy: Anatomy, *, float_bytes: int) -> None:
+def verify_anatomy(name: str, precision: str, anatomy: Anatomy, *, float_bytes: int, io: IoType | None = None) -> None:
     """Refuse a file that is not what its name claims.
 
     Args:
@@ -193,6 +197,7 @@ def verify_anatomy(name: str, precision: str, anatomy: Anatomy, *, float_bytes: 
         precision: That it claims.
         anatomy: Of the file.
         float_bytes: Size of the float32 file of the same format.
+        io: What input and output were asked to be; `None` is the format's own.
 
     Raises:
         ExportError: Names the file, the check, what was observed and what is allowed.
@@ -200,26 +205,27 @@ def verify_anatomy(name: str, precision: str, anatomy: Anatomy, *, float_bytes: 
     decoded = decode_precision(precision)
     weighted = [layer for layer in anatomy.layers if layer.operator in _WEIGHTED and layer.weight_dtype is not None]
     for layer in weighted:
-        if layer.weight_dtype != decoded.weights:
+        fallback = "int8" if decoded.weights == "int4" and layer.operator in _WITHOUT_INT4 else None
+        if layer.weight_dtype not in (decoded.weights, fallback):
             raise ExportError(
                 f"weights of {layer.operator} '{layer.name}' are {layer.weight_dtype}",
                 where=name,
                 allowed=decoded.weights,
             )
     if decoded.mode == "static":
-        _verify_static(name, decoded, anatomy, quantized=bool(weighted))
+        _verify_static(name, decoded, anatomy, io, quantized=bool(weighted))
     if anatomy.layout == "NHWC" and anatomy.count("TRANSPOSE"):
         raise ExportError(f"{anatomy.count('TRANSPOSE')} TRANSPOSE operators", where=name, allowed="none")
-    if decoded.weights == "int8" and anatomy.size_bytes >= float_bytes:
+    if decoded.weights.startswith("int") and anatomy.size_bytes >= float_bytes:
         raise ExportError(
             f"{anatomy.size_bytes:,} B, not smaller than the float32 file",
             where=name,
             allowed=f"below {float_bytes:,} B",
-            next_step="so small a student gains nothing from int8: leave it out of the precisions",
+            next_step=f"so small a student gains nothing from {precision}: leave it out of the precisions",
         )
 
 
-def _verify_static(name: str, precision: Precision, anatomy: Anatomy, *, quantized: bool) -> None:
+def _verify_static(name: str, precision: Precision, anatomy: Anatomy, io: IoType | None, *, quantized: bool) -> None:
     if not quantized:
         raise ExportError("no operator has weights", where=name, allowed=f"{precision.weights} weights")
     if anatomy.format == "onnx":
@@ -227,6 +233,7 @@ def _verify_static(name: str, precision: Precision, anatomy: Anatomy, *, quantiz
         if not anatomy.count("QuantizeLinear"):
             raise ExportError("no QuantizeLinear: activations are not quantized", where=name)
         return
+    expected = io or precision.activations
     for end in (*anatomy.inputs, *anatomy.outputs):
-        if end.dtype != precision.activations or end.scale is None:
-            raise ExportError(f"'{end.name}' is {end.dtype}", where=name, allowed=precision.activations)
+        if end.dtype != expected or (end.scale is None and expected != "float32"):
+            raise ExportError(f"'{end.name}' is {end.dtype}", where=name, allowed=expected)
