@@ -1,0 +1,37 @@
+"""Quantization simulated in torch: what an exported file computes, before there is one."""
+
+from edgekd.simulation.folding import WEIGHTED, fold
+from edgekd.simulation.operators import Operator, operators
+from edgekd.simulation.quantizers import FakeQuantizer, HalfWeights, WeightQuantizer, channel_scales
+from edgekd.simulation.simulating import (
+    channel_axis,
+    fake_quantizers,
+    ranges,
+    set_ranges,
+    simulate,
+    strip,
+    weight_bits,
+)
+from edgekd.simulation.watching import activations, batches, observe, part
+
+__all__ = [
+    "WEIGHTED",
+    "FakeQuantizer",
+    "HalfWeights",
+    "Operator",
+    "WeightQuantizer",
+    "activations",
+    "batches",
+    "channel_axis",
+    "channel_scales",
+    "fake_quantizers",
+    "fold",
+    "observe",
+    "operators",
+    "part",
+    "ranges",
+    "set_ranges",
+    "simulate",
+    "strip",
+    "weight_bits",
+]
