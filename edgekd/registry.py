@@ -61,7 +61,7 @@ EXTRAS = {
         ("onnxscript", "onnxscript"),
     ),
     "micro": (("tflite-micro", "tflite_micro"),),
-    "npu": (("ethos-u-vela", "ethosu.vela"),),
+    "npu": (("ethos-u-vela", "ethosu"),),
     "scale": (("accelerate", "accelerate"), ("tensorboard", "tensorboard")),
     "audio": (("kaldi-native-fbank", "kaldi_native_fbank"), ("soundfile", "soundfile"), ("soxr", "soxr")),
     "images": (("pillow", "PIL"),),

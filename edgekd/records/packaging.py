@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.records.names import Basis, Task
-from edgekd.records.results import Model, TensorSpec
+from edgekd.records.results import Model
 
 # What the numbers of an input are; audio is a spectrogram or another front end's features.
 Content = Literal["image", "audio", "text", "features"]
@@ -104,14 +104,19 @@ class Cargo:
     def raw_mean(self) -> tuple[float, ...]:
         """The mean in raw values: normalization as (x - raw_mean) / raw_std.
 
-        >>> spec = TensorSpec(name="x", shape=(1, 2), dtype="float32")
         >>> from pathlib import Path
         >>> model = Model(
-        ...     name="a.onnx", path=Path("a.onnx"), format="onnx", precision="fp32", role="student", sha256="",
-        ...     size_bytes=1, inputs=(spec,), outputs=(spec,), input_scale=1 / 255,
+        ...     name="a.onnx",
+        ...     path=Path("a.onnx"),
+        ...     format="onnx",
+        ...     precision="fp32",
+        ...     role="student",
+        ...     sha256="",
+        ...     size_bytes=1,
+        ...     input_scale=1 / 255,
         ... )
-        >>> round(Cargo(model=model, mean=(0.5,), std=(0.25,)).raw_mean[0], 6)
-        127.5
+        >>> Cargo(model=model, mean=(0.5,), std=(0.25,)).raw_mean
+        (127.5,)
         """
         return tuple(float(each / self.model.input_scale) for each in self.mean or (0.0,))
 
@@ -167,8 +172,3 @@ class NpuSummary:
     npu_operators: int
     cpu_operators: int
     basis: Basis = "estimated"
-
-
-def only_input(cargo: Cargo) -> TensorSpec:
-    """The input of a file that has one."""
-    return cargo.model.inputs[0]

@@ -1,0 +1,150 @@
+"""TFLite with labels, normalization and description inside, as Android's task libraries and MediaPipe read them."""
+
+from __future__ import annotations
+
+import io
+import logging
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from edgekd import store
+from edgekd.packagers import _flatbuffer as metadata
+from edgekd.packagers._checks import channels_of, check_ends, check_format, check_pixels
+from edgekd.packagers._tflite import read_objects, to_bytes
+from edgekd.records import Cargo
+
+FORMATS = ("tflite",)
+
+_log = logging.getLogger("edgekd")
+_ENTRY = b"TFLITE_METADATA"
+_LABELS = "labels.txt"
+
+
+def pack(*, cargo: Cargo, folder: Path) -> tuple[Path, ...]:
+    """Write `{name}.metadata.tflite`: the file with a metadata flatbuffer, and labels in a zip file at its end.
+
+    By `metadata_schema.fbs` of tensorflow/tflite-support: an app's library reads there how pixels are normalized
+    (nothing to do, mean 0 and std 1, where that is in the graph) and what the outputs are called.
+
+    Args:
+        cargo: Of a TFLite file with one input and one output.
+        folder: Made when missing.
+
+    Returns:
+        The file.
+
+    Raises:
+        ExportError: Labels of another count than outputs; pixels are not what a uint8 file takes.
+        ModelError: A damaged file.
+    """
+    check_format(cargo, "tflite_metadata", FORMATS)
+    check_ends(cargo)
+    if cargo.content == "image":
+        check_pixels(cargo)
+        if cargo.model.inputs[0].dtype not in ("uint8", "float32"):
+            _log.warning(
+                "%s: apps' task libraries open no file with %s input; export with io = 'uint8' or 'float32' for them",
+                cargo.model.name,
+                cargo.model.inputs[0].dtype,
+            )
+    model = read_objects(cargo.model.path)
+    _put(model, _metadata(cargo))
+    content = to_bytes(model)
+    path = folder / f"{cargo.stem}.metadata.tflite"
+    store.write_bytes(path, _with_labels(content, cargo.labels) if cargo.labels else content)
+    return (path,)
+
+
+def _metadata(cargo: Cargo) -> bytes:
+    labels = []
+    if cargo.labels:
+        kind = metadata.VALUE_LABELS if cargo.head == "class" else metadata.AXIS_LABELS
+        labels = [metadata.associated_file(_LABELS, "Names of the classes, in the order of the outputs.", kind)]
+    probabilities = cargo.head == "probabilities"
+    return metadata.model(
+        name=cargo.name,
+        description=cargo.description,
+        version=cargo.version,
+        author=cargo.author,
+        licence=cargo.licence,
+        inputs=[_input(cargo)],
+        outputs=[
+            metadata.tensor(
+                name="probability" if probabilities else cargo.head,
+                description=_OUTPUTS[cargo.head],
+                content=metadata.feature(),
+                units=(),
+                low=(0.0,) if probabilities else (),
+                high=(1.0,) if probabilities else (),
+                files=labels,
+            )
+        ],
+    )
+
+
+_OUTPUTS = {
+    "probabilities": "Probabilities of the classes.",
+    "logits": "Scores of the classes, before softmax.",
+    "values": "Predicted values.",
+    "class": "The index of the class.",
+}
+
+
+def _input(cargo: Cargo) -> metadata.Table:
+    shape = cargo.model.inputs[0].shape
+    if cargo.content == "image":
+        colours = metadata.RGB if channels_of(cargo) == 3 else metadata.GRAYSCALE
+        content = metadata.image(int(shape[2] or 0), int(shape[1] or 0), colours)
+    else:
+        content = metadata.feature()
+    mean, std = cargo.raw_mean, cargo.raw_std
+    # Task libraries refuse a normalization of each channel (tflite-support#968), but not one value thrice.
+    mean, std = (each[:1] if len(set(each)) == 1 else each for each in (mean, std))
+    # What the tensor holds after normalization.
+    low, high = ([(end - m) / s for m, s in zip(*_spread(mean, std), strict=True)] for end in cargo.raw_range)
+    return metadata.tensor(
+        name=cargo.content,
+        description=_INPUTS.get(cargo.content, "Features."),
+        content=content,
+        units=[metadata.normalization(*_spread(mean, std))],
+        low=low,
+        high=high,
+        files=(),
+    )
+
+
+_INPUTS = {"image": "The image to be classified.", "audio": "Features of a recording.", "text": "Token ids."}
+
+
+def _spread(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    count = max(len(mean), len(std))
+    return mean * (count // len(mean)), std * (count // len(std))
+
+
+def _put(model: Any, content: bytes) -> None:
+    """Set the metadata of a model, in place of what is there."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    for entry in model.metadata or []:
+        if entry.name == _ENTRY:
+            model.buffers[entry.buffer].data = None
+    kept = [each for each in model.metadata or [] if each.name != _ENTRY]
+    buffer = schema.BufferT()
+    buffer.data = list(content)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = _ENTRY, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*kept, entry]
+
+
+def _with_labels(content: bytes, labels: tuple[str, ...]) -> bytes:
+    stream = io.BytesIO(content)
+    # Readers map the file: what is in there is stored, not compressed. The date is that of the oldest zip file there
+    # can be, so that the same labels give the same bytes.
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
+        member = zipfile.ZipInfo(_LABELS, date_time=(1980, 1, 1, 0, 0, 0))
+        member.create_system = 3  # Unix, wherever this runs
+        member.external_attr = 0o644 << 16
+        archive.writestr(member, "\n".join(labels) + "\n")
+    return stream.getvalue()
