@@ -99,6 +99,7 @@ def export(
     Raises:
         EdgekdError: As `edgekd.stages.export.export`.
     """
+    from edgekd.datasets import Scaled
     from edgekd.stages.distill import Distilled
     from edgekd.stages.export import export as stage
 
@@ -107,7 +108,7 @@ def export(
         student.network if isinstance(student, Distilled) else student,
         folder=Path(folder),
         spec=spec,
-        calibration=calibration.ready(calibration.train, samples),
+        calibration=Scaled(calibration.train, calibration.scale),
         check=calibration.ready(calibration.validation),
         input_scale=calibration.scale,
         task=calibration.task,

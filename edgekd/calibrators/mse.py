@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from edgekd.stats import Stream
 
-# Shares of the whole range that are tried at each end. Below a tenth no activation of a working network is worth it.
-_SHARES = np.linspace(0.1, 1.0, 46)
+# Shares of the whole range that are tried at each end, the whole first.
+_SHARES = np.linspace(1.0, 0.02, 50)
+_PASSES = 3
 
 
 def limits(*, stream: Stream, bits: int) -> tuple[float, float]:
@@ -35,10 +36,10 @@ def limits(*, stream: Stream, bits: int) -> tuple[float, float]:
 
     low, high = min(stream.low, 0.0), max(stream.high, 0.0)
     best_low, best_high = low, high
-    # Each end depends on the other but little: the second pass changes what the first one mistook.
-    for _ in range(2):
-        best_high = min((high * share for share in _SHARES[::-1]), key=lambda end: error(best_low, end))
-        best_low = min((low * share for share in _SHARES[::-1]), key=lambda end: error(end, best_high))
+    # Each end depends on the other but little: later passes change what the first one mistook.
+    for _ in range(_PASSES):
+        best_high = min((high * share for share in _SHARES), key=lambda end: error(best_low, end))
+        best_low = min((low * share for share in _SHARES), key=lambda end: error(end, best_high))
     return float(best_low), float(best_high)
 
 

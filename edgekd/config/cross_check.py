@@ -9,7 +9,8 @@ from pathlib import Path
 from edgekd import registry
 from edgekd.config.files import load_target
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
-from edgekd.records import PRECISIONS, Budget, DistillSpec, LossTerm, Recipe, Schedule, TeacherSpec
+from edgekd.quantizers import check_precision
+from edgekd.records import PRECISIONS, Budget, DistillSpec, ExportSpec, LossTerm, Recipe, Schedule, TeacherSpec
 from edgekd.stages.gate import gate
 from edgekd.units import parse_size
 
@@ -157,14 +158,27 @@ def _check_names(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
     ):
         for name in sorted({name for name in names if list(names).count(name) > 1}):
             yield key, ConfigError(f"'{name}' is there twice")
-    for precision in recipe.export.precisions:
-        if precision not in PRECISIONS:
-            yield "export.precisions", _unknown("precision", precision, PRECISIONS)
+    yield from _check_precisions(recipe.export)
     for target in recipe.benchmark.targets:
         try:
             load_target(target)
         except EdgekdError as error:
             yield "benchmark.targets", error
+
+
+def _check_precisions(spec: ExportSpec) -> Iterator[tuple[str, EdgekdError]]:
+    for each in spec.precisions:
+        precision, _, only = each.partition(".")
+        if precision not in PRECISIONS:
+            yield "export.precisions", _unknown("precision", precision, PRECISIONS)
+        elif only and only not in spec.formats:
+            yield "export.precisions", _unknown(f"format of '{each}'", only, spec.formats)
+    known = [(format_name, precision) for format_name, precision in spec.pairs() if precision in PRECISIONS]
+    for format_name, precision in known:
+        try:
+            check_precision(format_name, precision, spec.io)
+        except EdgekdError as error:
+            yield "export.precisions", error
 
 
 def _check_budgets(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
@@ -183,17 +197,18 @@ def _check_budgets(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
         if budget.format and budget.role == "student" and not _matches(budget.format, made):
             yield f"{key}.format", _unknown("exported format", budget.format, made)
         if budget.precision and not _is_made(budget, recipe):
-            yield f"{key}.precision", _unknown("exported precision", budget.precision, recipe.export.precisions)
+            yield f"{key}.precision", _unknown("exported precision", budget.precision, _made(recipe))
         if missing := _find_untrained(budget, recipe):
             yield f"{key}.role", ConfigError(f"there is no {budget.role} to measure", next_step=missing)
 
 
 def _is_made(budget: Budget, recipe: Recipe) -> bool:
-    return (
-        budget.role != "student"
-        or budget.format == "torch"
-        or _matches(budget.precision or "*", recipe.export.precisions)
-    )
+    return budget.role != "student" or budget.format == "torch" or _matches(budget.precision or "*", _made(recipe))
+
+
+def _made(recipe: Recipe) -> list[str]:
+    """Precisions of the files that the recipe makes."""
+    return [*dict.fromkeys(precision for _, precision in recipe.export.pairs())]
 
 
 def _find_untrained(budget: Budget, recipe: Recipe) -> str | None:

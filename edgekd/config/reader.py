@@ -20,6 +20,7 @@ from edgekd.records import (
     DataSpec,
     LossTerm,
     NetworkSpec,
+    QuantSpec,
     Schedule,
     TeacherSpec,
     TransferSpec,
@@ -38,6 +39,7 @@ PLUG_IN_OF: dict[type, tuple[str, str]] = {
     TeacherSpec: ("networks", "model"),
     LossTerm: ("losses", "name"),
     AugmentationTerm: ("augmentations", "name"),
+    QuantSpec: ("calibrators", "method"),
 }
 # What pydantic calls the number in `NotNegative | Schedule`.
 _NUMBER = "constrained-float"
@@ -130,7 +132,7 @@ class _Reader:
         if kind is TeacherSpec and shaped.get("source", "torch") != "torch":
             # Only a torch teacher is one of our networks; others' options are those of what loads them.
             plug_in_kind, key = "teachers", "source"
-        name = shaped.get(key)
+        name = shaped.get(key, _default(kind, key))
         if not isinstance(name, str):
             if name is None:
                 self.problems.extend(self._unknown(option, hints, path) for option in options)
@@ -199,6 +201,13 @@ class _Reader:
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
+
+
+def _default(kind: type, key: str) -> object:
+    """The plug-in that a spec takes where the table names none."""
+    return next(
+        (each.default for each in dataclasses.fields(kind) if each.name == key and isinstance(each.default, str)), None
+    )
 
 
 def _spec_in(hint: object) -> type | None:

@@ -139,6 +139,26 @@ class Dataset:
         return scaled
 
 
+class Scaled:
+    """Samples of a split as a network takes them, computed as they are read: no copy of them all is held.
+
+    >>> split = Split(inputs=np.full((4, 2), 255, np.uint8), labels=np.zeros(4, np.int64))
+    >>> Scaled(split, 1 / 255)[1:2].tolist()
+    [[1.0, 1.0]]
+    """
+
+    def __init__(self, split: Split, scale: float) -> None:
+        self._inputs, self._scale = split.inputs, scale
+        self.shape = tuple(split.inputs.shape)
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def __getitem__(self, chosen: slice, /) -> NDArray[np.float32]:
+        scaled: NDArray[np.float32] = np.multiply(self._inputs[chosen], self._scale, dtype=np.float32)
+        return scaled
+
+
 def open_dataset(spec: DataSpec) -> Dataset:
     """Load a dataset and split it.
 

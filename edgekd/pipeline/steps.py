@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgekd import registry, store
 from edgekd.config import load_target
+from edgekd.datasets import Scaled
 from edgekd.pipeline.folder import TOOLS, open_run
 from edgekd.pipeline.training import (
     assist,
@@ -32,7 +33,9 @@ def _export(space: Workspace, folder: Path) -> list[Path]:
         space.student(),
         folder=folder,
         spec=spec,
-        calibration=data.ready(data.train, spec.calibration.samples, spec.calibration.seed),
+        calibration=Scaled(data.train, data.scale),
+        labels=data.train.labels if data.task == "single_label" else None,
+        classes=data.classes,
         check=data.ready(data.validation, _CHECK_SAMPLES),
         parent_sha256=store.sha256_of(space.store.stage("distill") / "student.safetensors"),
         input_scale=data.scale,
@@ -162,6 +165,8 @@ STEPS = (
             "stages/export",
             "exporters",
             "quantizers",
+            "calibrators",
+            "stats/histograms.py",
             "formats",
             "inspection.py",
             "networks",

@@ -71,9 +71,12 @@ class Stream:
         return np.clip(middles, self.low, self.high)
 
     def quantile(self, share: float) -> float:
-        """The number below which a share of all lies, to within a bin."""
+        """The number below which a share of all lies, to within a bin; the smallest or largest in the outer bins."""
         cumulated = np.cumsum(self.counts)
         place = int(np.searchsorted(cumulated, share * cumulated[-1]))
+        filled = np.flatnonzero(self.counts)
+        if place <= filled[0] or place >= filled[-1]:
+            return self.low if place <= filled[0] else self.high
         within = share * cumulated[-1] - (cumulated[place - 1] if place else 0)
         value = self.origin + self.width * (place + within / max(int(self.counts[place]), 1))
         return float(np.clip(value, self.low, self.high))

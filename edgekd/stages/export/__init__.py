@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,10 +27,12 @@ from edgekd.records import (
     Measurement,
     Model,
     QuantizationPlan,
+    QuantSpec,
     Task,
     decode_precision,
 )
-from edgekd.stages.export.calibrating import Samples, choose_ranges
+from edgekd.stages.export.auditing import warn_of_missing_classes
+from edgekd.stages.export.calibrating import Samples, SampleSource, choose_ranges
 from edgekd.stages.export.converting import calibrate, convert, pack, prepare, quantize, read_and_run, tools_of
 from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec, check_weights
 from edgekd.stages.export.verifying import Parity, compare, verify_anatomy, verify_outputs
@@ -63,8 +65,10 @@ def export(
     *,
     folder: Path,
     spec: ExportSpec | None = None,
-    calibration: NDArray[np.float32],
+    calibration: SampleSource,
     check: NDArray[np.float32],
+    labels: NDArray[np.int64] | None = None,
+    classes: Sequence[str] = (),
     parent_sha256: str | None = None,
     input_scale: float = 1.0,
     task: Task = "single_label",
@@ -80,8 +84,11 @@ def export(
         student: Takes (N, C, H, W) or (N, F), gives (N, outputs): logits or values. Stays as it is.
         folder: Made when missing.
         spec: Formats, precisions, and how many calibration samples; `None` takes the defaults.
-        calibration: Inputs of the training split, as the network takes them, shape (N, …).
+        calibration: Inputs of the training split, as the network takes them, shape (N, …): an array, or anything
+            whose slices are arrays.
         check: Inputs of the validation split, as the network takes them, shape (N, …).
+        labels: Classes of the calibration samples, shape (N,); a class that none of those drawn is of is said.
+        classes: Names of the classes.
         parent_sha256: Of the student's weights.
         input_scale: What raw values of the data were multiplied by to give these inputs.
         task: What the student predicts, which decides what it means that a file predicts the same.
@@ -95,7 +102,7 @@ def export(
         ConfigError: A format or precision that does not exist, or none.
         MissingExtraError: A converter that is not installed.
         ModelError: Weights that are not finite, or outputs that are not finite or of another shape.
-        DataError: Inputs that are not finite, constant, or of another shape than the others.
+        DataError: Inputs that are not finite, constant, noise, or of another shape or range than the others.
         ExportError: A conversion failed, or a file is not what it claims; then no file is left.
 
     >>> import tempfile, torch
@@ -117,8 +124,10 @@ def export(
     check_inputs("check", check)
     is_static = any(precision.startswith("static") for _, precision in spec.pairs())
     if is_static:
-        calibration = _choose(calibration, spec)
-        check_calibration(calibration, check)
+        chosen = _Chosen(calibration, spec.calibration)
+        check_calibration(chosen, check)
+        if labels is not None:
+            warn_of_missing_classes(labels[chosen.numbers], classes)
     network, packed = pack(student)
     job = _Job(name=name, spec=spec, network=packed, check=check, outputs=_predict(network, check), task=task)
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +144,7 @@ def export(
         sources: dict[Format, _Source] = dict(
             zip(spec.formats, pool.map(lambda each: job.convert(each, Path(partial)), spec.formats), strict=True)
         )
-        streams = job.calibrate(sources, calibration, Path(partial)) if is_static else {}
+        streams = job.calibrate(sources, chosen, Path(partial)) if is_static else {}
         futures = [pool.submit(job.make, sources[each], streams.get(each, {}), advance) for each in spec.formats]
         files = [file for future in futures for file in future.result()]
         for file in files:
@@ -207,7 +216,7 @@ class _Job:
         return _Source(format=format_name, plain=plain, prepared=prepared)
 
     def calibrate(
-        self, sources: Mapping[Format, _Source], samples: NDArray[np.float32], partial: Path
+        self, sources: Mapping[Format, _Source], samples: SampleSource, partial: Path
     ) -> dict[str, dict[str, Stream]]:
         """Watch the float files of formats that have static precisions."""
         wanted: dict[str, Path] = {
@@ -283,11 +292,19 @@ def _reported(progress: Progress, total: int) -> Iterator[_Advance]:
         progress.end()
 
 
-def _choose(calibration: NDArray[np.float32], spec: ExportSpec) -> NDArray[np.float32]:
-    if len(calibration) <= spec.calibration.samples:
-        return calibration
-    random = np.random.default_rng(spec.calibration.seed)
-    return calibration[np.sort(random.choice(len(calibration), spec.calibration.samples, replace=False))]
+class _Chosen:
+    """Some of the calibration samples, drawn by the spec's seed and kept in order."""
+
+    def __init__(self, samples: SampleSource, spec: QuantSpec) -> None:
+        random, count = np.random.default_rng(spec.seed), min(spec.samples, len(samples))
+        self._samples, self.numbers = samples, np.sort(random.choice(len(samples), count, replace=False))
+        self.shape = (count, *samples.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, chosen: slice, /) -> NDArray[np.float32]:
+        return np.concatenate([self._samples[number : number + 1] for number in self.numbers[chosen].tolist()])
 
 
 def _predict(network: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

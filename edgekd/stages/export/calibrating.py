@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,26 @@ _PROBES = 4
 _CODE = ("stages/export/calibrating.py", "stages/export/watching.py", "stats/histograms.py")
 
 
+class SampleSource(Protocol):
+    """Samples as a network takes them, (N, …) float32: an array, or what computes one as it is read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, …), channels first."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def __getitem__(self, chosen: slice, /) -> NDArray[np.float32]:
+        """Some of them."""
+
+
+def batches_of(samples: SampleSource) -> Iterator[NDArray[np.float32]]:
+    """Give (32, …), or what is left in the end."""
+    for start in range(0, len(samples), _BATCH):
+        yield np.ascontiguousarray(samples[start : start + _BATCH], np.float32)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Samples:
     """Calibration samples in a file, read a batch at a time so that their number does not matter.
@@ -36,11 +56,11 @@ class Samples:
     shape: tuple[int, ...]
 
     @classmethod
-    def write(cls, samples: NDArray[np.float32], path: Path) -> Samples:
+    def write(cls, samples: SampleSource, path: Path) -> Samples:
         """Copy samples into a file, batch by batch: the source may be computed as it is read."""
         with path.open("wb") as file:
-            for start in range(0, len(samples), _BATCH):
-                file.write(np.ascontiguousarray(samples[start : start + _BATCH], np.float32).tobytes())
+            for batch in batches_of(samples):
+                file.write(batch.tobytes())
         return cls(path=path, shape=tuple(samples.shape))
 
     def batches(self) -> Iterator[NDArray[np.float32]]:

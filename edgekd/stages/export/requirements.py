@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from edgekd import registry
 from edgekd.errors import ConfigError, DataError, ModelError
-from edgekd.records import PRECISIONS, ExportSpec, IoType, decode_precision
+from edgekd.quantizers import check_precision
+from edgekd.records import PRECISIONS, ExportSpec
+from edgekd.stages.export.auditing import audit, portray
+from edgekd.stages.export.calibrating import SampleSource
 
 if TYPE_CHECKING:
     from torch import nn
-
-_IO = {"int8": ("int8", "uint8"), "int16": ("int16",)}
 
 
 def check_spec(spec: ExportSpec, name: str) -> None:
@@ -51,35 +52,6 @@ def check_spec(spec: ExportSpec, name: str) -> None:
         for kind in ("exporters", "quantizers")
         for module in registry.load(kind, format_name).NEEDS
     )
-
-
-def check_precision(format_name: str, precision: str, io: IoType | None) -> None:
-    """Refuse what a format can't do, and say what it can.
-
-    Raises:
-        ConfigError: Unknown precision, one that the format does not have, or a type of input that it can't take.
-
-    >>> check_precision("onnx", "static_wi8_ai16", None)
-    Traceback (most recent call last):
-        ...
-    edgekd.errors.ConfigError: onnx has no static_wi8_ai16; allowed: fp32, ...; write 'static_wi8_ai16.tflite' ...
-    """
-    decoded = decode_precision(precision)
-    known: tuple[str, ...] = registry.load("quantizers", format_name).PRECISIONS
-    if precision not in known:
-        able = [
-            each for each in registry.names("quantizers") if precision in registry.load("quantizers", each).PRECISIONS
-        ]
-        raise ConfigError(
-            f"{format_name} has no {precision}",
-            allowed=", ".join(known),
-            next_step=" or ".join(f"write '{precision}.{each}' for {each} alone" for each in able),
-        )
-    if io and format_name == "tflite" and decoded.mode == "static" and io not in ("float32", *_IO[decoded.activations]):
-        raise ConfigError(
-            f"{precision} has no {io} input",
-            allowed=", ".join(("float32", *_IO[decoded.activations])),
-        )
 
 
 def check_weights(student: nn.Module) -> None:
@@ -126,20 +98,18 @@ def check_inputs(what: str, inputs: NDArray[np.float32]) -> None:
         raise DataError(f"{what} samples hold numbers that are not finite", where="export")
 
 
-def check_calibration(calibration: NDArray[np.float32], check: NDArray[np.float32]) -> None:
+def check_calibration(calibration: SampleSource, check: NDArray[np.float32]) -> None:
     """Refuse calibration samples from which no ranges can be learnt.
 
     Raises:
-        DataError: As `check_inputs`; or all the same number; or of another shape than the check samples.
+        DataError: None, of another shape than the check samples, not finite, constant, of another range, or noise.
     """
-    check_inputs("calibration", calibration)
+    if not len(calibration):
+        raise DataError("no calibration samples", where="export", next_step="give samples of the training split")
+    if isinstance(calibration, np.ndarray):
+        check_inputs("calibration", calibration)
     if calibration.shape[1:] != check.shape[1:]:
         raise DataError(
             f"calibration samples have shape {calibration.shape[1:]}", where="export", allowed=f"{check.shape[1:]}"
         )
-    if calibration.min() == calibration.max():
-        raise DataError(
-            f"all calibration samples are {calibration.flat[0]:g} everywhere",
-            where="export",
-            next_step="calibrate with samples of the training split",
-        )
+    audit(portray(calibration), portray(check))
