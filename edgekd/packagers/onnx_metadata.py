@@ -1,0 +1,69 @@
+"""ONNX with labels, normalization, description and parent in its metadata_props."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from edgekd import store
+from edgekd.errors import ModelError
+from edgekd.packagers._checks import check_ends, check_format
+from edgekd.records import Cargo
+
+FORMATS = ("onnx",)
+
+
+def pack(*, cargo: Cargo, folder: Path) -> tuple[Path, ...]:
+    """Write `{name}.metadata.onnx`: the same graph, with `metadata_props` that a session gives back as a dictionary.
+
+    Keys: `labels` (a JSON list), `input_mean`, `input_std` (JSON lists; raw values x go in as (x - mean) / std),
+    `content`, `output`, `task`, `description`, `author`, `licence`, `version`, `precision`, `parent_sha256`.
+    What is not known is left out; keys of others stay.
+
+    Args:
+        cargo: Of an ONNX file with one input and one output.
+        folder: Made when missing.
+
+    Returns:
+        The file.
+
+    Raises:
+        ExportError: Labels of another count than outputs.
+        ModelError: A damaged file.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # stubs are a package of their own
+
+    check_format(cargo, "onnx_metadata", FORMATS)
+    check_ends(cargo)
+    try:
+        model = onnx.load(cargo.model.path)
+    except DecodeError:
+        raise ModelError("a damaged ONNX model", where=str(cargo.model.path), next_step="export it again") from None
+    properties = {each.key: each.value for each in model.metadata_props} | properties_of(cargo)
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, dict(sorted(properties.items())))
+    model.doc_string = cargo.description or model.doc_string
+    path = folder / f"{cargo.stem}.metadata.onnx"
+    store.write_bytes(path, model.SerializeToString(deterministic=True))
+    return (path,)
+
+
+def properties_of(cargo: Cargo) -> dict[str, str]:
+    """What the file says of itself; only what is known."""
+    known = {
+        "name": cargo.name,
+        "labels": json.dumps(cargo.labels, ensure_ascii=False) if cargo.labels else "",
+        "input_mean": json.dumps(cargo.raw_mean),
+        "input_std": json.dumps(cargo.raw_std),
+        "content": cargo.content,
+        "output": cargo.head,
+        "task": cargo.task,
+        "description": cargo.description,
+        "author": cargo.author,
+        "licence": cargo.licence,
+        "version": cargo.version,
+        "precision": cargo.model.precision,
+        "parent_sha256": cargo.model.parent_sha256 or "",
+    }
+    return {key: value for key, value in known.items() if value}
