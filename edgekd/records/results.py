@@ -192,6 +192,25 @@ class Measurement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerParity:
+    """How one layer's outputs in a file differ from those in the float32 file, after all that came before it.
+
+    Attributes:
+        layer: The torch module where the file says so, else the activation.
+        operator: As the file's format calls it.
+        sqnr_db: 10 log10 of E[x^2] / E[(x - x')^2], in dB; 300 where they are the same.
+        max_error: Largest |x - x'|.
+        mean_error: Mean |x - x'|.
+    """
+
+    layer: str
+    operator: str
+    sqnr_db: float
+    max_error: float
+    mean_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """A budget held against one measurement.
 

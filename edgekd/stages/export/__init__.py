@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from edgekd.records import (
     Conditions,
     ExportSpec,
     Format,
+    LayerParity,
     Measurement,
     Model,
     QuantizationPlan,
@@ -54,10 +55,12 @@ class Exported:
     Attributes:
         models: In the order of the spec: formats, then precisions.
         measurements: `parity` (0 or 1 for each sample), `max_error` and `mean_error` (of the outputs) of each file.
+        layers: By a file's name, how each of its layers differs from the float32 file's.
     """
 
     models: tuple[Model, ...]
     measurements: tuple[Measurement, ...]
+    layers: Mapping[str, tuple[LayerParity, ...]] = field(default_factory=dict)
 
 
 def export(
@@ -169,7 +172,11 @@ def export(
         for file in files
     )
     measurements = [_measurements(model, file) for model, file in zip(models, files, strict=True)]
-    return Exported(models=models, measurements=tuple(each for three in measurements for each in three))
+    return Exported(
+        models=models,
+        measurements=tuple(each for three in measurements for each in three),
+        layers={file.path.name: file.layers for file in files},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +186,7 @@ class _File:
     precision: str
     anatomy: Anatomy
     parity: Parity
+    layers: tuple[LayerParity, ...]
     started_at: str
 
 
@@ -241,15 +249,16 @@ class _Job:
                 for each in precisions
             ],
         )
-        results = dict(zip(paths, read_and_run(source.format, list(paths.values()), self.check), strict=True))
+        files_read = read_and_run(source.format, source.prepared, list(paths.values()), self.check)
+        results = dict(zip(paths, files_read, strict=True))
         files = []
         for precision in precisions:
             # A graph that computes something else is best seen where nothing is rounded.
-            (anatomy, outputs), path = results[precision], paths[precision]
-            float_bytes = results["fp32"][0].size_bytes
-            verify_anatomy(path.name, precision, anatomy, float_bytes=float_bytes, io=plans[precision].io)
-            parity = compare(self.outputs, outputs, self.task)
-            verify_outputs(path.name, precision, parity)
+            read, path = results[precision], paths[precision]
+            float_bytes = results["fp32"].anatomy.size_bytes
+            verify_anatomy(path.name, precision, read.anatomy, float_bytes=float_bytes, io=plans[precision].io)
+            parity = compare(self.outputs, read.outputs, self.task)
+            verify_outputs(path.name, precision, parity, read.layers)
             if precision not in wanted:
                 continue
             files.append(
@@ -257,8 +266,9 @@ class _Job:
                     path=path,
                     format=source.format,
                     precision=precision,
-                    anatomy=anatomy,
+                    anatomy=read.anatomy,
                     parity=parity,
+                    layers=read.layers,
                     started_at=started_at,
                 )
             )

@@ -88,7 +88,7 @@ def watch_all(sources: Mapping[str, Path], samples: Samples) -> dict[str, dict[s
     streams = {first: _watched(first, path, samples)}
     probes = next(samples.batches())[:_PROBES]
     for format_name, other in others:
-        same = match(watch(first, path)(probes), watch(format_name, other)(probes))
+        same = match(watch(first, path).run(probes), watch(format_name, other).run(probes))
         found = {name: streams[first][twin] for name, twin in same.items() if twin is not None}
         if len(found) < len(same):
             every = _watched(format_name, other, samples)
@@ -146,7 +146,7 @@ def _watched(format_name: str, path: Path, samples: Samples) -> dict[str, Stream
     cached = cache_root() / "calibration" / f"{key[:32]}.npz"
     if cached.exists():
         return _load(cached)
-    run, streams = watch(format_name, path), dict[str, Stream]()
+    run, streams = watch(format_name, path).run, dict[str, Stream]()
     for batch in samples.batches():
         for name, values in run(batch).items():
             if not np.isfinite(values).all():

@@ -6,6 +6,7 @@ import copy
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from edgekd import child, registry, store
 from edgekd.errors import ExportError
 from edgekd.inspection import Anatomy
-from edgekd.records import QuantizationPlan
+from edgekd.records import LayerParity, QuantizationPlan
 from edgekd.stages.export.calibrating import Samples, watch_all
+from edgekd.stages.export.parting import compare_layers
 from edgekd.stages.export.watching import dequantized, quantized
 from edgekd.stats import Stream
 
@@ -101,23 +103,34 @@ def quantize(format_name: str, plans: Sequence[tuple[Path, QuantizationPlan, Pat
     _in_child(f"the {format_name} quantizer", plans[0][0], _quantize, format_name, plans)
 
 
-def read_and_run(
-    format_name: str, paths: Sequence[Path], inputs: NDArray[np.float32]
-) -> list[tuple[Anatomy, NDArray[np.float32]]]:
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What is in a file and what it gives.
+
+    Attributes:
+        anatomy: Of the file.
+        outputs: Of the inputs, shape (N, outputs), dequantized.
+        layers: How they differ from the float file's.
+    """
+
+    anatomy: Anatomy
+    outputs: NDArray[np.float32]
+    layers: tuple[LayerParity, ...]
+
+
+def read_and_run(format_name: str, source: Path, paths: Sequence[Path], inputs: NDArray[np.float32]) -> list[Read]:
     """Read files and run them on inputs, in one child.
 
     Args:
         format_name: `onnx` or `tflite`.
+        source: The float file that they were made from.
         paths: The files.
         inputs: Channels first, shape (N, …); quantized and transposed as each file wants.
-
-    Returns:
-        For each file what is in it, and its outputs, shape (N, classes), dequantized.
 
     Raises:
         ExportError: The runtime can't load or run a file.
     """
-    return _in_child(f"the {format_name} runtime", paths[0], _read_and_run, format_name, paths, inputs)
+    return _in_child(f"the {format_name} runtime", paths[0], _read_and_run, format_name, source, paths, inputs)
 
 
 def _in_child(what: str, path: Path, function: Callable[..., R], *args: Any) -> R:
@@ -140,11 +153,13 @@ def _quantize(format_name: str, plans: Sequence[tuple[Path, QuantizationPlan, Pa
         registry.function("quantizers", format_name)(source=source, plan=plan, path=path)
 
 
-def _read_and_run(
-    format_name: str, paths: Sequence[Path], inputs: NDArray[np.float32]
-) -> list[tuple[Anatomy, NDArray[np.float32]]]:
-    run = {"onnx": _run_onnx, "tflite": _run_tflite}[format_name]
-    return [(registry.function("formats", format_name)(path), run(path, inputs)) for path in paths]
+def _read_and_run(format_name: str, source: Path, paths: Sequence[Path], inputs: NDArray[np.float32]) -> list[Read]:
+    run, read = {"onnx": _run_onnx, "tflite": _run_tflite}[format_name], registry.function("formats", format_name)
+    layers = compare_layers(format_name, source, paths, inputs)
+    return [
+        Read(anatomy=read(path), outputs=run(path, inputs), layers=each)
+        for path, each in zip(paths, layers, strict=True)
+    ]
 
 
 def _run_onnx(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

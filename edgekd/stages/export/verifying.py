@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
 from edgekd.inspection import Anatomy
-from edgekd.records import IoType, Precision, Task, decode_precision
+from edgekd.records import IoType, LayerParity, Precision, Task, decode_precision
+from edgekd.stages.export.parting import first_past
 
 _WEIGHTED = {
     *("Conv", "ConvTranspose", "Gemm", "MatMul", "ConvInteger", "MatMulInteger"),
@@ -131,13 +133,14 @@ def _spread(expected: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
     return np.where(deviations > 0, deviations, together)
 
 
-def verify_outputs(name: str, precision: str, parity: Parity) -> None:
+def verify_outputs(name: str, precision: str, parity: Parity, layers: Sequence[LayerParity] = ()) -> None:
     """Refuse a file that does not predict what the student predicts.
 
     Args:
         name: Of the file.
         precision: Decides how much may differ.
         parity: From `compare`.
+        layers: Of the file: the first that is past what its precision explains is named.
 
     Raises:
         ExportError: Names the file, the check, what was observed and what is allowed.
@@ -160,14 +163,14 @@ def verify_outputs(name: str, precision: str, parity: Parity) -> None:
             f"largest error of a {output} is {parity.max_error / deviation:.3g} of the {output}s' deviation",
             where=name,
             allowed=f"{tolerance.error:g}",
-            next_step=_next_step(decoded),
+            next_step=_next_step(decoded, layers),
         )
     if parity.rms_error is not None and parity.rms_error > tolerance.rms_error:
         raise ExportError(
             f"root-mean-square error is {parity.rms_error:.3g} of the values' deviation over samples",
             where=name,
             allowed=f"{tolerance.rms_error:g}",
-            next_step=_next_step(decoded),
+            next_step=_next_step(decoded, layers),
         )
     if parity.rms_error is not None:
         return
@@ -179,11 +182,15 @@ def verify_outputs(name: str, precision: str, parity: Parity) -> None:
             f"predicts what the student predicts on {agrees.mean():.2%} of {len(agrees)} samples",
             where=name,
             allowed=f"{tolerance.agreement:.0%} or more",
-            next_step=_next_step(decoded),
+            next_step=_next_step(decoded, layers),
         )
 
 
-def _next_step(precision: Precision) -> str:
+def _next_step(precision: Precision, layers: Sequence[LayerParity]) -> str:
+    if parted := first_past(layers, precision.name):
+        return (
+            f"look at layer '{parted.layer}' ({parted.operator}), the first past its threshold: {parted.sqnr_db:.1f} dB"
+        )
     if precision.mode == "static":
         return "calibrate with more samples of the training split, or train the student longer"
     return "the student may use an operator that the converter gets wrong: report it with the network"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +15,68 @@ from numpy.typing import NDArray
 Tensors = Mapping[str, NDArray[np.float32]]
 
 _CHANNELS_LAST = (0, 2, 3, 1)
+# "package.module._Class_attribute", of classes named in CamelCase.
+_MODULE = re.compile(r"\._*[A-Za-z0-9]+_(\w+)$")
+# Operators that compute nothing: between integers and floats, and between integers of two scales.
+_CODECS = ("QUANTIZE", "DEQUANTIZE", "DELEGATE")
 
 
-def watch(format_name: str, path: Path) -> Callable[[NDArray[np.float32]], Tensors]:
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """A loaded file that shows its activations.
+
+    Attributes:
+        run: From inputs (N, …), channels first, to activations by name: of ONNX as they are, of TFLite channels last;
+            integers dequantized. The input is one of them.
+        operators: By name of the activation, in the order of the file: the operator that gives it.
+        modules: By name of the activation, the torch module that it comes from, where the file says so.
+    """
+
+    run: Callable[[NDArray[np.float32]], Tensors]
+    operators: Mapping[str, str]
+    modules: Mapping[str, str]
+
+
+def watch(format_name: str, path: Path) -> Watched:
     """Load a file so that each call gives its activations; run it in a child.
 
     Args:
         format_name: `onnx` or `tflite`.
-        path: The file.
-
-    Returns:
-        A function from inputs (N, …), channels first, to activations by their names in the file: of ONNX (N, …) as they
-        are, of TFLite (N, …) as they are, channels last; integers dequantized.
+        path: The file. Activations of a TFLite file without names are called by their number among the operators that
+            compute: `#0`, `#1`, …
     """
     return {"onnx": _watch_onnx, "tflite": _watch_tflite}[format_name](path)
 
 
-def _watch_onnx(path: Path) -> Callable[[NDArray[np.float32]], Tensors]:
+def _watch_onnx(path: Path) -> Watched:
     import onnx
     import onnxruntime
 
     model = onnx.load(str(path))
-    name = next(each.name for each in model.graph.input if each.name not in _constants(model))
-    watched = [*dict.fromkeys((name, *_floats(model)))]
+    fixed = _constants(model)
+    name = next(each.name for each in model.graph.input if each.name not in fixed)
+    givers = dict(_floats(model))
     given = {each.name for each in model.graph.output}
-    for each in watched:
-        if each not in given and each != name:
+    for each in givers:
+        if each not in given:
             model.graph.output.append(onnx.ValueInfoProto(name=each))
     options = onnxruntime.SessionOptions()
     # An optimizer would fuse away what is to be seen.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    outputs = [each for each in watched if each != name]
+    outputs = list(givers)
 
     def run(inputs: NDArray[np.float32]) -> Tensors:
         return {name: inputs, **dict(zip(outputs, session.run(outputs, {name: inputs}), strict=True))}
 
-    return run
+    weights = {each: str(next((i for i in node.input[1:] if "." in i), "")) for each, node in givers.items()}
+    modules = {each: weight.split("_DequantizeLinear")[0].rpartition(".")[0] for each, weight in weights.items()}
+    return Watched(
+        run=run,
+        operators={each: str(node.op_type) for each, node in givers.items()},
+        modules={each: module for each, module in modules.items() if module},
+    )
 
 
 def _constants(model: Any) -> set[str]:
@@ -57,8 +84,8 @@ def _constants(model: Any) -> set[str]:
     return found | {node.output[0] for node in model.graph.node if node.op_type == "Constant"}
 
 
-def _floats(model: Any) -> Iterator[str]:
-    """Names of float32 activations."""
+def _floats(model: Any) -> Iterator[tuple[str, Any]]:
+    """Names of float32 activations, and the nodes that give them."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
@@ -71,25 +98,37 @@ def _floats(model: Any) -> Iterator[str]:
         if node.input and all(each in fixed for each in node.input if each):
             fixed.update(node.output)
             continue
-        yield from (each for each in node.output if known.get(each) == onnx.TensorProto.FLOAT and each not in fixed)
+        yield from ((each, node) for each in node.output if known.get(each) == onnx.TensorProto.FLOAT)
 
 
-def _watch_tflite(path: Path) -> Callable[[NDArray[np.float32]], Tensors]:
+def _watch_tflite(path: Path) -> Watched:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter = Interpreter(
-        model_path=str(path),
-        num_threads=1,
-        experimental_preserve_all_tensors=True,
-        # The same kernels for all operators: a delegate would keep what is between them to itself.
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
+    with warnings.catch_warnings():
+        # That keeping all tensors takes memory is what is wanted here.
+        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors", category=UserWarning)
+        interpreter = Interpreter(
+            model_path=str(path),
+            num_threads=1,
+            experimental_preserve_all_tensors=True,
+            # A delegate would keep to itself what is between its operators.
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
     interpreter.allocate_tensors()
     details = {each["index"]: each for each in interpreter.get_tensor_details()}
     taken = interpreter.get_input_details()[0]
-    # The interpreter's own list of operators: constants are outputs of none.
-    written = [int(index) for each in interpreter._get_ops_details() for index in each["outputs"]]  # noqa: SLF001
-    watched = [details[index] for index in [taken["index"], *written] if index in details]
+    watched: dict[str, Mapping[str, Any]] = {taken["name"]: taken}
+    operators: dict[str, str] = {}
+    number = 0
+    for operator in interpreter._get_ops_details():  # noqa: SLF001 - no public list of operators
+        if operator["op_name"] in _CODECS:
+            continue
+        for index in operator["outputs"]:
+            detail = details.get(int(index))
+            if detail and (np.issubdtype(detail["dtype"], np.floating) or detail["quantization"][0]):
+                name = detail["name"] or f"#{number}"
+                watched[name], operators[name] = detail, operator["op_name"]
+        number += 1
 
     def run(inputs: NDArray[np.float32]) -> Tensors:
         seen: dict[str, list[NDArray[np.float32]]] = {}
@@ -97,12 +136,23 @@ def _watch_tflite(path: Path) -> Callable[[NDArray[np.float32]], Tensors]:
         for sample in ready:
             interpreter.set_tensor(taken["index"], quantized(sample[None], taken))
             interpreter.invoke()
-            for each in watched:
-                if np.issubdtype(each["dtype"], np.floating) or each["quantization"][0]:
-                    seen.setdefault(each["name"], []).append(dequantized(interpreter.get_tensor(each["index"]), each))
+            for name, detail in watched.items():
+                seen.setdefault(name, []).append(dequantized(interpreter.get_tensor(detail["index"]), detail))
         return {name: np.concatenate(values) for name, values in seen.items() if values[0].ndim}
 
-    return run
+    modules = {name: _module_of(name) for name in operators}
+    return Watched(run=run, operators=operators, modules={name: each for name, each in modules.items() if each})
+
+
+def _module_of(tensor: str) -> str:
+    """The torch module in a name that litert-torch gave: its path from the class of the network on.
+
+    >>> _module_of("m.Wrapper/m._Net_wrapped/m.Norm_1;;m.Wrapper/m._Net_wrapped/m._Stack_stack1/m.Conv2d_a;2")
+    'stack1.a'
+    """
+    path = next((each for each in reversed(tensor.split(";")) if "/" in each), "")
+    _, _, inner = path.partition("_wrapped/")
+    return ".".join(match[1] for each in inner.split("/") if (match := _MODULE.search(each)))
 
 
 def quantized(values: NDArray[np.float32], detail: Mapping[str, Any]) -> NDArray[Any]:
