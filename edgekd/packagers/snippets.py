@@ -77,6 +77,7 @@ def _known(cargo: Cargo, package: str) -> dict[str, Any]:
         "stride": shape[2] * shape[3] if channels_first else 1,
         "channels_first": channels_first,
         "labels": cargo.labels,
+        "raw": f" from {cargo.raw_range[0]:g} to {cargo.raw_range[1]:g}" if cargo.raw_range else "",
     }
 
 
@@ -95,8 +96,8 @@ def _end(cargo: Cargo, spec: TensorSpec) -> dict[str, Any]:
         "c_type": c_type,
         "bytes": width,
         "kotlin": kotlin,
-        "put": put,
-        "get": get,
+        "writer": put,
+        "reader": get,
         "scale": spec.scale if spec.dtype in _LIMITS else None,
         "zero_point": spec.zero_point or 0,
         "low": low,

@@ -101,15 +101,16 @@ def _input(cargo: Cargo) -> metadata.Table:
     mean, std = cargo.raw_mean, cargo.raw_std
     # Task libraries refuse a normalization of each channel (tflite-support#968), but not one value thrice.
     mean, std = (each[:1] if len(set(each)) == 1 else each for each in (mean, std))
+    mean, std = _spread(mean, std)
     # What the tensor holds after normalization.
-    low, high = ([(end - m) / s for m, s in zip(*_spread(mean, std), strict=True)] for end in cargo.raw_range)
+    low, high = ([(end - m) / s for m, s in zip(mean, std, strict=True)] for end in cargo.raw_range or (0.0, 0.0))
     return metadata.tensor(
         name=cargo.content,
         description=_INPUTS.get(cargo.content, "Features."),
         content=content,
-        units=[metadata.normalization(*_spread(mean, std))],
-        low=low,
-        high=high,
+        units=[metadata.normalization(mean, std)],
+        low=low if cargo.raw_range else (),
+        high=high if cargo.raw_range else (),
         files=(),
     )
 

@@ -26,12 +26,14 @@ class Figure:
         name: A metric of `edgekd.units.METRICS`, with its statistic: `latency p90`.
         value: As printed, with its unit: `98.89 %`.
         target: Where it was taken.
+        number: In the base unit, for machines; `accuracy` is a share.
     """
 
     name: str
     value: str
     target: str = ""
     basis: Basis = "measured"
+    number: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,9 +60,10 @@ class Cargo:
         licence: An SPDX identifier.
         mean: One number, or one a channel; empty where nothing is subtracted.
         std: The same for what is divided by.
-        raw_range: Smallest and largest raw value: of images 0 and 255.
+        raw_range: Smallest and largest raw value: of images 0 and 255. `None`: not known.
         arena_bytes: That TFLite Micro needed, as measured on `arena_target`.
         teachers: A line each.
+        dataset: Its name.
         data: What it was trained and tested on, in a sentence or a paragraph.
         front_end: What makes features of a recording: rates, windows, bins.
         limits: What it should not be used for, and what is not known.
@@ -79,12 +82,13 @@ class Cargo:
     licence: str = ""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    raw_range: tuple[float, float] = (0.0, 255.0)
+    raw_range: tuple[float, float] | None = None
     vectors: Vectors | None = None
     arena_bytes: int | None = None
     arena_target: str = ""
     figures: tuple[Figure, ...] = ()
     teachers: tuple[str, ...] = ()
+    dataset: str = ""
     data: str = ""
     front_end: Mapping[str, str | float] = field(default_factory=dict)
     limits: str = ""

@@ -25,6 +25,7 @@ def render(template: str, **known: Any) -> str:
         "c_string": _c_string,
         "kotlin_string": lambda text: json.dumps(text).replace("$", "\\$"),
         "python_string": json.dumps,
+        "cell": lambda text: " ".join(str(text).split()).replace("|", "\\|"),
     }
     return environment.get_template(f"{template}.j2").render(**known)
 
