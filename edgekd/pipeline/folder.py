@@ -10,7 +10,7 @@ from pathlib import Path
 from edgekd import store
 from edgekd.config import load_budgets
 from edgekd.errors import StoreError
-from edgekd.records import Budget, EpochRecord, Measurement, Model, Release, Run, Teaching
+from edgekd.records import Budget, EpochRecord, LayerParity, Measurement, Model, Release, Run, Teaching
 
 RECIPE, OVERRIDES, ENVIRONMENT = "recipe.toml", "overrides.json", "environment.json"
 TOOLS = (
@@ -42,6 +42,7 @@ def open_run(folder: Path) -> Run:
     measurements: list[Measurement] = store.read_json(bare, list[Measurement]) if bare.is_file() else []
     histories: dict[str, tuple[EpochRecord, ...]] = {}
     teachings: dict[str, Teaching] = {}
+    layers: dict[str, tuple[LayerParity, ...]] = {}
     for name in ("teachers", "assistants", "distill", "export", "benchmark"):
         place = folder / name
         if not (place / "stage.json").exists():
@@ -57,6 +58,8 @@ def open_run(folder: Path) -> Run:
             histories |= store.read_json(place / "histories.json", dict[str, tuple[EpochRecord, ...]])
         if (place / "teachings.json").exists():
             teachings |= store.read_json(place / "teachings.json", dict[str, Teaching])
+        if (place / "layers.json").exists():
+            layers |= store.read_json(place / "layers.json", dict[str, tuple[LayerParity, ...]])
     environment = folder / ENVIRONMENT
     release = folder / "gate" / "release.json"
     judged = release.exists() and (folder / "gate" / "stage.json").exists()
@@ -68,6 +71,7 @@ def open_run(folder: Path) -> Run:
         measurements=tuple(measurements),
         histories=histories,
         teachings=teachings,
+        layers=layers,
         release=store.read_json(release, Release) if judged else None,
         environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
     )

@@ -46,6 +46,7 @@ def _export(space: Workspace, folder: Path) -> list[Path]:
         *(model.path for model in exported.models),
         write_models(space, folder, exported.models),
         write(folder / "measurements.json", undated(exported.measurements)),
+        write(folder / "layers.json", exported.layers),
         # What the firmware must do to what it records before the file sees it.
         *([write(folder / "front_end.json", data.front_end)] if data.front_end else []),
     ]

@@ -201,6 +201,7 @@ class LayerParity:
         sqnr_db: 10 log10 of E[x^2] / E[(x - x')^2], in dB; 300 where they are the same.
         max_error: Largest |x - x'|.
         mean_error: Mean |x - x'|.
+        past: Whether the ratio is below what the file's precision explains.
     """
 
     layer: str
@@ -208,6 +209,7 @@ class LayerParity:
     sqnr_db: float
     max_error: float
     mean_error: float
+    past: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,5 +263,6 @@ class Run:
     measurements: tuple[Measurement, ...] = ()
     histories: Mapping[str, tuple[EpochRecord, ...]] = field(default_factory=dict)
     teachings: Mapping[str, Teaching] = field(default_factory=dict)
+    layers: Mapping[str, tuple[LayerParity, ...]] = field(default_factory=dict)
     release: Release | None = None
     environment: Mapping[str, str] = field(default_factory=dict)

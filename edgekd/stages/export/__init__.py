@@ -249,7 +249,9 @@ class _Job:
                 for each in precisions
             ],
         )
-        files_read = read_and_run(source.format, source.prepared, list(paths.values()), self.check)
+        files_read = read_and_run(
+            source.format, source.prepared, {path: each for each, path in paths.items()}, self.check
+        )
         results = dict(zip(paths, files_read, strict=True))
         files = []
         for precision in precisions:

@@ -118,19 +118,19 @@ class Read:
     layers: tuple[LayerParity, ...]
 
 
-def read_and_run(format_name: str, source: Path, paths: Sequence[Path], inputs: NDArray[np.float32]) -> list[Read]:
+def read_and_run(format_name: str, source: Path, paths: Mapping[Path, str], inputs: NDArray[np.float32]) -> list[Read]:
     """Read files and run them on inputs, in one child.
 
     Args:
         format_name: `onnx` or `tflite`.
         source: The float file that they were made from.
-        paths: The files.
+        paths: The files, and the precision of each.
         inputs: Channels first, shape (N, …); quantized and transposed as each file wants.
 
     Raises:
         ExportError: The runtime can't load or run a file.
     """
-    return _in_child(f"the {format_name} runtime", paths[0], _read_and_run, format_name, source, paths, inputs)
+    return _in_child(f"the {format_name} runtime", next(iter(paths)), _read_and_run, format_name, source, paths, inputs)
 
 
 def _in_child(what: str, path: Path, function: Callable[..., R], *args: Any) -> R:
@@ -153,7 +153,7 @@ def _quantize(format_name: str, plans: Sequence[tuple[Path, QuantizationPlan, Pa
         registry.function("quantizers", format_name)(source=source, plan=plan, path=path)
 
 
-def _read_and_run(format_name: str, source: Path, paths: Sequence[Path], inputs: NDArray[np.float32]) -> list[Read]:
+def _read_and_run(format_name: str, source: Path, paths: Mapping[Path, str], inputs: NDArray[np.float32]) -> list[Read]:
     run, read = {"onnx": _run_onnx, "tflite": _run_tflite}[format_name], registry.function("formats", format_name)
     layers = compare_layers(format_name, source, paths, inputs)
     return [

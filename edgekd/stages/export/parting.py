@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +23,14 @@ _THRESHOLD_DB = {"float32": 60.0, "float16": 35.0, "int8": 10.0, "int4": 2.0}
 
 
 def compare_layers(
-    format_name: str, source: Path, paths: Sequence[Path], inputs: NDArray[np.float32]
+    format_name: str, source: Path, paths: Mapping[Path, str], inputs: NDArray[np.float32]
 ) -> list[tuple[LayerParity, ...]]:
     """Compare every activation of files with that of the float file they were made from; run it in a child.
 
     Args:
         format_name: `onnx` or `tflite`.
         source: The float file, with its names.
-        paths: Files of other precisions.
+        paths: Files, and the precision of each.
         inputs: (N, …), channels first; as many are used as memory allows.
 
     Returns:
@@ -41,13 +41,14 @@ def compare_layers(
     count = max(1, min(_SAMPLES, len(inputs), _BYTES // max(sum(each.nbytes for each in first.values()), 1)))
     expected = reference.run(inputs[:count])
     compared = []
-    for path in paths:
+    for path, precision in paths.items():
+        threshold = _THRESHOLD_DB[decode_precision(precision).weights]
         file = watch(format_name, path)
         found = file.run(inputs[:count])
         pairs = _pairs_of_tflite(reference, file) if format_name == "tflite" else _pairs_of_onnx(reference, file)
         compared.append(
             tuple(
-                _parity(_title(reference, name), reference.operators[name], expected[name], found[twin])
+                _parity(_title(reference, name), reference.operators[name], expected[name], found[twin], threshold)
                 for name, twin in pairs
                 if found[twin].shape == expected[name].shape
             )
@@ -55,16 +56,9 @@ def compare_layers(
     return compared
 
 
-def first_past(layers: Sequence[LayerParity], precision: str) -> LayerParity | None:
-    """The first layer whose signal-to-noise ratio is below what its precision explains.
-
-    >>> one = LayerParity(layer="stem", operator="Conv", sqnr_db=30, max_error=0, mean_error=0)
-    >>> two = LayerParity(layer="head", operator="Gemm", sqnr_db=-4, max_error=9, mean_error=1)
-    >>> first_past([one, two], "static_wi8_ai8").layer
-    'head'
-    """
-    threshold = _THRESHOLD_DB[decode_precision(precision).weights]
-    return next((layer for layer in layers if layer.sqnr_db < threshold), None)
+def first_past(layers: Sequence[LayerParity]) -> LayerParity | None:
+    """The first layer whose signal-to-noise ratio is below what its precision explains."""
+    return next((layer for layer in layers if layer.past), None)
 
 
 def _title(file: Watched, name: str) -> str:
@@ -72,18 +66,22 @@ def _title(file: Watched, name: str) -> str:
     return file.modules.get(name) or (name if re.fullmatch(r"\w+", name) else file.operators[name].lower())
 
 
-def _parity(layer: str, operator: str, expected: NDArray[np.float32], found: NDArray[np.float32]) -> LayerParity:
+def _parity(
+    layer: str, operator: str, expected: NDArray[np.float32], found: NDArray[np.float32], threshold: float
+) -> LayerParity:
     signal = expected.astype(np.float64)
     errors = np.abs(found.astype(np.float64) - signal)
     noise = float((errors**2).mean())
     power = float((signal**2).mean())
     ratio = power / noise if noise else math.inf
+    decibels = min(10 * math.log10(ratio), _SAME_DB) if ratio else -_SAME_DB
     return LayerParity(
         layer=layer,
         operator=operator,
-        sqnr_db=min(10 * math.log10(ratio), _SAME_DB) if ratio else -_SAME_DB,
+        sqnr_db=decibels,
         max_error=float(errors.max()),
         mean_error=float(errors.mean()),
+        past=decibels < threshold,
     )
 
 

@@ -187,7 +187,7 @@ def verify_outputs(name: str, precision: str, parity: Parity, layers: Sequence[L
 
 
 def _next_step(precision: Precision, layers: Sequence[LayerParity]) -> str:
-    if parted := first_past(layers, precision.name):
+    if parted := first_past(layers):
         return (
             f"look at layer '{parted.layer}' ({parted.operator}), the first past its threshold: {parted.sqnr_db:.1f} dB"
         )

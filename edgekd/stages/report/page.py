@@ -18,6 +18,7 @@ from edgekd.stages.report.comparison import summary_rows
 from edgekd.stages.report.dots import gain_chart
 from edgekd.stages.report.gain import arms_of, gain_lines, gain_of
 from edgekd.stages.report.latency import latencies
+from edgekd.stages.report.layers import layer_chart, layer_tables, parted_lines
 from edgekd.stages.report.quality import label_of, primary_metric
 from edgekd.stages.report.teachers import chain_of, lessons_of
 from edgekd.stages.report.tradeoff import tradeoff
@@ -79,6 +80,7 @@ def render(run: Run) -> str:
         "gain": [chart] if (chart := gain_chart(gain)) else [],
         "training": training(run.histories),
         "balance": [chart] if (chart := balance_chart(run.histories)) else [],
+        "layers": [chart] if (chart := layer_chart(run.layers)) else [],
         "latency": latencies(run.measurements, rows),
     }
     every = [chart for group in drawn.values() for chart in group]
@@ -109,6 +111,8 @@ def render(run: Run) -> str:
         steps=chain_of(lessons),
         caches=list(dict.fromkeys(cache for lesson in lessons for cache in lesson.teaching.caches)),
         balances=balances(run.histories),
+        layer_tables=layer_tables(run.layers),
+        parted=parted_lines(run.layers),
         emulated=sorted({each.basis for each in run.measurements} - {"measured"}),
         drawn=drawn,
         settings=settings_of(run.measurements),
