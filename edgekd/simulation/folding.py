@@ -1,150 +1,185 @@
-"""Folds BatchNorm into the layer before it, as every converter does: what is left is what a file computes."""
+"""Traces a network into the graph that converters see: batch norms folded, nothing of training left."""
 
 from __future__ import annotations
 
 import copy
+import traceback
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from edgekd.errors import ExportError
-from edgekd.simulation.roles import CONVOLUTIONS, TRANSPOSED
 
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED, nn.Linear)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-# Modules that compute nothing in evaluation mode.
 _IDLE = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-_IDLE_FUNCTIONS = (nn.functional.dropout, nn.functional.dropout2d, nn.functional.dropout3d)
+_IDLE_CALLS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "contiguous")
+# What reading a proxy as a number or a truth value raises, in torch.fx and in the network's own code.
+_UNTRACEABLE = (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, AttributeError)
 # Of float32 networks, relative to the largest output: additions in another order.
 _ERROR = 1e-4
+_TORCH = str(Path(torch.__file__).parent)
 
 
-class Tracer(fx.Tracer):
-    """Keeps layers with weights whole, those of subclasses too; all else is traced into."""
+def fold(network: nn.Module, example: NDArray[np.float32]) -> fx.GraphModule:
+    """Copy a network for evaluation, each batch norm folded into the layer before it.
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Say whether a module is one operation."""
-        return isinstance(m, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)) or super().is_leaf_module(
-            m, module_qualified_name
-        )
-
-
-def fold(network: nn.Module, example: Tensor) -> fx.GraphModule:
-    """Copy a network in evaluation mode as a graph, with BatchNorm folded and without what then computes nothing.
-
-    w' = w gamma / sqrt(var + eps), b' = (b - mean) gamma / sqrt(var + eps) + beta for each output channel (Jacob et
-    al. 2018, arXiv:1712.05877, section 3.2). Layers keep their paths. A BatchNorm that does not follow a layer of its
-    own, or has no running statistics, stays.
+    W' = W * g / sqrt(v + eps), b' = (b - m) * g / sqrt(v + eps) + beta, for each output channel (Jacob et al. 2018,
+    arXiv:1712.05877, equation 14). Dropout and identities go. Modules keep their paths, and each node knows its site:
+    a module's path, or for a function the path of the module that called it and the function's name.
 
     Args:
-        network: Any mode and device.
-        example: Inputs (N, ...) on the network's device; the copy must give the same outputs.
+        network: Not changed; in any mode, on any device.
+        example: One input or a few, (N, ...).
 
     Returns:
-        In evaluation mode; weights are copies.
+        On the CPU, in evaluation mode, with the network's outputs.
 
     Raises:
-        ExportError: Control flow that depends on values, or a copy that gives other outputs.
+        ExportError: Control flow that depends on values, or outputs that are not the network's.
 
-    >>> network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Dropout(0.5))
-    >>> [str(node.target) for node in fold(network, torch.zeros(2, 4)).graph.nodes]
+    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU())
+    >>> [node.meta["site"] for node in fold(network, np.zeros((1, 1, 8, 8), "f")).graph.nodes]
     ['input', '0', '2', 'output']
     """
-    network = copy.deepcopy(network).eval()
-    graph, tracer = _trace(network), Tracer
-    folded = fx.GraphModule(network, graph)
-    # Lets a copy in another process be traced by the same rules.
-    folded.graph._tracer_cls = tracer  # noqa: SLF001 - GraphModule pickles it from there
-    folded._tracer_cls = tracer  # noqa: SLF001
+    copied = copy.deepcopy(network).cpu().eval()
+    inputs = torch.from_numpy(np.array(example, np.float32))
+    folded = _trace(copied)
+    with torch.no_grad():
+        _Shapes(folded).run(inputs)
     _drop_idle(folded)
     _fold_norms(folded)
-    folded.graph.eliminate_dead_code()
-    folded.delete_all_unused_submodules()
+    _name_sites(folded)
+    folded.graph.lint()
     folded.recompile()
-    _check(network, folded, example)
+    with torch.no_grad():
+        _check_outputs(copied, folded, inputs)
     return folded
 
 
-def _trace(network: nn.Module) -> fx.Graph:
-    tracer = Tracer()
+class _Tracer(fx.Tracer):
+    """Keeps layers with weights whole, also those that networks derive from torch's, and knows where it is."""
+
+    deepest = ""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, (*WEIGHTED, *_NORMS)) or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        self.deepest = self.path_of_module(m)
+        result = super().call_module(m, forward, args, kwargs)
+        self.deepest = self.deepest.rpartition(".")[0]
+        return result
+
+
+def _trace(network: nn.Module) -> fx.GraphModule:
+    tracer = _Tracer()
     try:
-        return tracer.trace(network)
-    # What tracing raises where Python needs a number, a length or a truth of a value that is not there yet.
-    except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
-        stack = list(tracer.module_stack.values())
-        path, kind = stack[-1] if stack else ("", type(network))
-        name = kind.__name__ if isinstance(kind, type) else str(kind)
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        graph = tracer.trace(network)
+    except _UNTRACEABLE as error:
+        # The last line outside of torch is the network's own.
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [each for each in frames if not each.filename.startswith(_TORCH) and each.filename != __file__]
+        line = f" in '{own[-1].line}'" if own else ""
         raise ExportError(
-            f"what it does depends on its inputs' values or sizes, so that it can't be traced: {reason}",
-            where=f"module '{path}' ({name})" if path else f"network {type(network).__name__}",
+            f"can't trace what '{tracer.deepest or type(network).__name__}' does{line}: {str(error).splitlines()[0]}",
+            where="student",
             allowed="the same operations for all inputs",
-            next_step="write the condition as torch operations, or export without corrections and quantization-aware "
-            "training, which alone need this",
+            next_step="use torch.where instead of if, or export without corrections and quantization-aware training",
         ) from None
+    return fx.GraphModule(network, graph, type(network).__name__)
+
+
+def _module(folded: fx.GraphModule, node: Any) -> nn.Module | None:
+    return folded.get_submodule(str(node.target)) if isinstance(node, fx.Node) and node.op == "call_module" else None
 
 
 def _drop_idle(folded: fx.GraphModule) -> None:
-    modules = dict(folded.named_modules())
     for node in list(folded.graph.nodes):
-        idle_module = node.op == "call_module" and isinstance(modules[str(node.target)], _IDLE)
-        if idle_module or (node.op == "call_function" and node.target in _IDLE_FUNCTIONS):
-            node.replace_all_uses_with(node.all_input_nodes[0])
+        called = getattr(node.target, "__name__", node.target) if node.op in ("call_function", "call_method") else ""
+        if isinstance(_module(folded, node), _IDLE) or called in _IDLE_CALLS:
+            node.replace_all_uses_with(node.args[0])
             folded.graph.erase_node(node)
+    folded.delete_all_unused_submodules()
 
 
 def _fold_norms(folded: fx.GraphModule) -> None:
-    modules = dict(folded.named_modules())
-    calls: dict[Any, int] = {}
-    for node in folded.graph.nodes:
-        calls[node.target] = calls.get(node.target, 0) + 1
+    calls = [node.target for node in folded.graph.nodes if node.op == "call_module"]
     for node in list(folded.graph.nodes):
-        if node.op != "call_module" or not isinstance(norm := modules[str(node.target)], _NORMS):
+        norm = _module(folded, node)
+        if not isinstance(norm, _NORMS) or norm.running_mean is None:
             continue
         before = node.args[0]
-        # A layer with more readers, or one that is called twice, must stay what it is for the others.
-        if before.op != "call_module" or len(before.users) > 1 or calls[before.target] > 1:
+        layer = _module(folded, before)
+        if not isinstance(layer, WEIGHTED):
             continue
-        fused = _fuse(modules[str(before.target)], norm)
-        if fused is None:
+        # A layer that is used twice, or read by others as well, has outputs without the norm.
+        if len(before.users) > 1 or calls.count(before.target) > 1:
             continue
-        path = str(before.target)
-        owner, _, name = path.rpartition(".")
-        setattr(folded.get_submodule(owner), name, fused)
-        modules[path] = fused
+        if isinstance(layer, nn.Linear):
+            if len(before.meta["shape"] or ()) != 2:
+                continue  # the norm's channels are not the layer's
+            fused: nn.Module = fuse_linear_bn_eval(layer, norm)
+        elif isinstance(layer, TRANSPOSED) and layer.groups > 1:
+            continue  # its channels do not lie along one dimension
+        else:
+            fused = fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, TRANSPOSED))
+        folded.set_submodule(str(before.target), fused)
         node.replace_all_uses_with(before)
         folded.graph.erase_node(node)
+    folded.delete_all_unused_submodules()
 
 
-def _fuse(layer: nn.Module, norm: Any) -> nn.Module | None:
-    if norm.running_var is None:
-        return None
-    if isinstance(layer, nn.Linear):
-        return fuse_linear_bn_eval(layer, norm)
-    if isinstance(layer, (*CONVOLUTIONS, *TRANSPOSED)):
-        # Its weights are (in, out / groups, ...): with groups, channels do not lie along one dimension.
-        transposed = isinstance(layer, TRANSPOSED)
-        if transposed and layer.groups > 1:
-            return None
-        fused: nn.Module = fuse_conv_bn_eval(layer, norm, transpose=transposed)
-        return fused
-    return None
+class _Shapes(fx.Interpreter):
+    """Notes which shape each node gives; `None` where it gives no floats."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        is_float = isinstance(result, Tensor) and result.is_floating_point()
+        n.meta["shape"] = tuple(result.shape) if is_float else None
+        return result
 
 
-def _check(network: nn.Module, folded: fx.GraphModule, example: Tensor) -> None:
-    with torch.no_grad():
-        expected = network(example)
-        # Shapes and dtypes of all values, for `simulate`.
-        found = ShapeProp(folded).propagate(example)
-    if not isinstance(expected, Tensor) or not isinstance(found, Tensor):
-        raise ExportError(f"outputs of type {type(expected).__name__}", allowed="one tensor")
-    error = float((found - expected).abs().max()) if expected.numel() else 0.0
-    if not error <= _ERROR * max(float(expected.abs().max()), 1.0):
+def _name_sites(folded: fx.GraphModule) -> None:
+    taken: set[str] = set()
+    for node in folded.graph.nodes:
+        node.type = None  # an annotation, which may be a text that can't be pickled as code
+        if node.op == "placeholder":
+            name = "input"
+        elif node.op in ("call_module", "get_attr"):
+            name = str(node.target)
+        elif node.op == "output":
+            name = "output"
+        else:
+            stack = [*(node.meta.get("nn_module_stack") or {})]
+            called = node.target if isinstance(node.target, str) else node.target.__name__
+            # `a + b` and `a += b` are the function `add`.
+            called = {"iadd": "add", "isub": "sub", "imul": "mul"}.get(called, called).strip("_")
+            name = f"{stack[-1]}.{called}" if stack and stack[-1] else called
+        number, unique = 0, name
+        while unique in taken:
+            number += 1
+            unique = f"{name}_{number}"
+        taken.add(unique)
+        node.meta["site"] = unique
+
+
+def _check_outputs(network: nn.Module, folded: fx.GraphModule, inputs: Tensor) -> None:
+    expected, given = network(inputs), folded(inputs)
+    if not isinstance(expected, Tensor) or not isinstance(given, Tensor):
+        raise ExportError(f"outputs of type {type(expected).__name__}", where="student", allowed="one tensor")
+    error, size = float((expected - given).abs().max()), max(1.0, float(expected.abs().max()))
+    # Otherwise a path was taken that depends on something else than the inputs.
+    if not error <= _ERROR * size:
         raise ExportError(
-            f"the folded network's outputs differ by {error:.3g}",
-            where=f"network {type(network).__name__}",
-            allowed="the same outputs",
-            next_step="look for values that are not finite, or for a network that keeps state between calls",
+            f"the folded network's outputs differ from the student's by {error:.3g}",
+            where="student",
+            allowed=f"{_ERROR * size:.1g}",
+            next_step="look for randomness, state or values that are not finite in its forward",
         )

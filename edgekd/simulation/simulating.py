@@ -10,11 +10,10 @@ from torch.nn.utils import parametrize
 
 from edgekd.errors import ExportError, did_you_mean
 from edgekd.records import Precision, Ranges, decode_precision
-from edgekd.simulation.folding import WEIGHTED
+from edgekd.simulation.folding import TRANSPOSED, WEIGHTED
 from edgekd.simulation.operators import Operator, operators
 from edgekd.simulation.quantizers import FakeQuantizer, HalfWeights, WeightQuantizer
 
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _FOLDER = "quantizers"
 
 
@@ -140,7 +139,7 @@ def strip(network: fx.GraphModule) -> fx.GraphModule:
 
 def channel_axis(layer: nn.Module) -> int:
     """Which dimension of a layer's weights counts output channels."""
-    return 1 if isinstance(layer, _TRANSPOSED) else 0
+    return 1 if isinstance(layer, TRANSPOSED) else 0
 
 
 def weight_bits(layer: nn.Module, precision: str) -> int | None:
@@ -155,7 +154,7 @@ def weight_bits(layer: nn.Module, precision: str) -> int | None:
     bits = int(weights.removeprefix("int"))
     groups = getattr(layer, "groups", 1)
     depthwise = groups > 1 and groups == getattr(layer, "in_channels", 0)
-    return 8 if depthwise or isinstance(layer, _TRANSPOSED) else bits
+    return 8 if depthwise or isinstance(layer, TRANSPOSED) else bits
 
 
 def _bits(precision: Precision) -> int | None:

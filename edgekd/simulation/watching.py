@@ -1,0 +1,102 @@
+"""Sees what flows through a folded or simulated network, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx
+
+from edgekd.simulation.operators import operators
+
+_BATCH = 64
+
+
+def batches(samples: NDArray[np.float32], size: int = _BATCH) -> Iterator[Tensor]:
+    """Give samples as tensors, a batch at a time: they may lie on disk or be computed as they are read.
+
+    Args:
+        samples: (N, ...), or what slices into such arrays.
+        size: Of a batch.
+
+    >>> [len(batch) for batch in batches(np.zeros((5, 1), "f"), 2)]
+    [2, 2, 1]
+    """
+    for start in range(0, len(samples), size):
+        yield torch.from_numpy(np.array(samples[start : start + size], np.float32))
+
+
+def part(network: fx.GraphModule, nodes: Sequence[fx.Node]) -> fx.GraphModule:
+    """Cut out what computes some nodes; weights and quantizers are shared with the network.
+
+    Args:
+        network: Folded or simulated.
+        nodes: Of its graph.
+
+    Returns:
+        From the network's inputs to a tuple of what the nodes give.
+    """
+    needed = set(nodes)
+    for node in reversed(network.graph.nodes):
+        if node in needed:
+            needed.update(node.all_input_nodes)
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in network.graph.nodes:
+        if node in needed or node.op == "placeholder":
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph.output(tuple(copies[node] for node in nodes))
+    return fx.GraphModule(network, graph)
+
+
+def activations(folded: fx.GraphModule, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Give what every operator gives, with what is fused into it.
+
+    Args:
+        folded: Of `fold`.
+        inputs: (N, ...).
+
+    Returns:
+        By operator, (N, ...), channels first: a file's activations can be recognised by them.
+
+    >>> from torch import nn
+    >>> from edgekd.simulation.folding import fold
+    >>> folded = fold(nn.Sequential(nn.ReLU(), nn.Flatten()), np.zeros((1, 1, 2), "f"))
+    >>> {name: values.tolist() for name, values in activations(folded, np.array([[[-1, 2]]], "f")).items()}
+    {'input': [[[-1.0, 2.0]]], '0': [[[0.0, 2.0]]]}
+    """
+    found = operators(folded)
+    watched = part(folded, [each.last for each in found.values()])
+    with torch.no_grad():
+        given = watched(torch.from_numpy(np.array(inputs, np.float32)))
+    return {name: values.numpy() for name, values in zip(found, given, strict=True)}
+
+
+def observe(folded: fx.GraphModule, samples: NDArray[np.float32]) -> dict[str, tuple[float, float]]:
+    """Find the smallest and largest number that every operator gives.
+
+    Args:
+        folded: Of `fold`.
+        samples: (N, ...), read a batch at a time.
+
+    Returns:
+        By operator, lower and upper end.
+
+    >>> from torch import nn
+    >>> from edgekd.simulation.folding import fold
+    >>> folded = fold(nn.Sequential(nn.ReLU(), nn.Flatten()), np.zeros((1, 1, 2), "f"))
+    >>> observe(folded, np.array([[[-1, 2]], [[0, 4]]], "f"))
+    {'input': (-1.0, 4.0), '0': (0.0, 4.0)}
+    """
+    found = operators(folded)
+    watched = part(folded, [each.last for each in found.values()])
+    seen: dict[str, tuple[float, float]] = {}
+    for batch in batches(samples):
+        with torch.no_grad():
+            given = watched(batch)
+        for name, values in zip(found, given, strict=True):
+            low, high = seen.get(name, (float("inf"), float("-inf")))
+            seen[name] = min(low, float(values.min())), max(high, float(values.max()))
+    return seen
