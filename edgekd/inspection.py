@@ -43,6 +43,52 @@ class Layer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Value(TensorSpec):
+    """A tensor that goes into an operator or comes out of it.
+
+    Attributes:
+        key: What it is called in its graph: files may leave out names, or repeat them.
+        constant: Its content is in the file.
+        channels: How many scales it has: 0 without quantization, 1 for all of it, else one for each channel.
+        sparse: Stored without its zeros.
+        content: Of small integer constants such as axes, permutations and shapes.
+        limits: Smallest and largest number of an int8 or uint8 constant, where the format's rules need them.
+    """
+
+    key: str = ""
+    constant: bool = False
+    channels: int = 0
+    sparse: bool = False
+    content: tuple[int, ...] | None = None
+    limits: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """An operator as the file has it, those that only decode constants too.
+
+    Attributes:
+        name: As that of its layer.
+        domain: Who defines it: `""` for the format itself.
+        version: Of the operator in TFLite, of its domain's operator set in ONNX.
+        local: The file itself says what it does.
+        graph: 0 for the main graph, more for the bodies of control flow.
+        inputs: `None` is an optional one that is not given.
+        options: Its numbers, texts and lists of integers, named as in the format's schema.
+    """
+
+    name: str
+    operator: str
+    domain: str = ""
+    version: int = 1
+    local: bool = False
+    graph: int = 0
+    inputs: tuple[Value | None, ...] = ()
+    outputs: tuple[Value, ...] = ()
+    options: Mapping[str, int | float | str | tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DtypeTotal:
     """How many tensors have a dtype, and how many bytes of constants the file stores in it."""
 
@@ -63,6 +109,8 @@ class Anatomy:
         layers: In the order of the file, without those that only decode a constant.
         layout: Of the first input: `flat` where it has not four dimensions.
         metadata: Producer, opset and the like.
+        nodes: All operators in the order of the file, with what goes in and out.
+        versions: Of the format: `schema` in TFLite; `ir` and each operator set's domain in ONNX.
     """
 
     format: Literal["onnx", "tflite"]
@@ -76,6 +124,8 @@ class Anatomy:
     size_bytes: int
     layout: Layout
     metadata: Mapping[str, str] = field(default_factory=dict)
+    nodes: tuple[Node, ...] = ()
+    versions: Mapping[str, int] = field(default_factory=dict)
 
     def count(self, operator: str) -> int:
         """How many times an operator is in the file."""

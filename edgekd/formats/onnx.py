@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from edgekd.errors import ModelError
+from edgekd.formats._onnx_nodes import Nodes, dtype_of
 from edgekd.inspection import Anatomy, DtypeTotal, Layer, Layout
 from edgekd.records import TensorSpec
 
@@ -55,7 +56,7 @@ def read(path: Path) -> Anatomy:
     except (onnx.checker.ValidationError, ValueError) as error:
         reason = (str(error).strip().splitlines() or ["damaged"])[0]
         raise ModelError(f"a damaged ONNX model: {reason}", where=str(path)) from None
-    return _Reader(model, len(content)).anatomy()
+    return _Reader(model, len(content), path.parent).anatomy()
 
 
 def _check_external_data(model: Any, path: Path) -> None:
@@ -102,8 +103,8 @@ def _nodes(graph: Any) -> Iterator[Any]:
 
 
 class _Reader:
-    def __init__(self, model: Any, size_bytes: int) -> None:
-        self.model, self.graph, self.size_bytes = model, model.graph, size_bytes
+    def __init__(self, model: Any, size_bytes: int, folder: Path) -> None:
+        self.model, self.graph, self.size_bytes, self.folder = model, model.graph, size_bytes, folder
         self.constants = {tensor.name: tensor for tensor in self.graph.initializer}
         for node in self.graph.node:
             if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
@@ -128,6 +129,11 @@ class _Reader:
             size_bytes=self.size_bytes,
             layout=self.layout(inputs),
             metadata=self.metadata(),
+            nodes=tuple(Nodes(self.model, self.constants, self.shapes, self.dtypes_of, self.folder)),
+            versions={
+                "ir": int(self.model.ir_version),
+                **{each.domain or "ai.onnx": int(each.version) for each in self.model.opset_import},
+            },
         )
 
     def inferred(self) -> tuple[dict[str, tuple[int | None, ...]], dict[str, str]]:
@@ -151,11 +157,11 @@ class _Reader:
         shapes, dtypes = {}, {}
         for value in [*model.graph.input, *model.graph.value_info, *model.graph.output]:
             shapes[value.name] = _shape(value)
-            dtypes[value.name] = _dtype(value.type.tensor_type.elem_type)
+            dtypes[value.name] = dtype_of(value.type.tensor_type.elem_type)
         return shapes, dtypes
 
     def spec(self, value: Any) -> TensorSpec:
-        return TensorSpec(name=value.name, shape=_shape(value), dtype=_dtype(value.type.tensor_type.elem_type))
+        return TensorSpec(name=value.name, shape=_shape(value), dtype=dtype_of(value.type.tensor_type.elem_type))
 
     def layer(self, index: int, node: Any) -> Layer | None:
         if node.op_type == "Constant":
@@ -178,14 +184,14 @@ class _Reader:
             output_shape=self.shapes.get(node.output[0], ()) if node.output else (),
             parameters=sum(math.prod(self.constants[name].dims) for name in first_used if name in trained),
             macs=self.macs(node),
-            weight_dtype=None if largest is None else _dtype(self.constants[largest].data_type),
+            weight_dtype=None if largest is None else dtype_of(self.constants[largest].data_type),
             size_bytes=sum(self.bytes_of(name) for name in first_used),
         )
 
     def trained(self, name: str) -> bool:
         """Shapes and axes are int64 (int32 biases come through DequantizeLinear); limits are scalars."""
         tensor = self.constants[name]
-        dtype = _dtype(tensor.data_type)
+        dtype = dtype_of(tensor.data_type)
         if dtype == "int32":
             return name in self.decoded.values()
         return bool(tensor.dims) and dtype.startswith(("float", "bfloat", "int8", "uint8", "int4", "uint4"))
@@ -219,7 +225,7 @@ class _Reader:
         tensor = self.constants[name]
         if tensor.data_type == onnx.TensorProto.STRING:
             return sum(len(each) for each in tensor.string_data)
-        packed = "int4" in _dtype(tensor.data_type)
+        packed = "int4" in dtype_of(tensor.data_type)
         bits = 4 if packed else 8 * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
         return (int(math.prod(tensor.dims)) * bits + 7) // 8
 
@@ -227,8 +233,8 @@ class _Reader:
         tensors: Counter[str] = Counter()
         sizes: Counter[str] = Counter()
         for name, tensor in self.constants.items():
-            tensors[_dtype(tensor.data_type)] += 1
-            sizes[_dtype(tensor.data_type)] += self.bytes_of(name)
+            tensors[dtype_of(tensor.data_type)] += 1
+            sizes[dtype_of(tensor.data_type)] += self.bytes_of(name)
         tensors.update(dtype for name, dtype in self.dtypes_of.items() if name not in self.constants)
         return tuple(
             DtypeTotal(dtype=dtype, tensors=count, size_bytes=sizes[dtype]) for dtype, count in sorted(tensors.items())
@@ -255,10 +261,3 @@ class _Reader:
 
 def _shape(value: Any) -> tuple[int | None, ...]:
     return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim)
-
-
-def _dtype(code: int) -> str:
-    from onnx import TensorProto
-
-    name = str(TensorProto.DataType.Name(code)).lower()
-    return {"float": "float32", "double": "float64"}.get(name, name)

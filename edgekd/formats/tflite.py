@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgekd.errors import ModelError
-from edgekd.inspection import Anatomy, DtypeTotal, Layer
+from edgekd.formats._numbers import integers, options_of
+from edgekd.inspection import Anatomy, DtypeTotal, Layer, Node, Value
 from edgekd.records import TensorSpec
 
 _IDENTIFIER = b"TFL3"
 # Sub-byte dtypes are packed.
 _BITS = {"int4": 4, "uint4": 4, "int2": 2, "bool": 8}
 _METADATA_TEXT_BYTES = 200
+# Axes, permutations, paddings and shapes have no more numbers than that.
+_SMALL = 16
 # Which dimensions of the second input, the weights, a dot product runs over.
 _TERMS: dict[str, tuple[int, int | None]] = {
     "CONV_2D": (1, None),  # OHWI
@@ -95,7 +98,50 @@ class _Reader:
             size_bytes=len(self.content),
             layout="NHWC" if inputs and len(inputs[0].shape) == 4 else "flat",
             metadata=self.metadata(),
+            nodes=tuple(self.nodes()),
+            versions={"schema": int(self.model.version)},
         )
+
+    def nodes(self) -> Iterator[Node]:
+        """Operators of all graphs; tensors are numbered in each graph anew."""
+        main = self.graph
+        for number, self.graph in enumerate(self.model.subgraphs):
+            for index, operator in enumerate(self.graph.operators or []):
+                code = self.model.operatorCodes[operator.opcodeIndex]
+                outputs = tuple(self.value(int(each)) for each in _list(operator.outputs))
+                yield Node(
+                    name=(outputs[0].name if outputs else "") or f"#{index}",
+                    operator=self.operator_name(operator),
+                    domain="custom" if code.customCode else "",
+                    version=int(code.version),
+                    graph=number,
+                    inputs=tuple(self.value(int(each)) if each >= 0 else None for each in _list(operator.inputs)),
+                    outputs=outputs,
+                    options={} if operator.builtinOptions is None else options_of(vars(operator.builtinOptions)),
+                )
+        self.graph = main
+
+    def value(self, index: int) -> Value:
+        tensor, spec, constant = self.tensor(index), self.spec(index), self.is_constant(index)
+        quantized = tensor.quantization
+        content = None
+        if constant and spec.dtype in ("int32", "int64") and math.prod(self.shape(index)) <= _SMALL:
+            content = integers(self.stored(tensor), spec.dtype)
+        return Value(
+            **vars(spec),
+            key=str(index),
+            constant=constant,
+            channels=0 if quantized is None else len(_list(quantized.scale)),
+            sparse=tensor.sparsity is not None,
+            content=content,
+        )
+
+    def stored(self, tensor: Any) -> bytes:
+        """Bytes of a constant; those of files above 2 GB lie behind the flatbuffer."""
+        buffer = self.model.buffers[tensor.buffer]
+        if buffer.offset:
+            return self.content[buffer.offset : buffer.offset + buffer.size]
+        return bytes(buffer.data)
 
     def operator_name(self, operator: Any) -> str:
         code = self.model.operatorCodes[operator.opcodeIndex]
@@ -150,8 +196,8 @@ class _Reader:
 
     def layer(self, index: int, operator: Any) -> Layer | None:
         name = self.operator_name(operator)
-        inputs = [int(each) for each in (operator.inputs if operator.inputs is not None else [])]
-        outputs = [int(each) for each in (operator.outputs if operator.outputs is not None else [])]
+        inputs = [int(each) for each in _list(operator.inputs)]
+        outputs = [int(each) for each in _list(operator.outputs)]
         if name == "DEQUANTIZE" and self.is_constant(inputs[0]):
             self.decoded[outputs[0]] = inputs[0]
             return None
@@ -214,6 +260,10 @@ class _Reader:
             names = [_text(each.name) for each in [*(signature.inputs or []), *(signature.outputs or [])]]
             found[f"signature {_text(signature.signatureKey)}"] = ", ".join(names)
         return found
+
+
+def _list(values: Any) -> list[Any]:
+    return [] if values is None else list(values)
 
 
 def _names_of(enumeration: Any) -> dict[int, str]:
