@@ -39,6 +39,7 @@ EVERY = {
     "gate",
     "init",
     "inspect",
+    "lint",
     "recipes",
     "report",
     "run",
