@@ -105,7 +105,8 @@ class _Reader:
     def nodes(self) -> Iterator[Node]:
         """Operators of all graphs; tensors are numbered in each graph anew."""
         main = self.graph
-        for number, self.graph in enumerate(self.model.subgraphs):
+        for number, graph in enumerate(self.model.subgraphs):
+            self.graph = graph
             for index, operator in enumerate(self.graph.operators or []):
                 code = self.model.operatorCodes[operator.opcodeIndex]
                 outputs = tuple(self.value(int(each)) for each in _list(operator.outputs))

@@ -1,7 +1,7 @@
 """What is wrong with a model file on a target, before anyone flashes it: one rule a file.
 
-Each file has one function `find(*, graph, target)` that yields findings; it reads the anatomy of the file and the target's
-facts, and needs no runtime.
+Each file has one function `find(*, graph, target)` that yields findings; it reads the anatomy of the file and the
+target's facts, and needs no runtime.
 """
 
 from __future__ import annotations

@@ -81,6 +81,11 @@ def finding(
 
     Args:
         rule: The rule's `__name__`.
+        severity: An error where the file does not run, or runs wrongly.
+        target: Where it shall run.
+        what: In one line, with the values.
+        next_step: What to do about it.
+        node: Where it is; `None` is the whole file.
     """
     return Finding(
         rule=rule.rpartition(".")[2],

@@ -29,8 +29,7 @@ DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 NO_KERNEL = frozenset({"ImageDecoder"})
 
 # Kernels of the domain `com.microsoft` on the CPU.
-CONTRIB = frozenset(
-    """
+_CONTRIB_NAMES = """
     Attention AttnLSTM BeamSearch BiasGelu BifurcationDetector BranchwiseRMSNorm CDist CausalConvWithState
     ConvTransposeWithDynamicPads CropAndResize DecoderMaskedMultiHeadAttention DequantizeLinear DynamicQuantizeLSTM
     DynamicQuantizeMatMul DynamicTimeWarping EmbedLayerNormalization EngramGate ExpandDims FastGelu FusedConv FusedGemm
@@ -43,8 +42,8 @@ CONTRIB = frozenset(
     QuickGelu Range RotaryEmbedding SampleOp Sampling ScaledSiLU SkipLayerNormalization SkipSimplifiedLayerNormalization
     SparseAttention SparseToDenseMatMul Tokenizer TransposeMatMul Trilu UnfoldTensor Unique VarlenCausalConvWithState
     VarlenNGramHashMapping WhisperBeamSearch WordConvEmbedding
-    """.split()
-)
+"""
+CONTRIB = frozenset(_CONTRIB_NAMES.split())
 
 
 def newest_stamps(version: str) -> tuple[int, int] | None:

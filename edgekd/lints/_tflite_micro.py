@@ -9,8 +9,7 @@ from __future__ import annotations
 VERSION = "0.dev20261023182759"
 SCHEMA = 3
 
-OPERATORS = frozenset(
-    """
+_OPERATORS_NAMES = """
     ABS ADD ADD_N ARG_MAX ARG_MIN ASSIGN_VARIABLE AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS
     BROADCAST_TO CALL_ONCE CAST CEIL CONCATENATION CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV
     DYNAMIC_UPDATE_SLICE ELU EMBEDDING_LOOKUP EQUAL EXP EXPAND_DIMS FILL FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED
@@ -20,17 +19,17 @@ OPERATORS = frozenset(
     RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT_V2 SHAPE SIN SLICE SOFTMAX SPACE_TO_BATCH_ND
     SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM SVDF TANH TRANSPOSE
     TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK VAR_HANDLE WHILE ZEROS_LIKE
-    """.split()
-)
+"""
+OPERATORS = frozenset(_OPERATORS_NAMES.split())
 
-# Custom operators that it brings: after them come a detector's last step and the audio front end.
-CUSTOM = frozenset(
-    """
-    TFLite_Detection_PostProcess SignalDelay SignalEnergy SignalFftAutoScale SignalFilterBank SignalFilterBankLog
+# Custom operators that it brings: a detector's last step, a ring buffer, compressed weights, and the audio front end.
+_CUSTOM_NAMES = """
+    TFLite_Detection_PostProcess CIRCULAR_BUFFER TFLM_DECODE
+    SignalDelay SignalEnergy SignalFftAutoScale SignalFilterBank SignalFilterBankLog
     SignalFilterBankSpectralSubtraction SignalFilterBankSquareRoot SignalFramer SignalIrfft SignalOverlapAdd SignalPCAN
     SignalRfft SignalStacker SignalWindow
-    """.split()
-)
+"""
+CUSTOM = frozenset(_CUSTOM_NAMES.split())
 
 _INT8 = ("float32", "int8")
 _INT16 = ("float32", "int8", "int16")

@@ -10,26 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from edgekd.inspection import Node, Value
+from edgekd.inspection import Anatomy, Node, Value
 from edgekd.lints._graph import data_of
+from edgekd.records import Target
 
 VERSION = "5.2.0"
 
-_U55 = frozenset(
-    """
+_U55_NAMES = """
     ABS ADD ARG_MAX AVERAGE_POOL_2D BATCH_MATMUL CONCATENATION CONV_2D DEPTHWISE_CONV_2D ELU EXP EXPAND_DIMS
     FULLY_CONNECTED GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG PACK PAD
     PADV2 PRELU QUANTIZE REDUCE_MAX REDUCE_MIN RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR
     RESIZE_NEAREST_NEIGHBOR REVERSE_V2 RSQRT SLICE SOFTMAX SPLIT SPLIT_V SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB
     SUM TANH TILE TRANSPOSE TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK
-    """.split()
-)
-_U85 = _U55 | frozenset(
-    """
+"""
+_U55 = frozenset(_U55_NAMES.split())
+_U85_NAMES = """
     ASSIGN_VARIABLE CAST DIV EQUAL GATHER GREATER GREATER_EQUAL LESS LESS_EQUAL LOGICAL_AND LOGICAL_NOT LOGICAL_OR
     NOT_EQUAL READ_VARIABLE REDUCE_ALL REDUCE_ANY SCATTER_ND SELECT SELECT_V2
-    """.split()
-)
+"""
+_U85 = _U55 | frozenset(_U85_NAMES.split())
 _TYPES = ("int8", "uint8", "int16", "int32", "int64")
 _OWN_TYPES = {
     "ELU": ("int8",),
@@ -41,12 +40,12 @@ _OWN_TYPES = {
     "ARG_MAX": ("int8", "uint8"),
 }
 # Ethos-U55 and U65 do these in 32 bits; RESHAPE and its like only move.
-_INT32 = frozenset(
-    "ADD SUB MUL NEG SUM RESHAPE SQUEEZE EXPAND_DIMS MIRROR_PAD TRANSPOSE ARG_MAX FULLY_CONNECTED".split()
-)
-_UNQUANTIZED = frozenset("ARG_MAX EXPAND_DIMS MIRROR_PAD PAD PADV2 QUANTIZE TRANSPOSE RESHAPE SQUEEZE CAST".split())
+_INT32_NAMES = "ADD SUB MUL NEG SUM RESHAPE SQUEEZE EXPAND_DIMS MIRROR_PAD TRANSPOSE ARG_MAX FULLY_CONNECTED"
+_INT32 = frozenset(_INT32_NAMES.split())
+_UNQUANTIZED_NAMES = "ARG_MAX EXPAND_DIMS MIRROR_PAD PAD PADV2 QUANTIZE TRANSPOSE RESHAPE SQUEEZE CAST"
+_UNQUANTIZED = frozenset(_UNQUANTIZED_NAMES.split())
 _WITH_WEIGHTS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1}
-_CONSTANT_PARAMETERS = frozenset("MEAN MIRROR_PAD PAD PADV2 SLICE STRIDED_SLICE TRANSPOSE".split())
+_CONSTANT_PARAMETERS = {"MEAN", "MIRROR_PAD", "PAD", "PADV2", "SLICE", "STRIDED_SLICE", "TRANSPOSE"}
 _VALID = 1  # tflite's enumeration Padding
 _MOST_STRIDE = 3
 _MOST_KERNEL, _MOST_SAME_KERNEL = 256, 8
@@ -64,6 +63,13 @@ def why_left(node: Node, accelerator: str) -> str | None:
     if node.operator not in (_U85 if larger else _U55):
         return "it is none that the accelerator has"
     return next(_reasons(node, larger=larger), None)
+
+
+def on_cpu(graph: Anatomy, target: Target) -> Iterator[Node]:
+    """Operators that the target's runtime runs itself: all, or those that Vela leaves to it."""
+    for node in graph.nodes:
+        if target.accelerator is None or node.domain or why_left(node, target.accelerator):
+            yield node
 
 
 def _reasons(node: Node, *, larger: bool) -> Iterator[str]:

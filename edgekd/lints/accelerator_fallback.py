@@ -13,7 +13,8 @@ from edgekd.records import Finding, Target
 def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     """Find what the target's accelerator does not take.
 
-    Operators and constraints are those of `vela --supported-ops-report`. An error where nothing is left for the accelerator.
+    Operators and constraints are those of `vela --supported-ops-report`. An error where nothing is left for the
+    accelerator.
 
     Args:
         graph: What is in the file.

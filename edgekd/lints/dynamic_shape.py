@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from edgekd.inspection import Anatomy
@@ -12,8 +13,8 @@ from edgekd.records import Finding, Target, TensorSpec
 def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     """Find dynamic dimensions, which microcontrollers and accelerators have no memory for.
 
-    The first one may be open: it is the batch, and both run one sample. TFLite Micro takes the shape that is stored, Vela leaves the
-    operator on the CPU.
+    The first one may be open: it is the batch, and both run one sample. TFLite Micro takes the shape that is stored,
+    Vela leaves the operator on the CPU.
 
     Args:
         graph: What is in the file.
@@ -32,11 +33,10 @@ def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     if not is_micro(graph, target) and target.accelerator is None:
         return
     ends = [*(("input", each) for each in graph.inputs), *(("output", each) for each in graph.outputs)]
-    found = [(f"{kind} '{end.name}'", end) for kind, end in ends if _is_open(end)]
+    found: list[tuple[str, TensorSpec]] = [(f"{kind} '{end.name}'", end) for kind, end in ends if _is_open(end)]
     if not found:
-        found = [
-            (f"what {node.operator} makes", value) for node in graph.nodes for value in node.outputs if _is_open(value)
-        ][:1]
+        made = ((node, value) for node in graph.nodes for value in node.outputs if _is_open(value))
+        found += [(f"what {node.operator} makes", value) for node, value in itertools.islice(made, 1)]
     for what, value in found:
         shape = ", ".join("?" if size is None else str(size) for size in value.shape)
         yield finding(

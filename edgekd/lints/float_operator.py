@@ -12,7 +12,7 @@ _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
-    """Find the float islands of an integer file: each costs two changes of type, and floats where there may be no unit for them.
+    """Find the float islands of an integer file: each costs two changes of type, and arithmetic in floats.
 
     Args:
         graph: What is in the file.
@@ -26,7 +26,8 @@ def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     >>> end = TensorSpec(name="x", shape=(1, 8), dtype="float32")
     >>> file = Anatomy(
     ...     format="tflite", inputs=(end,), outputs=(end,), operators=(), parameters=0, macs=0, dtypes=(), layers=(),
-    ...     size_bytes=100, layout="flat", nodes=(conv, conv, Node(name="erf", operator="GELU", inputs=(real,), outputs=(real,))),
+    ...     size_bytes=100, layout="flat",
+    ...     nodes=(conv, conv, Node(name="erf", operator="GELU", inputs=(real,), outputs=(real,))),
     ... )
     >>> target = Target(name="it", description="", runtimes=("litert",))
     >>> [each.what for each in find(graph=file, target=target)]

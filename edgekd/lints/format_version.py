@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from edgekd.inspection import Anatomy
 from edgekd.lints import _litert, _onnxruntime
 from edgekd.lints._graph import finding, parse, runtime_of, version_of
+from edgekd.lints._tflite_releases import release_of
 from edgekd.records import Finding, Target
 
 
 def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     """Hold a file's versions against the newest that the target's runtime reads.
 
-    ONNX: IR version and operator set, against those of the release. TFLite: schema, versions of operators, and the metadata
-    `min_runtime_version`, which counts as TensorFlow does and is checked where the target says which version it has.
+    ONNX: IR version and operator set, against those of the release. TFLite: schema and versions of operators; where the
+    target names a release (as TensorFlow numbers them), what that one had, and the metadata `min_runtime_version`.
 
     Args:
         graph: What is in the file.
@@ -56,7 +57,7 @@ def _of_onnx(graph: Anatomy, target: Target) -> Iterator[Finding]:
 
 
 def _of_tflite(graph: Anatomy, target: Target, runtime: str) -> Iterator[Finding]:
-    schema, needed = graph.versions.get("schema", 3), graph.metadata.get("min_runtime_version")
+    schema = graph.versions.get("schema", _litert.SCHEMA)
     if schema != _litert.SCHEMA:
         yield finding(
             __name__,
@@ -65,16 +66,11 @@ def _of_tflite(graph: Anatomy, target: Target, runtime: str) -> Iterator[Finding
             f"the file's schema is version {schema}; {runtime} reads {_litert.SCHEMA}",
             "convert the model again",
         )
-    has = target.runtime_versions.get(runtime)
-    if needed and has and parse(needed) > parse(has):
-        yield finding(
-            __name__,
-            "error",
-            target,
-            f"the file needs a runtime of TensorFlow {needed}; {target.name} has {has}",
-            "update the runtime, or convert with an older converter",
-        )
     if runtime != "litert":  # TFLite Micro has one kernel for all versions
+        return
+    has = target.runtime_versions.get(runtime)
+    if has is not None:
+        yield from _of_release(graph, target, has)
         return
     for node in graph.nodes:
         most = _litert.VERSIONS.get(node.operator)
@@ -87,3 +83,28 @@ def _of_tflite(graph: Anatomy, target: Target, runtime: str) -> Iterator[Finding
                 "update LiteRT, or convert with an older converter",
                 node,
             )
+
+
+def _of_release(graph: Anatomy, target: Target, has: str) -> Iterator[Finding]:
+    """Hold operators against a release of TensorFlow's TFLite, the metadata too: quantizers leave it as it was."""
+    needed, newer = graph.metadata.get("min_runtime_version", ""), False
+    for node in graph.nodes:
+        release = None if node.domain else release_of(node.operator, node.version)
+        if release is not None and parse(release) > parse(has):
+            newer = True
+            yield finding(
+                __name__,
+                "error",
+                target,
+                f"{node.operator} of version {node.version} is in TFLite since {release}; {target.name} has {has}",
+                "update the runtime, or convert with an older converter",
+                node,
+            )
+    if not newer and parse(needed) > parse(has):
+        yield finding(
+            __name__,
+            "error",
+            target,
+            f"the file needs a runtime of TensorFlow {needed}; {target.name} has {has}",
+            "update the runtime, or convert with an older converter",
+        )

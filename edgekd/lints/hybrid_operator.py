@@ -25,7 +25,8 @@ def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     >>> end = TensorSpec(name="x", shape=(1, 8), dtype="float32")
     >>> file = Anatomy(
     ...     format="tflite", inputs=(end,), outputs=(end,), operators=(), parameters=0, macs=0, dtypes=(), layers=(),
-    ...     size_bytes=100, layout="flat", nodes=(Node(name="dense", operator="FULLY_CONNECTED", inputs=(data, weights)),)
+    ...     size_bytes=100, layout="flat",
+    ...     nodes=(Node(name="dense", operator="FULLY_CONNECTED", inputs=(data, weights)),)
     ... )
     >>> target = Target(name="it", description="", runtimes=("tflite_micro",))
     >>> [each.what for each in find(graph=file, target=target)]

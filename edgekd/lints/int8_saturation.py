@@ -25,9 +25,10 @@ _SAFE = 32767 // (2 * 255)
 def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     """Find products of bytes whose sums overflow where the processor has no VNNI instructions.
 
-    Without them two products of an unsigned and a signed byte are added in 16 bits (VPMADDUBSW) and cut at 32767: weights within
-    ±floor(32767 / (2 · 255)) = ±64 can't reach that. See https://github.com/microsoft/onnxruntime/issues/12072 (top-1 accuracy
-    0.0003 with per-channel scales in QLinearConv) and the section on `reduce_range` in ONNX Runtime's guide to quantization.
+    Without them two products of an unsigned and a signed byte are added in 16 bits (VPMADDUBSW) and cut at 32767:
+    weights within ±floor(32767 / (2 · 255)) = ±64 can't reach that. See `reduce_range` in ONNX Runtime's guide to
+    quantization, and https://github.com/microsoft/onnxruntime/issues/12072 (top-1 accuracy 0.0003 with per-channel
+    scales in QLinearConv).
 
     Args:
         graph: What is in the file.

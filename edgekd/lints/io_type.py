@@ -12,8 +12,9 @@ from edgekd.records import Finding, Target
 def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     """Hold the types of inputs and outputs against those that the target names, or that a microcontroller needs.
 
-    Microcontrollers and accelerators hand int8 to int8 files; Android's task libraries take uint8 and float32 only (tflite-support's
-    and MediaPipe Tasks' `ImageClassifier`: "Type mismatch ... Requested kTfLiteUint8/kTfLiteFloat32, got INT8").
+    Microcontrollers and accelerators hand int8 to int8 files; Android's task libraries take uint8 and float32 only
+    (tflite-support's and MediaPipe Tasks' `ImageClassifier`: "Type mismatch ... Requested
+    kTfLiteUint8/kTfLiteFloat32, got INT8").
 
     Args:
         graph: What is in the file.

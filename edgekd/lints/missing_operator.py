@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from edgekd.inspection import Anatomy, Node
 from edgekd.lints import _litert, _onnxruntime, _tflite_micro
 from edgekd.lints._graph import finding, runtime_of
+from edgekd.lints._vela import on_cpu
 from edgekd.records import Finding, Target
 
 
 def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     """Find operators that a runtime has no kernel for.
 
-    Their lists are facts of TFLite Micro, LiteRT and ONNX Runtime in the versions that edgekd installs.
+    Their lists are facts of TFLite Micro, LiteRT and ONNX Runtime in the versions that edgekd installs. What an
+    accelerator takes the runtime never sees.
 
     Args:
         graph: What is in the file.
@@ -32,7 +34,7 @@ def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     """
     runtime = runtime_of(graph, target)
     told = set[str]()
-    for node in graph.nodes:
+    for node in on_cpu(graph, target):
         if runtime is None or node.operator in told or not _is_missing(node, runtime):
             continue
         told.add(node.operator)

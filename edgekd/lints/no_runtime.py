@@ -12,7 +12,6 @@ from edgekd.records import Finding, Target
 def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     """Say when a target has no runtime for a file.
 
-
     Args:
         graph: What is in the file.
         target: Where it shall run.

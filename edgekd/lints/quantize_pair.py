@@ -24,7 +24,8 @@ def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     >>> end = TensorSpec(name="x", shape=(1, 8), dtype="float32")
     >>> file = Anatomy(
     ...     format="tflite", inputs=(end,), outputs=(end,), operators=(), parameters=0, macs=0, dtypes=(), layers=(),
-    ...     size_bytes=100, layout="flat", nodes=(Node(name="q", operator="QUANTIZE", inputs=(whole,), outputs=(whole,)),)
+    ...     size_bytes=100, layout="flat",
+    ...     nodes=(Node(name="q", operator="QUANTIZE", inputs=(whole,), outputs=(whole,)),)
     ... )
     >>> target = Target(name="it", description="", runtimes=("litert",))
     >>> [each.what for each in find(graph=file, target=target)]

@@ -9,12 +9,11 @@ from edgekd.lints._graph import Key, consumers, finding
 from edgekd.records import Finding, Target
 
 # What works on each number alone, in whatever order they are.
-_ANY_ORDER = frozenset(
-    """
+_ANY_ORDER_NAMES = """
     ABS CEIL ELU FLOOR HARD_SWISH LEAKY_RELU LOGISTIC NEG RELU RELU6 RELU_N1_TO_1 RSQRT SQRT SQUARE TANH QUANTIZE
     DEQUANTIZE PAD Abs Clip Elu HardSwish LeakyRelu Relu Sigmoid Tanh QuantizeLinear DequantizeLinear
-    """.split()
-)
+"""
+_ANY_ORDER = frozenset(_ANY_ORDER_NAMES.split())
 _RANK = 3
 _NEXT = "export with channels last, from a network that keeps them there"
 
@@ -34,7 +33,8 @@ def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     >>> end = TensorSpec(name="x", shape=(1, 8), dtype="float32")
     >>> file = Anatomy(
     ...     format="tflite", inputs=(end,), outputs=(end,), operators=(), parameters=0, macs=0, dtypes=(), layers=(),
-    ...     size_bytes=100, layout="flat", nodes=(Node(name="t", operator="TRANSPOSE", inputs=(kernel,), outputs=(kernel,)),)
+    ...     size_bytes=100, layout="flat",
+    ...     nodes=(Node(name="t", operator="TRANSPOSE", inputs=(kernel,), outputs=(kernel,)),)
     ... )
     >>> target = Target(name="it", description="", runtimes=("litert",))
     >>> [each.what for each in find(graph=file, target=target)]

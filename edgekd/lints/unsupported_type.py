@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from edgekd.inspection import Anatomy, Node
 from edgekd.lints import _litert, _tflite_micro
 from edgekd.lints._graph import data_of, finding, runtime_of
+from edgekd.lints._vela import on_cpu
 from edgekd.records import Finding, Target
 
 
 def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     """Find operators whose data or weights are of a type that the runtime does not take.
 
-    float16, uint8 and four-bit weights above all; as TFLite Micro and LiteRT answered in the versions that edgekd installs.
+    float16, uint8 and four-bit weights above all; as TFLite Micro and LiteRT answered in the versions that edgekd
+    installs. What an accelerator takes the runtime never sees.
 
     Args:
         graph: What is in the file.
@@ -33,7 +35,7 @@ def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     """
     runtime = runtime_of(graph, target)
     why = {"tflite_micro": _in_micro, "litert": _in_litert}.get(runtime or "")
-    for node in graph.nodes:
+    for node in on_cpu(graph, target):
         what = why(node) if why else None
         if what:
             yield finding(

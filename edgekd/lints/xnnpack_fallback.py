@@ -13,7 +13,8 @@ from edgekd.records import Finding, Target
 def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     """Find operators that run on LiteRT's plain kernels, several times slower.
 
-    As LiteRT's delegate answered in the version that edgekd installs; of operators that it was not asked about nothing is said.
+    As LiteRT's delegate answered in the version that edgekd installs; of operators that it was not asked about
+    nothing is said.
 
     Args:
         graph: What is in the file.
