@@ -1,7 +1,7 @@
 """Quantization simulated in torch: what an exported file computes, before there is one."""
 
 from edgekd.simulation.folding import WEIGHTED, fold
-from edgekd.simulation.operators import Operator, operators
+from edgekd.simulation.operators import Operator, kind_of, operators
 from edgekd.simulation.quantizers import FakeQuantizer, HalfWeights, WeightQuantizer, channel_scales
 from edgekd.simulation.simulating import (
     channel_axis,
@@ -12,7 +12,7 @@ from edgekd.simulation.simulating import (
     strip,
     weight_bits,
 )
-from edgekd.simulation.watching import activations, batches, observe, part
+from edgekd.simulation.watching import activations, batches, call_of, observe, part, weighted_layers
 
 __all__ = [
     "WEIGHTED",
@@ -22,10 +22,12 @@ __all__ = [
     "WeightQuantizer",
     "activations",
     "batches",
+    "call_of",
     "channel_axis",
     "channel_scales",
     "fake_quantizers",
     "fold",
+    "kind_of",
     "observe",
     "operators",
     "part",
@@ -34,4 +36,5 @@ __all__ = [
     "simulate",
     "strip",
     "weight_bits",
+    "weighted_layers",
 ]

@@ -162,6 +162,8 @@ def _bits(precision: Precision) -> int | None:
 
 
 def _round_weights(layer: nn.Module, precision: Precision) -> None:
+    if parametrize.is_parametrized(layer, "weight"):
+        return  # called a second time
     bits = weight_bits(layer, precision.name)
     if bits is not None:
         parametrize.register_parametrization(layer, "weight", WeightQuantizer(bits, channel_axis(layer)))

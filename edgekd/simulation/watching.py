@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from edgekd.simulation.folding import WEIGHTED
 from edgekd.simulation.operators import operators
 
 _BATCH = 64
@@ -49,6 +51,35 @@ def part(network: fx.GraphModule, nodes: Sequence[fx.Node]) -> fx.GraphModule:
             copies[node] = graph.node_copy(node, copies.__getitem__)
     graph.output(tuple(copies[node] for node in nodes))
     return fx.GraphModule(network, graph)
+
+
+def weighted_layers(network: fx.GraphModule) -> dict[str, Any]:
+    """Give convolutions and linear layers by path, in the order in which they run first.
+
+    Args:
+        network: Folded or simulated.
+
+    >>> from torch import nn
+    >>> from edgekd.simulation.folding import fold
+    >>> list(weighted_layers(fold(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)), np.zeros((1, 2), "f"))))
+    ['0', '2']
+    """
+    calls = [str(node.target) for node in network.graph.nodes if node.op == "call_module"]
+    modules = {path: network.get_submodule(path) for path in calls}
+    return {path: module for path, module in modules.items() if isinstance(module, WEIGHTED)}
+
+
+def call_of(network: fx.GraphModule, path: str) -> fx.Node:
+    """Find where a module is called, first.
+
+    Args:
+        network: Folded or simulated.
+        path: Of the module.
+    """
+    calls: Iterator[fx.Node] = (
+        node for node in network.graph.nodes if node.op == "call_module" and node.target == path
+    )
+    return next(calls)
 
 
 def activations(folded: fx.GraphModule, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
