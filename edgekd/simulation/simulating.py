@@ -145,15 +145,17 @@ def channel_axis(layer: nn.Module) -> int:
 def weight_bits(layer: nn.Module, precision: str) -> int | None:
     """Bits of a layer's integer weights in a precision; `None` of float ones.
 
-    >>> weight_bits(nn.Conv2d(8, 8, 3, groups=8), "weight_only_wi4_afp32"), weight_bits(nn.Linear(2, 2), "fp16")
+    >>> [weight_bits(nn.Conv2d(8, 8, 3, groups=each), "weight_only_wi4_afp32") for each in (1, 8)]
+    [4, 8]
+    >>> weight_bits(nn.Conv2d(1, 8, 3), "weight_only_wi4_afp32"), weight_bits(nn.Linear(2, 2), "fp16")
     (8, None)
     """
     weights = decode_precision(precision).weights
     if not weights.startswith("int"):
         return None
     bits = int(weights.removeprefix("int"))
-    groups = getattr(layer, "groups", 1)
-    depthwise = groups > 1 and groups == getattr(layer, "in_channels", 0)
+    # With one input channel too: converters make a depthwise convolution of it.
+    depthwise = hasattr(layer, "groups") and layer.groups == layer.in_channels
     return 8 if depthwise or isinstance(layer, TRANSPOSED) else bits
 
 
