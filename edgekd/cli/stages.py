@@ -31,7 +31,7 @@ def run(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: bool
     RECIPE is the name of a shipped one (see `edgekd recipes`) or a .toml file. What is done already is
     skipped; a run that was killed goes on where it was.
     """
-    return _run_until("report", recipe, out, overrides, as_json=as_json)
+    return run_until("report", recipe, out, overrides, as_json=as_json)
 
 
 @command("""
@@ -44,20 +44,7 @@ def run(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: bool
 @json_option
 def distill(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
     """Train a recipe's teachers and student, no further."""
-    return _run_until("distill", recipe, out, overrides, as_json=as_json)
-
-
-@command("""
-    edgekd export digits
-    edgekd export my-recipe.toml --set 'export.precisions=["fp16"]'
-""")
-@click.argument("recipe")
-@out_option
-@set_option
-@json_option
-def export(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Make a recipe's ONNX and TFLite files, training first where that is not done."""
-    return _run_until("export", recipe, out, overrides, as_json=as_json)
+    return run_until("distill", recipe, out, overrides, as_json=as_json)
 
 
 @command("""
@@ -86,11 +73,11 @@ def bench(
     """Measure model files: any .tflite or .onnx, or those of a recipe."""
     is_file = models[0].endswith((".tflite", ".onnx")) or Path(models[0]).is_file()
     if len(models) == 1 and (models[0].endswith(".toml") or not is_file):
-        _refuse_options(
+        refuse_options(
             "for model files; for a recipe: --set benchmark.runs=100", "targets", "runs", "time_limit", "threads"
         )
-        return _run_until("benchmark", models[0], out, overrides, as_json=as_json)
-    _refuse_options("for recipes only", "overrides")
+        return run_until("benchmark", models[0], out, overrides, as_json=as_json)
+    refuse_options("for recipes only", "overrides")
     from edgekd.config import load_target
     from edgekd.console import Terminal, measurements_table
     from edgekd.records import BenchmarkSpec
@@ -110,7 +97,7 @@ def bench(
     return 0
 
 
-def _refuse_options(why: str, *names: str) -> None:
+def refuse_options(why: str, *names: str) -> None:
     """Refuse options that would not be looked at."""
     context = click.get_current_context()
     for option in context.command.params:
@@ -173,7 +160,8 @@ def report(folder: Path, as_json: bool) -> int:
     return 0
 
 
-def _run_until(step: str, source: str, out: Path | None, overrides: Sequence[str], *, as_json: bool) -> int:
+def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str], *, as_json: bool) -> int:
+    """Run a recipe up to a step, and print what it gave."""
     from edgekd import pipeline
     from edgekd.config import load_recipe
     from edgekd.console import Terminal, comparison_table

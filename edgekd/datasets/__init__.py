@@ -159,6 +159,44 @@ class Scaled:
         return scaled
 
 
+def read_samples(path: Path, array: str | None = None) -> NDArray[np.float32]:
+    """Read one array of samples, as they are, for a model file.
+
+    Args:
+        path: An .npy, or an .npz.
+        array: Which one of the .npz; `None` takes its only one, else `x` or `x_train`.
+
+    Returns:
+        (N, ...) float32.
+
+    Raises:
+        DataError: Missing, damaged, not of numbers, or it can't be told which array is meant.
+    """
+    from edgekd.datasets._archive import Archive
+
+    if path.suffix == ".npy":
+        try:
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            raise DataError("no such file", where=str(path)) from None
+        except (ValueError, OSError) as error:
+            raise DataError(f"not an array: {error}", where=str(path)) from None
+    else:
+        with Archive(path, "name the array with --array") as archive:
+            names = archive.names()
+            wanted = (
+                [array] if array else names if len(names) == 1 else [each for each in ("x", "x_train") if each in names]
+            )
+            if not wanted:
+                raise DataError(
+                    f"{len(names)} arrays", where=str(path), next_step=f"choose with --array: {', '.join(names)}"
+                )
+            values = archive.take(wanted[0])
+    if values.dtype.kind not in _NUMBERS or not values.ndim:
+        raise DataError(f"an array of {values.dtype}", where=str(path), allowed="numbers of shape (N, ...)")
+    return np.asarray(values, np.float32)
+
+
 def open_dataset(spec: DataSpec) -> Dataset:
     """Load a dataset and split it.
 

@@ -76,6 +76,10 @@ class Archive:
     def __contains__(self, key: str) -> bool:
         return key in self._arrays
 
+    def names(self) -> list[str]:
+        """Names of the arrays."""
+        return list(self._arrays.files)
+
     def take(self, key: str) -> NDArray[np.generic]:
         """Read an array, in native byte order.
 

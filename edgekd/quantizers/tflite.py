@@ -57,12 +57,38 @@ def quantize(*, source: Path, plan: QuantizationPlan, path: Path) -> None:
     is_static = any(each.mode == "static" for each in precisions)
     if is_static and not plan.ranges:
         raise ExportError("no ranges of activations", where=path.name, next_step="give calibration samples")
-    content = source.read_bytes()
+    content = _with_signature(source.read_bytes())
     if any(each.name != "fp32" for each in precisions):
         content = _quantize(content, plan, is_static=is_static)
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     _strip(model)
     path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+
+
+def _with_signature(content: bytes) -> bytes:
+    """Give the main graph a signature where it has none: the quantizer finds inputs by it, and so do runtimes."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    if model.signatureDefs:
+        return content
+
+    def named(tensors: Any) -> list[Any]:
+        ends = []
+        for index in tensors:
+            end = schema.TensorMapT()
+            end.name, end.tensorIndex = model.subgraphs[0].tensors[index].name, int(index)
+            ends.append(end)
+        return ends
+
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+    signature.inputs, signature.outputs = (
+        named(each) for each in (model.subgraphs[0].inputs, model.subgraphs[0].outputs)
+    )
+    model.signatureDefs = [signature]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _quantize(content: bytes, plan: QuantizationPlan, *, is_static: bool) -> bytes:

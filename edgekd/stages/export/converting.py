@@ -19,7 +19,7 @@ from edgekd.inspection import Anatomy
 from edgekd.records import LayerParity, QuantizationPlan
 from edgekd.stages.export.calibrating import Samples, watch_all
 from edgekd.stages.export.parting import compare_layers
-from edgekd.stages.export.watching import dequantized, quantized
+from edgekd.stages.export.watching import batch_size, dequantized, quantized
 from edgekd.stats import Stream
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def pack(student: nn.Module) -> tuple[nn.Module, bytes]:
         ) from None
 
 
-def tools_of(format_name: str, precision: str) -> str:
+def tools_of(format_name: str, precision: str, *, converted: bool = True) -> str:
     """Name the tools that decide a file's bytes, with their versions."""
-    kinds = ("exporters",) if precision == "fp32" else ("exporters", "quantizers")
+    kinds = [*(["exporters"] if converted else []), *([] if precision == "fp32" else ["quantizers"])]
     tools = [tool for kind in kinds for tool in getattr(registry.load(kind, format_name), "TOOLS", ())]
     return ", ".join(f"{tool} {version}" for tool, version in store.tool_versions(*tools).items())
 
@@ -133,6 +133,20 @@ def read_and_run(format_name: str, source: Path, paths: Mapping[Path, str], inpu
     return _in_child(f"the {format_name} runtime", next(iter(paths)), _read_and_run, format_name, source, paths, inputs)
 
 
+def run_float(format_name: str, path: Path, inputs: NDArray[np.float32]) -> tuple[Anatomy, NDArray[np.float32]]:
+    """Read a file that comes from elsewhere, and run it on inputs, in one child.
+
+    Raises:
+        ExportError: The runtime can't load or run it.
+    """
+    return _in_child(f"the {format_name} runtime", path, _run_float, format_name, path, inputs)
+
+
+def _run_float(format_name: str, path: Path, inputs: NDArray[np.float32]) -> tuple[Anatomy, NDArray[np.float32]]:
+    run = {"onnx": _run_onnx, "tflite": _run_tflite}[format_name]
+    return registry.function("formats", format_name)(path), run(path, inputs)
+
+
 def _in_child(what: str, path: Path, function: Callable[..., R], *args: Any) -> R:
     try:
         return child.call(what, function, *args)
@@ -167,9 +181,9 @@ def _run_onnx(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
+    size = batch_size(session, _BATCH)
     batches = [
-        np.asarray(session.run(None, {name: inputs[start : start + _BATCH]})[0])
-        for start in range(0, len(inputs), _BATCH)
+        np.asarray(session.run(None, {name: inputs[start : start + size]})[0]) for start in range(0, len(inputs), size)
     ]
     return np.concatenate(batches).astype(np.float32)
 

@@ -68,7 +68,10 @@ def _watch_onnx(path: Path) -> Watched:
     outputs = list(givers)
 
     def run(inputs: NDArray[np.float32]) -> Tensors:
-        return {name: inputs, **dict(zip(outputs, session.run(outputs, {name: inputs}), strict=True))}
+        size = batch_size(session, len(inputs))
+        parts = [session.run(outputs, {name: inputs[start : start + size]}) for start in range(0, len(inputs), size)]
+        joined = (np.concatenate([np.atleast_1d(each) for each in values]) for values in zip(*parts, strict=True))
+        return {name: inputs, **dict(zip(outputs, joined, strict=True))}
 
     weights = {each: str(next((i for i in node.input[1:] if "." in i), "")) for each, node in givers.items()}
     modules = {each: weight.split("_DequantizeLinear")[0].rpartition(".")[0] for each, weight in weights.items()}
@@ -77,6 +80,12 @@ def _watch_onnx(path: Path) -> Watched:
         operators={each: str(node.op_type) for each, node in givers.items()},
         modules={each: module for each, module in modules.items() if module},
     )
+
+
+def batch_size(session: Any, most: int) -> int:
+    """How many samples a session takes at once: those of its fixed batch, else as many as asked for."""
+    shape = session.get_inputs()[0].shape
+    return shape[0] if shape and isinstance(shape[0], int) else most
 
 
 def _constants(model: Any) -> set[str]:

@@ -1,0 +1,119 @@
+"""The subcommand that makes model files, of a recipe or of a model file of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgekd.cli.group import command, json_option, out_option, set_option
+from edgekd.cli.stages import refuse_options, run_until
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgekd.records import IoType, Task
+    from edgekd.stages.export import Exported
+
+
+@command("""
+    edgekd export digits
+    edgekd export my-recipe.toml --set 'export.precisions=["fp16"]'
+    edgekd export model.tflite --precision static_wi8_ai8 --calibration samples.npz
+    edgekd export model.onnx --precision fp16 --precision weight_only_wi8_afp32 --calibration samples.npz
+""")
+@click.argument("source", metavar="RECIPE | MODEL")
+@click.option("--precision", "precisions", multiple=True, help="Of a model file; may be given often.")
+@click.option("--calibration", type=click.Path(path_type=Path), help=".npz or .npy of samples as the model takes them.")
+@click.option("--array", help="Name of the array in the .npz [default: its only one, or x, or x_train].")
+@click.option(
+    "--samples", type=click.IntRange(1), default=256, show_default=True, help="For calibration; others check."
+)
+@click.option("--method", default="minmax", show_default=True, help="Calibrator: how ranges are chosen.")
+@click.option("--io", type=click.Choice(["int8", "int16", "uint8", "float32"]), help="Input and output [default: own].")
+@click.option(
+    "--task",
+    type=click.Choice(["single_label", "multi_label", "regression", "reconstruction"]),
+    default="single_label",
+    show_default=True,
+    help="What the model predicts.",
+)
+@out_option
+@set_option
+@json_option
+def export(
+    source: str,
+    precisions: tuple[str, ...],
+    calibration: Path | None,
+    array: str | None,
+    samples: int,
+    method: str,
+    io: IoType | None,
+    task: Task,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Make a recipe's ONNX and TFLite files, training first where that is not done; or quantize a model file.
+
+    A float32 .onnx or .tflite file of your own is written again in the given precisions, and each is held against it on
+    samples that did not calibrate.
+    """
+    of_files = ("precisions", "calibration", "array", "samples", "method", "io", "task")
+    if not source.endswith((".onnx", ".tflite")):
+        refuse_options("for model files; for a recipe: --set 'export.precisions=[\"fp16\"]'", *of_files)
+        return run_until("export", source, out, overrides, as_json=as_json)
+    refuse_options("for recipes only", "overrides")
+    from edgekd.console import Terminal
+    from edgekd.datasets import read_samples
+    from edgekd.records import ExportSpec, QuantSpec
+    from edgekd.stages.export import export_file
+
+    if not precisions or calibration is None:
+        raise click.UsageError("a model file needs --precision and --calibration")
+    terminal = Terminal(as_json=as_json)
+    terminal.show_log()
+    with terminal.progress() as progress:
+        exported = export_file(
+            Path(source),
+            samples=read_samples(calibration, array),
+            folder=out or Path("exported"),
+            spec=ExportSpec(precisions=precisions, calibration=QuantSpec(method=method, samples=samples), io=io),
+            task=task,
+            progress=progress,
+        )
+    terminal.print(exported_table(exported))
+    terminal.result(exported)
+    return 0
+
+
+def exported_table(exported: Exported) -> Table:
+    """Files, how each agrees with the one it was made from, and its noisiest layer."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from edgekd.units import human
+
+    table = Table(
+        box=None,
+        pad_edge=False,
+        caption="agreement, error: against the file they were made from",
+        caption_justify="left",
+    )
+    table.add_column("file", overflow="fold")
+    for column in ("size", "agreement", "largest error"):
+        table.add_column(column, justify="right")
+    table.add_column("noisiest layer")
+    for model in exported.models:
+        values = {each.metric: each.samples for each in exported.measurements if each.model == model.name}
+        noisiest = min(exported.layers.get(model.name, ()), key=lambda layer: layer.sqnr_db, default=None)
+        agreement = sum(values["parity"]) / len(values["parity"])
+        table.add_row(
+            escape(model.name),
+            human(model.size_bytes, "B"),
+            f"{100 * agreement:.1f} %",
+            f"{values['max_error'][0]:.3g}",
+            escape(f"{noisiest.layer} ({noisiest.operator}): {noisiest.sqnr_db:.0f} dB") if noisiest else "",
+        )
+    return table

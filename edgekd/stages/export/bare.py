@@ -1,0 +1,122 @@
+"""Quantizes, checks and compares a model file of the user's own, without any training."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd import inspection
+from edgekd.errors import DataError, ModelError
+from edgekd.inspection import Anatomy
+from edgekd.progress import Progress
+from edgekd.records import ExportSpec, Format, Task
+from edgekd.stages.export.converting import run_float
+from edgekd.stages.export.making import Chosen, Exported, Job, Source, is_static, prepared_source
+from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec
+from edgekd.store import sha256_of
+
+_CHECK_SAMPLES = 500
+_CHANNELS_FIRST = (0, 3, 1, 2)
+
+
+def export_file(
+    path: Path,
+    *,
+    samples: NDArray[np.float32],
+    folder: Path,
+    spec: ExportSpec,
+    task: Task = "single_label",
+    progress: Progress | None = None,
+) -> Exported:
+    """Write a float32 .onnx or .tflite file in other precisions, each held against the file itself.
+
+    Args:
+        path: With one input and one output, both float32.
+        samples: As the file takes them, (N, …): some calibrate, the others (all where there are none) check.
+        folder: Made when missing; files are called as this one, with the precision.
+        spec: Precisions; its formats are replaced by the file's own.
+        task: What the file predicts, which decides what it means that another predicts the same.
+        progress: Told of each finished file.
+
+    Returns:
+        The files' records, and how each agrees with the file.
+
+    Raises:
+        ModelError: Not a model, or quantized already, or of several inputs or outputs.
+        DataError: Samples of another shape, or from which no ranges can be learnt.
+        ConfigError: A precision that the format does not have.
+        ExportError: A file can't be quantized, or is not what it claims.
+    """
+    anatomy = inspection.inspect(path)
+    _check_ends(anatomy, path)
+    spec = replace(spec, formats=(anatomy.format,))
+    check_spec(spec, path.stem)
+    inputs = _as_network_inputs(samples, anatomy)
+    check_inputs("calibration", inputs)
+    chosen = Chosen(inputs, spec.calibration)
+    others = np.setdiff1d(np.arange(len(inputs)), chosen.numbers)
+    check = inputs[others if len(others) else chosen.numbers][:_CHECK_SAMPLES]
+    if is_static(spec):
+        check_calibration(chosen, check)
+    _, outputs = run_float(anatomy.format, path, check)
+    outputs = outputs.reshape(len(outputs), -1)
+    job = Job(
+        name=path.stem,
+        spec=spec,
+        check=check,
+        outputs=outputs,
+        task=task,
+        parent_sha256=sha256_of(path),
+        converted=False,
+    )
+    job.clear(folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
+        # Under a name of its own: an asked for file may be called as this one.
+        plain = Path(partial) / f"float.{anatomy.format}"
+        shutil.copyfile(path, plain)
+        sources: dict[Format, Source] = {anatomy.format: prepared_source(anatomy.format, plain)}
+        return job.run(sources, chosen if is_static(spec) else None, folder, progress)
+
+
+def _check_ends(anatomy: Anatomy, path: Path) -> None:
+    for what, ends in (("input", anatomy.inputs), ("output", anatomy.outputs)):
+        if len(ends) != 1:
+            names = ", ".join(f"'{end.name}'" for end in ends)
+            raise ModelError(f"{len(ends)} {what}s: {names}", where=str(path), allowed=f"one {what}")
+        if ends[0].dtype != "float32":
+            raise ModelError(
+                f"{what} '{ends[0].name}' is {ends[0].dtype}",
+                where=str(path),
+                allowed="float32",
+                next_step="give the float file that this one was made from",
+            )
+    quantized = sorted({layer.weight_dtype for layer in anatomy.layers if layer.weight_dtype} - {"float32"})
+    if quantized:
+        raise ModelError(
+            f"its weights are {', '.join(quantized)} already",
+            where=str(path),
+            allowed="float32",
+            next_step="give the float file that this one was made from",
+        )
+
+
+def _as_network_inputs(samples: NDArray[np.float32], anatomy: Anatomy) -> NDArray[np.float32]:
+    """Check samples against the file's input, and put channels first where the file has them last."""
+    expected = anatomy.inputs[0].shape
+    matches = samples.ndim == len(expected) and all(
+        size is None or size == given for size, given in zip(expected[1:], samples.shape[1:], strict=True)
+    )
+    if not matches:
+        wanted = ", ".join(["N", *("any" if size is None else str(size) for size in expected[1:])])
+        raise DataError(
+            f"samples have shape {samples.shape}", where="calibration", allowed=f"({wanted}), as the file takes them"
+        )
+    ready = samples.astype(np.float32, copy=False)
+    if anatomy.format == "tflite" and ready.ndim == len(_CHANNELS_FIRST):
+        ready = np.ascontiguousarray(ready.transpose(_CHANNELS_FIRST))
+    return ready
