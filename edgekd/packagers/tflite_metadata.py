@@ -42,18 +42,30 @@ def pack(*, cargo: Cargo, folder: Path) -> tuple[Path, ...]:
     check_ends(cargo)
     if cargo.content == "image":
         check_pixels(cargo)
-        if cargo.model.inputs[0].dtype not in ("uint8", "float32"):
-            _log.warning(
-                "%s: apps' task libraries open no file with %s input; export with io = 'uint8' or 'float32' for them",
-                cargo.model.name,
-                cargo.model.inputs[0].dtype,
-            )
+        _warn(cargo)
     model = read_objects(cargo.model.path)
     _put(model, _metadata(cargo))
     content = to_bytes(model)
     path = folder / f"{cargo.stem}.metadata.tflite"
     store.write_bytes(path, _with_labels(content, cargo.labels) if cargo.labels else content)
     return (path,)
+
+
+def _warn(cargo: Cargo) -> None:
+    """Say what apps' libraries will not open; others read the file all the same."""
+    dtype = cargo.model.inputs[0].dtype
+    if dtype not in ("uint8", "float32"):
+        _log.warning(
+            "%s: apps' task libraries open no file with %s input; export with io = 'uint8' or 'float32' for them",
+            cargo.model.name,
+            dtype,
+        )
+    elif dtype == "float32" and len({*cargo.raw_mean}) + len({*cargo.raw_std}) > 2:
+        # tflite-support#968
+        _log.warning(
+            "%s: apps' task libraries do not normalize each channel by numbers of its own; fold that into the graph",
+            cargo.model.name,
+        )
 
 
 def _metadata(cargo: Cargo) -> bytes:
@@ -99,7 +111,7 @@ def _input(cargo: Cargo) -> metadata.Table:
     else:
         content = metadata.feature()
     mean, std = cargo.raw_mean, cargo.raw_std
-    # Task libraries refuse a normalization of each channel (tflite-support#968), but not one value thrice.
+    # One number that all channels share is what task libraries understand.
     mean, std = (each[:1] if len(set(each)) == 1 else each for each in (mean, std))
     mean, std = _spread(mean, std)
     # What the tensor holds after normalization.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgekd.errors import ConfigError, EdgekdError, ExportError
 from edgekd.inspection import inspect
+from edgekd.packagers import vela
 from edgekd.packagers._operators import METHODS
 from edgekd.packagers.c_source import pack
 from edgekd.records import Cargo, Vectors
@@ -186,6 +187,15 @@ def test_compiles_against_tflite_micro(packed: tuple[Cargo, Path], tmp_path: Pat
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_file_compiled_for_an_accelerator_needs_its_one_operator(  # type: ignore[no-untyped-def]
+    int8_resnet: Cargo, make_cargo, tmp_path: Path
+) -> None:
+    pytest.importorskip("ethosu")
+    compiled, _ = vela.pack(cargo=int8_resnet, folder=tmp_path)
+    pack(cargo=make_cargo(compiled, "static_wi8_ai8"), folder=tmp_path)
+    assert re.findall(r"resolver\.(Add\w+)\(\)", (tmp_path / "model_resolver.h").read_text()) == ["AddEthosU"]
 
 
 def test_hybrid_file_is_refused(shared_data: Path, make_cargo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -89,6 +89,16 @@ def test_int8_image_is_warned_of(int8_resnet: Cargo, tmp_path: Path, caplog: pyt
     assert "task libraries open no file with int8 input" in caplog.text
 
 
+def test_normalization_of_each_channel_is_warned_of_where_the_channels_differ(
+    float_resnet: Cargo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "edgekd"):
+        pack(cargo=dataclasses.replace(float_resnet, mean=(127.5,) * 3, std=(63.0,) * 3), folder=tmp_path)
+        assert not caplog.text
+        pack(cargo=dataclasses.replace(float_resnet, mean=(123.0, 116.0, 103.0), std=(58.0,)), folder=tmp_path)
+    assert "do not normalize each channel" in caplog.text
+
+
 def test_image_of_two_channels_is_refused(float_resnet: Cargo, tmp_path: Path) -> None:
     spec = dataclasses.replace(float_resnet.model.inputs[0], shape=(1, 32, 32, 2))
     model = dataclasses.replace(float_resnet.model, inputs=(spec,))

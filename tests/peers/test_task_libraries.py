@@ -17,7 +17,8 @@ from edgekd.inspection import inspect
 from edgekd.packagers.tflite_metadata import pack
 from edgekd.records import Cargo, Model
 
-pytestmark = pytest.mark.slow
+# The first run installs for minutes.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 Run = Callable[..., str]
 IMAGES = 250
