@@ -1,0 +1,50 @@
+"""Targets, and what really happens to a file there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgekd import registry
+from edgekd.inspection import inspect
+from edgekd.records import Finding, Target
+
+MICRO = Target(name="chip", description="", runtimes=("tflite_micro",))
+NPU = Target(name="npu", description="", runtimes=("tflite_micro",), accelerator="ethos-u55-128")
+HOST = Target(name="host", description="", runtimes=("onnxruntime", "litert"))
+_RUN_IN_MICRO = """
+import sys
+from tflite_micro.python.tflite_micro import runtime
+runtime.Interpreter.from_file(sys.argv[1], arena_size=4_000_000).invoke()
+"""
+
+
+def find(rule: str, path: Path, target: Target) -> list[Finding]:
+    """What one rule finds in a file."""
+    return list(registry.function("lints", rule)(graph=inspect(path), target=target))
+
+
+def refusal(path: Path) -> str | None:
+    """What TFLite Micro says when it can't run a file; `None` when it can."""
+    pytest.importorskip("tflite_micro")
+    command = [sys.executable, "-c", _RUN_IN_MICRO, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stderr or f"exit code {done.returncode}" if done.returncode else None
+
+
+def vela(path: Path, out: Path, accelerator: str = "ethos-u55-128") -> int:
+    """How many operators Vela leaves on the CPU."""
+    program = os.environ.get("EDGEKD_TEST_VELA") or shutil.which("vela")
+    if program is None:
+        pytest.skip("install ethos-u-vela, or set EDGEKD_TEST_VELA to its command")
+    command = [program, str(path), "--accelerator-config", accelerator, "--output-dir", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = re.search(r"^CPU operators = (\d+)", done.stdout, re.MULTILINE)
+    assert found, done.stdout
+    return int(found[1])
