@@ -125,7 +125,7 @@ def test_kotlin_has_the_file_s_numbers(int8_resnet: Cargo, tmp_path: Path) -> No
     assert "((real / 1.0).roundToInt() + (-128)).coerceIn(-128, 127)" in text
     assert "(output.get() - (-128)) * 0.00390625f" in text
     assert f'asset: String = "{int8_resnet.model.path.name}"' in text
-    assert re.findall(r'^ +"(\w+)",$', text, re.MULTILINE) == list(int8_resnet.labels)
+    assert re.findall(r'^ +"(\w+)",?$', text, re.MULTILINE) == list(int8_resnet.labels)
     for left, right in ("()", "{}", "[]"):
         assert text.count(left) == text.count(right)
 
