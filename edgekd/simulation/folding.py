@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
-from torch.nn.utils import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils import fuse_conv_bn_eval, fuse_linear_bn_eval, parametrize
 
 from edgekd.errors import ExportError
 
@@ -49,6 +49,8 @@ def fold(network: nn.Module, example: NDArray[np.float32]) -> fx.GraphModule:
     ['input', '0', '2', 'output']
     """
     copied = copy.deepcopy(network).cpu().eval()
+    for module in copied.modules():
+        make_plain(module)
     inputs = torch.from_numpy(np.array(example, np.float32))
     folded = _trace(copied)
     with torch.no_grad():
@@ -61,6 +63,29 @@ def fold(network: nn.Module, example: NDArray[np.float32]) -> fx.GraphModule:
     with torch.no_grad():
         _check_outputs(copied, folded, inputs)
     return folded
+
+
+def make_plain(module: nn.Module) -> None:
+    """Store what parametrizations compute (weight norm, rounding, ...) as plain parameters.
+
+    Copies of parametrized modules share their class, so torch's own `remove_parametrizations` would break the others.
+
+    Args:
+        module: Changed in place; not those below it.
+
+    >>> from torch.nn.utils.parametrizations import weight_norm
+    >>> layer = weight_norm(nn.Linear(2, 2))
+    >>> make_plain(layer)
+    >>> type(layer).__name__, sorted(name for name, _ in layer.named_parameters())
+    ('Linear', ['bias', 'weight'])
+    """
+    if not parametrize.is_parametrized(module):
+        return
+    tensors = {name: getattr(module, name).detach().clone() for name in module.parametrizations}  # type: ignore[union-attr]
+    del module.parametrizations
+    module.__class__ = type(module).__bases__[0]
+    for name, tensor in tensors.items():
+        module.register_parameter(name, nn.Parameter(tensor))
 
 
 class _Tracer(fx.Tracer):

@@ -103,10 +103,10 @@ def operators(folded: fx.GraphModule) -> dict[str, Operator]:
         if kind in (*_MOVING, *_PARTING) and read:
             owners[node] = owners[read[0]]
             continue
-        if node.meta["shape"] is None:
-            continue  # sizes
         module = folded.get_submodule(str(node.target)) if node.op == "call_module" else None
         _check(node, kind, module)
+        if node.meta["shape"] is None:
+            continue  # sizes
         last = _fused(folded, node, kind, module)
         name = node.meta["site"]
         owners |= {node: name, last: name}

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from edgekd.errors import ExportError, did_you_mean
 from edgekd.records import Precision, Ranges, decode_precision
-from edgekd.simulation.folding import TRANSPOSED, WEIGHTED
+from edgekd.simulation.folding import TRANSPOSED, make_plain
 from edgekd.simulation.operators import Operator, operators
 from edgekd.simulation.quantizers import FakeQuantizer, HalfWeights, WeightQuantizer
 
@@ -78,7 +78,11 @@ def simulate(
 
 def fake_quantizers(network: fx.GraphModule) -> Iterator[FakeQuantizer]:
     """Give the quantizers of activations in a simulated network, in the order of computation."""
-    yield from (each for each in network.modules() if isinstance(each, FakeQuantizer))
+    calls = dict.fromkeys(str(node.target) for node in network.graph.nodes if node.op == "call_module")
+    for path in calls:
+        module = network.get_submodule(path)
+        if isinstance(module, FakeQuantizer):
+            yield module
 
 
 def ranges(network: fx.GraphModule) -> dict[str, tuple[float, float]]:
@@ -130,8 +134,7 @@ def strip(network: fx.GraphModule) -> fx.GraphModule:
             stripped.graph.erase_node(node)
     stripped.delete_all_unused_submodules()
     for module in stripped.modules():
-        if isinstance(module, WEIGHTED) and parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+        make_plain(module)
     stripped.graph.lint()
     stripped.recompile()
     return stripped
