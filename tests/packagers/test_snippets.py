@@ -141,6 +141,50 @@ def test_kotlin_normalizes_each_channel_and_escapes_labels(onnx_cargo: Cargo, tm
     assert r"\$klein" in text  # a dollar begins a template
 
 
+KOTLIN_MAIN = """
+fun main() {
+    val model = Model()
+    println(model.stored(readLine()!!.split(" ").map { it.toFloat() }.toFloatArray()).joinToString(" "))
+    println(model.real(byteArrayOf(-128, -127, 0, 127, 1, 2, 3, 4, 5, 6)).joinToString(" "))
+}
+"""
+KOTLIN_ENDS = """
+    fun run(raw: FloatArray) = raw
+    fun stored(raw: FloatArray): List<Byte> { fill(raw); return List(input.capacity()) { input.get() } }
+    fun real(bytes: ByteArray) = read(ByteBuffer.wrap(bytes)).toList()
+"""
+
+
+@pytest.mark.slow
+def test_kotlin_quantizes_and_decodes_as_the_formula_says(int8_resnet: Cargo, tmp_path: Path) -> None:
+    """The part that needs no Android, compiled with ends of its own."""
+    if not shutil.which("kotlinc"):
+        pytest.skip("no kotlinc")
+    cargo = dataclasses.replace(int8_resnet, mean=(3.0, 2.0, 1.0), std=(1.5, 1.0, 0.5))
+    (path,) = pack(cargo=cargo, folder=tmp_path, languages=("kotlin",))
+    text = path.read_text()
+    middle = text[text.index("    private val input = ") : text.index("    /** The outputs")]
+    imports = re.findall(r"^import (?:java|kotlin).*$", text, re.MULTILINE)
+    parts = [*imports, "class Model {", middle, KOTLIN_ENDS]
+    source = "\n".join([*parts, text[text.index("    companion object") :], KOTLIN_MAIN])
+    (tmp_path / "dump.kt").write_text(source)
+    subprocess.run(["kotlinc", "dump.kt", "-d", "classes"], cwd=tmp_path, check=True, capture_output=True)
+    raw = np.random.default_rng(0).integers(0, 256, (32, 32, 3))
+    done = subprocess.run(
+        ["kotlin", "-cp", "classes", "DumpKt"],
+        cwd=tmp_path,
+        input=" ".join(map(str, raw.ravel())) + "\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    stored, real = (np.array(line.split(), float) for line in done.stdout.splitlines())
+    normalized = (raw - np.array([3.0, 2.0, 1.0])) / np.array([1.5, 1.0, 0.5])
+    # Halves are rounded up here, to even in NumPy.
+    np.testing.assert_allclose(stored, np.clip(normalized - 128, -128, 127).ravel(), atol=0.5)
+    np.testing.assert_allclose(real, (np.array([-128, -127, 0, 127, 1, 2, 3, 4, 5, 6]) + 128) / 256)
+
+
 def test_unknown_language_is_refused(onnx_cargo: Cargo, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="language 'rust'; allowed: python, kotlin, cpp"):
         pack(cargo=onnx_cargo, folder=tmp_path, languages=("python", "rust"))
