@@ -131,3 +131,35 @@ def test_damage_is_one_error_and_nothing_else(tmp_path: Path) -> None:
 
     # A scribble inside a weight is another valid model; a cut never is.
     assert child.call("the parser", read_damaged, tmp_path / "damaged.onnx", timeout_s=120) >= 100
+
+
+def test_operators_say_what_goes_in_and_out(tmp_path: Path) -> None:
+    anatomy = read(write_model(tmp_path / "model.onnx"))
+    assert [node.operator for node in anatomy.nodes] == ["Conv", "ConvTranspose", "Reshape", "Gemm", "MatMul"]
+    conv, _, reshape, *_ = anatomy.nodes
+    assert (conv.name, conv.domain, conv.version, conv.options["strides"]) == ("conv", "", 20, (2, 2))
+    assert [each and (each.name, each.constant, each.shape) for each in conv.inputs] == [
+        ("input", False, (1, 4, 8, 8)),
+        ("w1", True, (8, 2, 3, 3)),
+        ("b1", True, (8,)),
+    ]
+    assert reshape.inputs[1] is not None
+    assert reshape.inputs[1].content == (-1, 192)
+    assert anatomy.versions == {"ir": 10, "ai.onnx": 20}
+
+
+def test_scales_and_limits_of_quantized_weights(tmp_path: Path) -> None:
+    kernel = np.array([[-90, 3], [4, 120]], np.int8)
+    constants = {"q": kernel, "s": np.array([0.5, 0.25], np.float32), "z": np.zeros(2, np.int8)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"], axis=1),
+        helper.make_node("MatMul", ["input", "w"], ["logits"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in ("input", "logits")]
+    stored = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "quantized", ends[:1], ends[1:], stored)
+    path = tmp_path / "quantized.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
+    stored_kernel = read(path).nodes[0].inputs[0]
+    assert stored_kernel is not None
+    assert (stored_kernel.limits, stored_kernel.channels, stored_kernel.scale) == ((-90, 120), 2, None)

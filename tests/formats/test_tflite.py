@@ -102,3 +102,30 @@ def test_damage_is_one_error_and_nothing_else(models: Path, name: str, tmp_path:
     refused, cut_but_read = child.call("the parser", read_damaged, tmp_path / "damaged.tflite", timeout_s=120)
     assert refused >= 75
     assert cut_but_read == []
+
+
+def test_operators_say_what_goes_in_and_out(models: Path) -> None:
+    anatomy = read(models / f"{RESNET8}_quant.tflite")
+    assert [node.operator for node in anatomy.nodes] == [layer.operator for layer in anatomy.layers]
+    first = anatomy.nodes[0]
+    data, kernel, bias = first.inputs
+    assert data is not None
+    assert kernel is not None
+    assert bias is not None
+    assert (data.name, data.dtype, data.scale, data.zero_point, data.constant) == (
+        *(anatomy.inputs[0].name, "int8", 1.0, -128),
+        False,
+    )
+    # 16 filters of 3x3 over 3 channels, a scale for each filter.
+    assert (kernel.shape, kernel.constant, kernel.channels) == ((16, 3, 3, 3), True, 16)
+    assert (bias.dtype, bias.shape) == ("int32", (16,))
+    assert (first.options["strideW"], first.version) == (1, 3)
+    # What one operator gives the next one takes.
+    assert anatomy.nodes[1].inputs[0] == first.outputs[0]
+    assert anatomy.versions == {"schema": 3}
+
+
+def test_small_integers_are_read(models: Path) -> None:
+    reshape = next(node for node in read(models / f"{RESNET8}_quant.tflite").nodes if node.operator == "RESHAPE")
+    assert reshape.inputs[1] is not None
+    assert reshape.inputs[1].content == (-1, 64)

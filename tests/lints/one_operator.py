@@ -35,10 +35,10 @@ def _cases(dtype: str) -> Mapping[str, tuple[list[Tensor], Tensor, str, dict[str
     x, floats = activation(dtype, *_X), not dtype.startswith(("int", "uint"))
     bias = weights("float32", 4) if floats else weights("int64" if dtype == "int16" else "int32", 4)
     kernel = "float32" if floats else ("uint8" if dtype == "uint8" else "int8")
-    per_tensor = {"scale": [0.02], "zero_point": 128} if kernel == "uint8" else {}
 
     def w(*shape: int, axis: int = 0) -> Tensor:
-        return dataclasses.replace(weights(kernel, *shape, axis=axis), **per_tensor)
+        made = weights(kernel, *shape, axis=axis)
+        return dataclasses.replace(made, scale=[0.02], zero_point=128) if kernel == "uint8" else made
 
     b = dataclasses.replace(bias, scale=[0.001]) if kernel == "uint8" else bias
     cases: dict[str, tuple[list[Tensor], Tensor, str, dict[str, Any]]] = {

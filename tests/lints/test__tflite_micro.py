@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -33,9 +34,9 @@ def loaded(folder: Path, names: list[str]) -> set[str]:
     pytest.importorskip("tflite_micro")
     ends = {"a": activation("int8", 1, 4), "b": activation("int8", 1, 4)}
     for name in names:
-        # Its interpreter counts variables before it looks for kernels.
-        named = {"table": "VarHandleOptions", "options": {"sharedName": "x"}} if name == "VAR_HANDLE" else {}
-        first = Operator(name=name, inputs=["a"], outputs=["b"], **named)
+        first = Operator(name=name, inputs=["a"], outputs=["b"])
+        if name == "VAR_HANDLE":  # the interpreter counts variables before it looks for kernels
+            first = dataclasses.replace(first, table="VarHandleOptions", options={"sharedName": "x"})
         nodes = [first, Operator(name="SKIP_GRAM", inputs=["a"], outputs=["b"])]
         write_tflite(folder / name, ends, nodes, ["a"], ["b"])
     command = [sys.executable, "-c", _LOAD, *(str(folder / name) for name in names)]

@@ -105,27 +105,27 @@ def write_tflite(
         graph.tensors.append(tensor)
     graph.inputs, graph.outputs = [names.index(each) for each in inputs], [names.index(each) for each in outputs]
     graph.operators, model.operatorCodes = [], []
-    for each in operators:
+    for step in operators:
         code = schema.OperatorCodeT()
-        builtin = getattr(schema.BuiltinOperator, each.name, schema.BuiltinOperator.CUSTOM)
-        code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), each.version
+        builtin = getattr(schema.BuiltinOperator, step.name, schema.BuiltinOperator.CUSTOM)
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), step.version
         if builtin == schema.BuiltinOperator.CUSTOM:
-            code.customCode = each.name
+            code.customCode = step.name
         operator = schema.OperatorT()
         operator.opcodeIndex = len(model.operatorCodes)
-        operator.inputs = [names.index(name) for name in each.inputs]
-        operator.outputs = [names.index(name) for name in each.outputs]
-        if each.table:
-            operator.builtinOptionsType = getattr(schema.BuiltinOptions, each.table)
-            operator.builtinOptions = getattr(schema, f"{each.table}T")()
-            vars(operator.builtinOptions).update(each.options)
+        operator.inputs = [names.index(name) for name in step.inputs]
+        operator.outputs = [names.index(name) for name in step.outputs]
+        if step.table:
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, step.table)
+            operator.builtinOptions = getattr(schema, f"{step.table}T")()
+            vars(operator.builtinOptions).update(step.options)
         model.operatorCodes.append(code)
         graph.operators.append(operator)
     model.subgraphs = [graph]
     model.metadata = []
-    for name, content in (metadata or {}).items():
+    for key, content in (metadata or {}).items():
         entry = schema.MetadataT()
-        entry.name, entry.buffer = name, buffer(content)
+        entry.name, entry.buffer = key, buffer(content)
         model.metadata.append(entry)
     builder = flatbuffers.Builder(4096)
     builder.Finish(model.Pack(builder), b"TFL3")
