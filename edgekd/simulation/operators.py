@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,12 @@ from torch import fx, nn
 from edgekd.errors import ExportError
 from edgekd.simulation.folding import WEIGHTED
 
-_FUSED = ("relu", "relu_", "relu6", "ReLU", "ReLU6")
+_EVERYTHING = (-math.inf, math.inf)
+_BOUNDS = {
+    **dict.fromkeys(("relu", "relu_", "ReLU"), (0.0, math.inf)),
+    **dict.fromkeys(("relu6", "ReLU6"), (0.0, 6.0)),
+}
+_FUSED = tuple(_BOUNDS)
 # Operators that take the activation behind them into themselves.
 _FUSING = ("add", "iadd", "add_", "sub", "isub", "sub_", "mul", "imul", "mul_")
 # Their output holds numbers of their input: same scale, nothing to round.
@@ -45,6 +51,7 @@ class Operator:
         sources: Operators whose outputs it reads, each with the argument that brings them.
         range_of: Site whose range its output has.
         layer: Its module, where it has weights.
+        bounds: Smallest and largest number that a ReLU or ReLU6 at its end lets through.
     """
 
     name: str
@@ -54,6 +61,7 @@ class Operator:
     sources: tuple[tuple[str, fx.Node], ...]
     range_of: str
     layer: nn.Module | None = None
+    bounds: tuple[float, float] = _EVERYTHING
 
     @property
     def weights(self) -> int:
@@ -118,6 +126,7 @@ def operators(folded: fx.GraphModule) -> dict[str, Operator]:
             sources=tuple((owners[each], each) for each in read),
             range_of=found[owners[read[0]]].range_of if kind in _AVERAGING and read else name,
             layer=module if isinstance(module, WEIGHTED) else None,
+            bounds=_BOUNDS.get(kind_of(folded, last), _EVERYTHING),
         )
     return dict(_joined(found))
 

@@ -26,6 +26,8 @@ class FakeQuantizer(nn.Module):
         low: Lower end of the range; 0 is always in it.
         high: Upper end.
         fixed: Whether the kernel fixes the scale: nothing is learned.
+        bounds: What a fused activation gives at most. No range goes past them, since ONNX Runtime's quantizer leaves
+            ReLU and ReLU6 to the ends of the range.
 
     >>> FakeQuantizer("relu", bits=8, low=0.0, high=2.55)(torch.tensor([-1.0, 0.013, 1.0, 9.0])).tolist()
     [0.0, 0.0099..., 1.0, 2.549...]
@@ -33,9 +35,18 @@ class FakeQuantizer(nn.Module):
 
     zero_point: Tensor
 
-    def __init__(self, site: str, *, bits: int, low: float, high: float, fixed: bool = False) -> None:
+    def __init__(
+        self,
+        site: str,
+        *,
+        bits: int,
+        low: float,
+        high: float,
+        fixed: bool = False,
+        bounds: tuple[float, float] = (-math.inf, math.inf),
+    ) -> None:
         super().__init__()
-        self.site, self.bits, self.fixed = site, bits, fixed
+        self.site, self.bits, self.fixed, self.bounds = site, bits, fixed, bounds
         # 16 bits are symmetric: -32767 to 32767.
         self.q_max: int = 2 ** (bits - 1) - 1
         self.q_min: int = -128 if bits == 8 else -self.q_max
@@ -55,7 +66,7 @@ class FakeQuantizer(nn.Module):
         """
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ExportError(f"range {low} to {high}", where=f"activation '{self.site}'", allowed="finite ends")
-        low, high = min(float(low), 0.0), max(float(high), 0.0)
+        low, high = max(min(float(low), 0.0), self.bounds[0]), min(max(float(high), 0.0), self.bounds[1])
         if self.fixed:
             # Kernels divide their range in 2^bits parts.
             scale = (high - low) / 2**self.bits if self.bits == 8 else high / 2 ** (self.bits - 1)
@@ -71,8 +82,16 @@ class FakeQuantizer(nn.Module):
 
     def range(self) -> tuple[float, float]:
         """Lower and upper end that give a quantizer this scale and zero point."""
-        scale, zero_point = float(self.scale.detach().abs()), float(self.zero_point)
-        return (self.q_min - zero_point) * scale, (self.q_max - zero_point) * scale
+        scale, zero_point = float(self._step().detach()), float(self.zero_point)
+        low, high = (self.q_min - zero_point) * scale, (self.q_max - zero_point) * scale
+        return max(low, self.bounds[0]), min(high, self.bounds[1])
+
+    def _step(self) -> Tensor:
+        """The scale, kept from growing past the bounds."""
+        scale: Tensor = self.scale.abs()
+        if not math.isfinite(self.bounds[1]):
+            return scale
+        return torch.minimum(scale, self.bounds[1] / (self.q_max - self.zero_point))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Round.
@@ -84,7 +103,7 @@ class FakeQuantizer(nn.Module):
             Of the same shape.
         """
         low, high = self.q_min - self.zero_point, self.q_max - self.zero_point
-        rounded: Tensor = _RoundToScale.apply(inputs, self.scale.abs(), low, high)  # type: ignore[no-untyped-call]
+        rounded: Tensor = _RoundToScale.apply(inputs, self._step(), low, high)  # type: ignore[no-untyped-call]
         return rounded
 
     def extra_repr(self) -> str:

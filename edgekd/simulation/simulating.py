@@ -209,5 +209,7 @@ class _Quantizers:
                     f"no range of activation '{site}'", where="student", next_step="observe calibration samples"
                 )
             low, high = fixed or self.given[site]
-            folder.add_module(key, FakeQuantizer(site, bits=bits, low=low, high=high, fixed=fixed is not None))
+            bounds = self.found[site].bounds
+            quantizer = FakeQuantizer(site, bits=bits, low=low, high=high, fixed=fixed is not None, bounds=bounds)
+            folder.add_module(key, quantizer)
         return f"{_FOLDER}.{key}"

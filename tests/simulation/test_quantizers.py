@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
+from torch import nn
 
 from edgekd.errors import ExportError
-from edgekd.simulation import FakeQuantizer, HalfWeights, WeightQuantizer
+from edgekd.quantizers.onnx import quantize as quantize_onnx
+from edgekd.records import QuantizationPlan
+from edgekd.simulation import FakeQuantizer, HalfWeights, WeightQuantizer, fake_quantizers, fold, ranges, simulate
 
 VALUES = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32) * 2
 
@@ -103,3 +110,32 @@ def test_half_weights_are_numpy_s() -> None:
 def test_ranges_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ExportError, match="activation 'a': range nan to 1"):
         FakeQuantizer("a", bits=8, low=float("nan"), high=1.0)
+
+
+def test_a_learned_range_ends_where_relu6_does_because_onnx_runtime_leaves_clipping_to_it(tmp_path: Path) -> None:
+    # The quantizer takes Relu and Clip out of the file: only the range of what they gave clips then.
+    layers = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.ReLU6(), nn.Conv2d(1, 1, 1, bias=False))
+    for layer in (layers[0], layers[2]):
+        nn.init.ones_(layer.weight)  # type: ignore[arg-type]
+    inputs = np.array([-0.9, 1.0, 5.0, 7.5], np.float32).reshape(1, 1, 2, 2)
+    wide = {"input": (-8.0, 8.0), "0": (-1.0, 8.0), "2": (-8.0, 8.0)}
+    simulated = simulate(fold(layers, inputs), "static_wi8_ai8", ranges=wide)
+    (of_relu6,) = [each for each in fake_quantizers(simulated) if each.site == "0"]
+    with torch.no_grad():
+        of_relu6.scale.mul_(1.5)
+    assert ranges(simulated)["0"] == pytest.approx((0.0, 6.0))
+    text = (
+        '<ir_version: 10, opset_import: ["": 20]> g (float[n, 1, 2, 2] input) => (float[n, 1, 2, 2] logits)'
+        " <float[1, 1, 1, 1] w = {1.0}, float low = {0.0}, float high = {6.0}>"
+        " { c = Conv(input, w) r = Clip(c, low, high) logits = Conv(r, w) }"
+    )
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "float.onnx")
+    learned = ranges(simulated)
+    named = {"input": learned["input"], "c": (-8.0, 8.0), "r": learned["0"], "logits": learned["2"]}
+    plan = QuantizationPlan(precision="static_wi8_ai8", ranges=named)
+    quantize_onnx(source=tmp_path / "float.onnx", plan=plan, path=tmp_path / "int8.onnx")
+    session = InferenceSession(tmp_path / "int8.onnx", providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        outputs = simulated(torch.from_numpy(inputs)).numpy()
+    np.testing.assert_allclose(session.run(None, {"input": inputs})[0], outputs, atol=1e-5)
+    np.testing.assert_allclose(outputs.ravel(), [0, 1, 5, 6], atol=0.04)
