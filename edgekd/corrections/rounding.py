@@ -28,12 +28,16 @@ from edgekd.simulation import (
     weighted_layers,
 )
 
-# Of the paper's section 3.2 and its published code: ends of the stretched sigmoid, of beta, and the weight of the
-# regulariser, which begins after a fifth of the iterations.
+# Of the paper's section 3.2 and its published code: ends of the stretched sigmoid, of beta, and the share of the
+# iterations after which the regulariser begins.
 _ZETA, _GAMMA = 1.1, -0.1
 _BETA_FIRST, _BETA_LAST = 20.0, 2.0
-_REGULARISER = 0.01
 _WARM_UP = 0.2
+# The paper adds lambda = 0.01 for each weight to the error as it is, which suits outputs of about 1 and does nothing
+# for others. Here the error is relative to that of rounding to nearest and the regulariser a mean; this factor brings
+# both to the paper's proportion in layers of some thousand weights.
+_ERROR_FACTOR = 0.01
+_SMALLEST_ERROR = 1e-30
 # Shares of the largest weight that are tried as the end of a channel's grid.
 _SHARES = torch.linspace(0.5, 1.0, 51, dtype=torch.float64)
 
@@ -52,11 +56,11 @@ def correct(
     """Round the weights of each layer so that its outputs, not its weights, change least.
 
     W' = s clip(floor(W / s) + h(V), -q, q), h(V) = clip(sigmoid(V) (zeta - gamma) + gamma, 0, 1); V minimises
-    ||f(W x) - f(W' x')||^2 + lambda sum(1 - |2 h(V) - 1|^beta) with f the activation behind the layer, x' its inputs as
-    the rounded layers before it leave them, and beta falling from 20 to 2 (Nagel et al. 2020, arXiv:2004.10568,
-    equations 21 to 25). The scale s of each channel minimises ||W - W'||^2 of rounding to nearest, and the largest
-    weight lies at the end of the grid: quantizers that take scales from the largest weight find the same integers. A
-    layer that would not gain is rounded to nearest.
+    ||f(W x) - f(W' x')||^2 / e + lambda sum(1 - |2 h(V) - 1|^beta) with f the activation behind the layer, x' its
+    inputs as the rounded layers before it leave them, e the error of rounding to nearest, and beta falling from 20 to 2 (Nagel
+    et al. 2020, arXiv:2004.10568, equations 21 to 25). The scale s of each channel minimises ||W - W'||^2 of rounding
+    to nearest, and the largest weight lies at the end of the grid: quantizers that take scales from the largest weight
+    find the same integers. A layer that would not gain is rounded to nearest.
 
     Args:
         network: From `edgekd.simulation.fold`; not changed.
@@ -153,19 +157,20 @@ class _Problem:
         logits = torch.log(share / (1 - share)).requires_grad_()
         adam = torch.optim.Adam([logits], lr=learning_rate)
         warm_up = int(iterations * _WARM_UP)
+        plain = nearest * self.scales
+        unit = max(self._mean_error(plain), _SMALLEST_ERROR)
         for step in range(iterations):
             chosen = torch.randint(len(self.inputs), (batch_size,), generator=generator)
             up = torch.clamp(torch.sigmoid(logits) * (_ZETA - _GAMMA) + _GAMMA, 0, 1)
-            loss = self._error(torch.where(at_end, nearest, floors + up) * self.scales, chosen)
+            loss = _ERROR_FACTOR * self._error(torch.where(at_end, nearest, floors + up) * self.scales, chosen) / unit
             if step >= warm_up:
                 beta = _beta((step - warm_up) / max(1, iterations - warm_up))
-                loss = loss + _REGULARISER * (1 - (2 * up - 1).abs() ** beta)[~at_end].sum()
+                loss = loss + ((1 - (2 * up - 1).abs() ** beta) * ~at_end).mean()
             adam.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
             progress.advance()
         learned = torch.where(at_end, nearest, floors + (logits.detach() >= 0)) * self.scales
-        plain = nearest * self.scales
         better: Tensor = learned if self._mean_error(learned) < self._mean_error(plain) else plain
         return better
 
@@ -179,7 +184,7 @@ class _Problem:
     @torch.no_grad()
     def _mean_error(self, weight: Tensor) -> float:
         parts = torch.split(torch.arange(len(self.inputs)), 64)
-        return sum(float(self._error(weight, each)) * len(each) for each in parts)
+        return sum(float(self._error(weight, each)) * len(each) for each in parts) / len(self.inputs)
 
 
 def _beta(share: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,7 @@ def depthwise_network() -> nn.Sequential:
     )
 
 
-def badly_scaled(network: nn.Sequential) -> nn.Sequential:
+def badly_scaled(network: Any) -> Any:
     """The same function, with channels of very different size: f(s x) = s f(x)."""
     factors = torch.tensor([1.0, 1, 1, 1, 1, 1, 1, 300])
     with torch.no_grad():
@@ -72,14 +74,11 @@ def test_one_pass_is_the_paper_s_formula() -> None:
         ("resnet", (3, 12, 12), {"depth": 8, "width": 4}),
         ("mlperf_resnet8", (3, 12, 12), {"width": 4}),
         ("ds_cnn", (3, 12, 12), {"width": 8, "stem_kernel": (3, 3)}),
-        ("mobilenet_v1", (3, 12, 12), {"stem_stride": 1, "activation": "relu"}),
+        ("mobilenet_v1", (3, 16, 16), {"stem_stride": 1, "activation": "relu"}),
     ],
 )
 def test_outputs_stay_and_weights_do_not(name: str, shape: tuple[int, ...], options: dict[str, object]) -> None:
     torch.manual_seed(0)
-    if name == "mobilenet_v1":
-        pytest.importorskip("torch")
-        shape = (3, 16, 16)
     network = registry.function("networks", name)(classes=5, input_shape=shape, **options)
     samples = torch.from_numpy(np.random.default_rng(1).normal(size=(16, *shape)).astype(np.float32))
     network(samples)
@@ -107,7 +106,8 @@ def test_a_badly_scaled_network_loses_less_afterwards() -> None:
 def test_ranges_of_neighbours_are_equal_in_the_end() -> None:
     torch.manual_seed(0)
     corrected = correct(network=fold(badly_scaled(depthwise_network()), SAMPLES[:1]), iterations=100)
-    weights = {path: corrected.get_submodule(path).weight.detach() for path in ("0", "2", "5", "9")}
+    layers: dict[str, Any] = {path: corrected.get_submodule(path) for path in ("0", "2", "5", "9")}
+    weights = {path: layers[path].weight.detach() for path in ("0", "2", "5", "9")}
     outputs = {path: each.abs().flatten(1).amax(dim=1) for path, each in weights.items()}
     inputs = {
         "2": outputs["2"],  # a depthwise channel has one input
@@ -146,7 +146,7 @@ def test_what_is_no_pair_is_left_alone(network: nn.Module, shape: tuple[int, ...
 
 
 def test_dead_channels_stay_dead() -> None:
-    network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    network: Any = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     with torch.no_grad():
         network[0].weight[0] = 0
         network[2].weight[:, 1] = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from edgekd import registry
 from edgekd.errors import ExportError
 from edgekd.simulation import fold
 
-NETWORKS = {
+NETWORKS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
     "mlp": ("mlp", (12,), {"dropout": 0.1, "input_dropout": 0.1}),
     "resnet": ("resnet", (3, 32, 32), {"depth": 8, "width": 4}),
     "resnet A": ("resnet", (3, 32, 32), {"depth": 8, "width": 4, "shortcut": "A", "padding": "symmetric"}),
@@ -71,7 +72,7 @@ def test_a_folded_network_travels_to_another_process() -> None:
 def test_weights_are_those_of_the_formula() -> None:
     torch.manual_seed(1)
     network = with_statistics(nn.Sequential(nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4, eps=0.01)), 3)
-    layer = fold(network, np.zeros((1, 3), np.float32)).get_submodule("0")
+    layer: Any = fold(network, np.zeros((1, 3), np.float32)).get_submodule("0")
     state = {key: value.double().numpy() for key, value in network.state_dict().items()}
     # Jacob et al. 2018, equation 14.
     factors = state["1.weight"] / np.sqrt(state["1.running_var"] + 0.01)
@@ -91,7 +92,8 @@ class Twice(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         x = self.two(self.shared(self.one(self.shared(inputs))))
         y: Tensor = self.read(x)
-        return y + self.three(y)
+        total: Tensor = y + self.three(y)
+        return total
 
 
 @pytest.mark.parametrize(

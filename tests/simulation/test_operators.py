@@ -61,7 +61,8 @@ def test_a_relu_that_others_see_the_input_of_is_an_operator_of_its_own() -> None
 
         def forward(self, inputs: Tensor) -> Tensor:
             x = self.linear(inputs)
-            return functional.relu(x) + x
+            total: Tensor = functional.relu(x) + x
+            return total
 
     found = operators(fold(Both(), np.zeros((1, 2), np.float32)))
     assert list(found) == ["input", "linear", "relu", "add"]

@@ -288,7 +288,7 @@ def test_ranges_are_read_and_set() -> None:
 
 def test_weights_and_ranges_learn_and_nothing_of_it_is_left() -> None:
     folded, images = folded_mixed()
-    simulated = simulate(folded, STATIC, ranges=observe(folded, images))
+    simulated: Any = simulate(folded, STATIC, ranges=observe(folded, images))
     before = copy.deepcopy(simulated)
     train(simulated, images, np.arange(8) % 3, epochs=3, rate=1e-2)
     assert not torch.equal(simulated.depthwise.weight, before.depthwise.weight)
