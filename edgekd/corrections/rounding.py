@@ -56,11 +56,11 @@ def correct(
     """Round the weights of each layer so that its outputs, not its weights, change least.
 
     W' = s clip(floor(W / s) + h(V), -q, q), h(V) = clip(sigmoid(V) (zeta - gamma) + gamma, 0, 1); V minimises
-    ||f(W x) - f(W' x')||^2 / e + lambda sum(1 - |2 h(V) - 1|^beta) with f the activation behind the layer, x' its
-    inputs as the rounded layers before it leave them, e the error of rounding to nearest, and beta falling from 20 to 2 (Nagel
-    et al. 2020, arXiv:2004.10568, equations 21 to 25). The scale s of each channel minimises ||W - W'||^2 of rounding
-    to nearest, and the largest weight lies at the end of the grid: quantizers that take scales from the largest weight
-    find the same integers. A layer that would not gain is rounded to nearest.
+    ||f(W x) - f(W' x')||^2 / e + lambda sum(1 - |2 h(V) - 1|^beta) (Nagel et al. 2020, arXiv:2004.10568, equations 21
+    to 25). f is the activation behind the layer, x' are its inputs as the rounded layers before it leave them, e is the
+    error of rounding to nearest, beta falls from 20 to 2. The scale s of each channel minimises ||W - W'||^2 of
+    rounding to nearest, and the largest weight lies at the end of the grid: quantizers that take scales from the
+    largest weight find the same integers. A layer that would not gain is rounded to nearest.
 
     Args:
         network: From `edgekd.simulation.fold`; not changed.
