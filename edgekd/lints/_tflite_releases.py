@@ -1,8 +1,8 @@
 """Which release of TensorFlow's TFLite brought each version of an operator.
 
-Source: the map that TensorFlow's converter writes `min_runtime_version` by, tensorflow/lite/tools/versioning/
-runtime_version.cc in https://github.com/tensorflow/tensorflow. The metadata of a file says less: quantizers that rewrite
-a file raise versions of operators and leave it as it was.
+Source: the map that TensorFlow's converter writes `min_runtime_version` by: runtime_version.cc in the folder
+tensorflow/lite/tools/versioning of https://github.com/tensorflow/tensorflow. The metadata of a file says less:
+quantizers that rewrite a file raise versions of operators and leave it as it was.
 """
 
 from __future__ import annotations

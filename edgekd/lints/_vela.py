@@ -121,6 +121,8 @@ def _constants(node: Node) -> Iterator[str]:
             yield "its bias is computed"
     if node.operator in _CONSTANT_PARAMETERS and any(each and not each.constant for each in node.inputs[1:]):
         yield "its parameters are computed"
+    if node.operator == "GATHER" and node.options.get("axis", 0) != node.options.get("batchDims", 0):
+        yield "it does not gather along the axis after its batch dimensions"
     if node.operator == "ARG_MAX":
         data, axis = node.inputs[0], node.inputs[1]
         if data is not None and axis is not None and axis.content:

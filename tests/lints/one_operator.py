@@ -120,3 +120,15 @@ def write(path: Path, name: str, dtype: str) -> Path:
     given = [each for each, tensor in tensors.items() if tensor.data is None and each != "o"]
     node = Operator(name=name, inputs=[*tensors][:-1], outputs=["o"], table=table, options=options)
     return write_tflite(path, tensors, [node], given, ["o"])
+
+
+def write_all(path: Path, dtype: str) -> Path:
+    """Write a file with all of them side by side, each with inputs of its own; its output has the operator's name."""
+    tensors: dict[str, Tensor] = {}
+    nodes = []
+    for name, (inputs, output, table, options) in _cases(dtype).items():
+        taken = {f"{name}/{index}": each for index, each in enumerate(inputs)}
+        tensors |= taken | {name: output}
+        nodes.append(Operator(name=name, inputs=[*taken], outputs=[name], table=table, options=options))
+    given = [name for name, tensor in tensors.items() if tensor.data is None and name not in OPERATORS]
+    return write_tflite(path, tensors, nodes, given, list(OPERATORS))

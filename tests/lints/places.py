@@ -40,11 +40,15 @@ def refusal(path: Path) -> str | None:
 
 def vela(path: Path, out: Path, accelerator: str = "ethos-u55-128") -> int:
     """How many operators Vela leaves on the CPU."""
+    found = re.search(r"^CPU operators = (\d+)", vela_says(path, out, accelerator), re.MULTILINE)
+    assert found
+    return int(found[1])
+
+
+def vela_says(path: Path, out: Path, accelerator: str) -> str:
+    """What Vela prints."""
     program = os.environ.get("EDGEKD_TEST_VELA") or shutil.which("vela")
     if program is None:
         pytest.skip("install ethos-u-vela, or set EDGEKD_TEST_VELA to its command")
     command = [program, str(path), "--accelerator-config", accelerator, "--output-dir", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = re.search(r"^CPU operators = (\d+)", done.stdout, re.MULTILINE)
-    assert found, done.stdout
-    return int(found[1])
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
