@@ -17,6 +17,7 @@ from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.records import (
     AssistantSpec,
     AugmentationTerm,
+    CorrectionTerm,
     DataSpec,
     LossTerm,
     NetworkSpec,
@@ -40,6 +41,7 @@ PLUG_IN_OF: dict[type, tuple[str, str]] = {
     LossTerm: ("losses", "name"),
     AugmentationTerm: ("augmentations", "name"),
     QuantSpec: ("calibrators", "method"),
+    CorrectionTerm: ("corrections", "name"),
 }
 # What pydantic calls the number in `NotNegative | Schedule`.
 _NUMBER = "constrained-float"

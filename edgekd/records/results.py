@@ -192,6 +192,24 @@ class Measurement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Correction:
+    """What a correction of the student was worth to one precision, before there was a file.
+
+    Attributes:
+        before: Root-mean-square error of the outputs with this precision simulated, against the float student's, as a
+            share of their deviation, on validation data.
+        after: The same with the correction.
+        kept: Whether it stayed: it lowered the error.
+    """
+
+    precision: str
+    name: str
+    before: float
+    after: float
+    kept: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class LayerParity:
     """How one layer's outputs in a file differ from those in the float32 file, after all that came before it.
 

@@ -246,6 +246,14 @@ class QuantSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CorrectionTerm:
+    """One correction of the student before it becomes a file, by plug-in name; they apply in order."""
+
+    name: str
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuantizationPlan:
     """What a quantizer makes of one float file.
 
@@ -268,12 +276,14 @@ class ExportSpec:
 
     Attributes:
         precisions: `static_wi8_ai16.tflite` is a precision for one format only.
+        corrections: For each precision with integers; what does not gain on validation data is left out.
         io: Type of input and output of files with integer activations; `None` is the format's own.
     """
 
     formats: tuple[Literal["onnx", "tflite"], ...] = ("onnx", "tflite")
     precisions: tuple[str, ...] = ("fp32", "static_wi8_ai8")
     calibration: QuantSpec = QuantSpec()
+    corrections: tuple[CorrectionTerm, ...] = ()
     io: IoType | None = None
 
     def precisions_of(self, format_name: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from edgekd.stages.export.auditing import warn_of_missing_classes
 from edgekd.stages.export.bare import export_file
 from edgekd.stages.export.calibrating import SampleSource
 from edgekd.stages.export.converting import convert, pack
+from edgekd.stages.export.correcting import correct
 from edgekd.stages.export.making import Chosen, Exported, Job, Source, is_static, prepared_source
 from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec, check_weights
 
@@ -92,12 +94,13 @@ def export(
     check_weights(student)
     check_inputs("check", check)
     chosen = None
-    if is_static(spec):
+    if is_static(spec) or spec.corrections:
         chosen = Chosen(calibration, spec.calibration)
         check_calibration(chosen, check)
         if labels is not None:
             warn_of_missing_classes(labels[chosen.numbers], classes)
     network, packed = pack(student)
+    corrected, worth = correct(network, spec, samples=chosen, check=check, progress=progress)
     job = Job(
         name=name,
         spec=spec,
@@ -110,17 +113,26 @@ def export(
     job.clear(folder)
     # The name tells the run folder what to clear away after a crash.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
+        tasks: list[tuple[Format, str | None, bytes]] = [(name, None, packed) for name in spec.formats]
+        tasks += [(name, each, network) for each, network in corrected.items() for name in formats_of(spec, each)]
         # Threads only wait for children: each format's converter imports for seconds.
         with ThreadPoolExecutor(len(spec.formats)) as pool:
-            converted = pool.map(lambda each: _convert(each, packed, check[:1], Path(partial) / name), spec.formats)
-            sources = {source.format: source for source in converted}
-        return job.run(sources, chosen, folder, progress)
+            stem, example = Path(partial) / name, check[:1]
+            sources = list(pool.map(lambda task: _convert(task[0], task[1], task[2], example, stem), tasks))
+        return replace(job.run(sources, chosen, folder, progress), corrections=worth)
 
 
-def _convert(format_name: Format, network: bytes, example: NDArray[np.float32], stem: Path) -> Source:
-    plain = stem.with_name(f"{stem.name}.{format_name}")
+def formats_of(spec: ExportSpec, precision: str) -> list[Format]:
+    """Give the formats that are made in a precision."""
+    return [name for name, each in spec.pairs() if each == precision]
+
+
+def _convert(
+    format_name: Format, precision: str | None, network: bytes, example: NDArray[np.float32], stem: Path
+) -> Source:
+    plain = stem.with_name(f"{stem.name}{f'.for_{precision}' if precision else ''}.{format_name}")
     convert(format_name, network, example, plain)
-    return prepared_source(format_name, plain)
+    return prepared_source(format_name, plain, precision)
 
 
 def _predict(network: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

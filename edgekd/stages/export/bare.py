@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import inspection
-from edgekd.errors import DataError, ModelError
+from edgekd.errors import ConfigError, DataError, ModelError
 from edgekd.inspection import Anatomy
 from edgekd.progress import Progress
-from edgekd.records import ExportSpec, Format, Task
+from edgekd.records import ExportSpec, Task
 from edgekd.stages.export.converting import run_float
-from edgekd.stages.export.making import Chosen, Exported, Job, Source, is_static, prepared_source
+from edgekd.stages.export.making import Chosen, Exported, Job, is_static, prepared_source
 from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec
 from edgekd.store import sha256_of
 
@@ -54,6 +54,10 @@ def export_file(
     """
     anatomy = inspection.inspect(path)
     _check_ends(anatomy, path)
+    if spec.corrections:
+        raise ConfigError(
+            "corrections of a model file", where="export", next_step="leave them out: they need the torch student"
+        )
     spec = replace(spec, formats=(anatomy.format,))
     check_spec(spec, path.stem)
     inputs = _as_network_inputs(samples, anatomy)
@@ -79,8 +83,7 @@ def export_file(
         # Under a name of its own: an asked for file may be called as this one.
         plain = Path(partial) / f"float.{anatomy.format}"
         shutil.copyfile(path, plain)
-        sources: dict[Format, Source] = {anatomy.format: prepared_source(anatomy.format, plain)}
-        return job.run(sources, chosen if is_static(spec) else None, folder, progress)
+        return job.run([prepared_source(anatomy.format, plain)], chosen if is_static(spec) else None, folder, progress)
 
 
 def _check_ends(anatomy: Anatomy, path: Path) -> None:

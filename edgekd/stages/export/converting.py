@@ -104,6 +104,15 @@ def quantize(format_name: str, plans: Sequence[tuple[Path, QuantizationPlan, Pat
 
 
 @dataclass(frozen=True, kw_only=True)
+class Written:
+    """A file, its precision, and the float file that it was made from."""
+
+    path: Path
+    precision: str
+    source: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class Read:
     """What is in a file and what it gives.
 
@@ -118,19 +127,18 @@ class Read:
     layers: tuple[LayerParity, ...]
 
 
-def read_and_run(format_name: str, source: Path, paths: Mapping[Path, str], inputs: NDArray[np.float32]) -> list[Read]:
+def read_and_run(format_name: str, files: Sequence[Written], inputs: NDArray[np.float32]) -> list[Read]:
     """Read files and run them on inputs, in one child.
 
     Args:
         format_name: `onnx` or `tflite`.
-        source: The float file that they were made from.
-        paths: The files, and the precision of each.
+        files: Of the format.
         inputs: Channels first, shape (N, …); quantized and transposed as each file wants.
 
     Raises:
         ExportError: The runtime can't load or run a file.
     """
-    return _in_child(f"the {format_name} runtime", next(iter(paths)), _read_and_run, format_name, source, paths, inputs)
+    return _in_child(f"the {format_name} runtime", files[0].path, _read_and_run, format_name, files, inputs)
 
 
 def run_float(format_name: str, path: Path, inputs: NDArray[np.float32]) -> tuple[Anatomy, NDArray[np.float32]]:
@@ -167,13 +175,13 @@ def _quantize(format_name: str, plans: Sequence[tuple[Path, QuantizationPlan, Pa
         registry.function("quantizers", format_name)(source=source, plan=plan, path=path)
 
 
-def _read_and_run(format_name: str, source: Path, paths: Mapping[Path, str], inputs: NDArray[np.float32]) -> list[Read]:
+def _read_and_run(format_name: str, files: Sequence[Written], inputs: NDArray[np.float32]) -> list[Read]:
     run, read = {"onnx": _run_onnx, "tflite": _run_tflite}[format_name], registry.function("formats", format_name)
-    layers = compare_layers(format_name, source, paths, inputs)
-    return [
-        Read(anatomy=read(path), outputs=run(path, inputs), layers=each)
-        for path, each in zip(paths, layers, strict=True)
-    ]
+    layers: dict[Path, tuple[LayerParity, ...]] = {}
+    for source in dict.fromkeys(file.source for file in files):
+        made = {file.path: file.precision for file in files if file.source == source}
+        layers |= dict(zip(made, compare_layers(format_name, source, made, inputs), strict=True))
+    return [Read(anatomy=read(file.path), outputs=run(file.path, inputs), layers=layers[file.path]) for file in files]
 
 
 def _run_onnx(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

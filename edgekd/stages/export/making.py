@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from edgekd.inspection import Anatomy
 from edgekd.progress import Progress, Silent
 from edgekd.records import (
     Conditions,
+    Correction,
     ExportSpec,
     Format,
     LayerParity,
@@ -30,7 +31,7 @@ from edgekd.records import (
     decode_precision,
 )
 from edgekd.stages.export.calibrating import Samples, SampleSource, choose_ranges
-from edgekd.stages.export.converting import calibrate, prepare, quantize, read_and_run, tools_of
+from edgekd.stages.export.converting import Written, calibrate, prepare, quantize, read_and_run, tools_of
 from edgekd.stages.export.verifying import Parity, compare, verify_anatomy, verify_outputs
 from edgekd.stats import Stream
 
@@ -45,29 +46,38 @@ class Exported:
         models: In the order of the spec: formats, then precisions.
         measurements: `parity` (0 or 1 for each sample), `max_error` and `mean_error` (of the outputs) of each file.
         layers: By a file's name, how each of its layers differs from the float32 file's.
+        corrections: What each correction was worth, precision by precision.
     """
 
     models: tuple[Model, ...]
     measurements: tuple[Measurement, ...]
     layers: Mapping[str, tuple[LayerParity, ...]] = field(default_factory=dict)
+    corrections: tuple[Correction, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A format's float files: as they ship, and as they are quantized."""
+    """A format's float files.
+
+    Attributes:
+        plain: As it ships.
+        prepared: As it is quantized.
+        precision: Whose corrections are in it; `None` of the student as it is, which serves all other precisions.
+    """
 
     format: Format
     plain: Path
     prepared: Path
+    precision: str | None = None
 
 
-def prepared_source(format_name: Format, plain: Path) -> Source:
+def prepared_source(format_name: Format, plain: Path, precision: str | None = None) -> Source:
     """Write beside a float file the one that is quantized, where its format wants another."""
     if not hasattr(registry.load("quantizers", format_name), "prepare"):
-        return Source(format=format_name, plain=plain, prepared=plain)
+        return Source(format=format_name, plain=plain, prepared=plain, precision=precision)
     prepared = plain.with_suffix(f".prepared{plain.suffix}")
     prepare(format_name, plain, prepared)
-    return Source(format=format_name, plain=plain, prepared=prepared)
+    return Source(format=format_name, plain=plain, prepared=prepared, precision=precision)
 
 
 def is_static(spec: ExportSpec) -> bool:
@@ -119,12 +129,12 @@ class Job:
             (folder / each).unlink(missing_ok=True)
 
     def run(
-        self, sources: Mapping[Format, Source], samples: SampleSource | None, folder: Path, progress: Progress | None
+        self, sources: Sequence[Source], samples: SampleSource | None, folder: Path, progress: Progress | None
     ) -> Exported:
         """Make all files from the float ones, which lie in a folder of their own on the same disk.
 
         Args:
-            sources: By format.
+            sources: Of each format the student as it is, and as it is corrected for single precisions.
             samples: For calibration; `None` where no precision is static.
             folder: Where the files go, all together, when all have passed.
             progress: Told of each finished file.
@@ -132,11 +142,14 @@ class Job:
         with (
             _reported(progress or Silent(), len(self.file_names())) as advance,
             # Threads only wait for children.
-            ThreadPoolExecutor(len(sources)) as pool,
+            ThreadPoolExecutor(len(self.spec.formats)) as pool,
         ):
             streams = {} if samples is None else self._calibrate(sources, samples)
             futures = [
-                pool.submit(self._make, source, streams.get(name, {}), advance) for name, source in sources.items()
+                pool.submit(
+                    self._make, {each.precision: each for each in sources if each.format == name}, streams, advance
+                )
+                for name in self.spec.formats
             ]
             files = [file for future in futures for file in future.result()]
             for file in files:
@@ -167,33 +180,48 @@ class Job:
             input_scale=self.input_scale,
         )
 
-    def _calibrate(self, sources: Mapping[Format, Source], samples: SampleSource) -> dict[str, dict[str, Stream]]:
-        """Watch the float files of formats that have static precisions."""
-        wanted: dict[str, Path] = {
-            name: source.prepared
-            for name, source in sources.items()
-            if any(each.startswith("static") for each in self.spec.precisions_of(name))
-        }
-        place = next(iter(sources.values())).prepared.parent / "calibration.f32"
-        return calibrate(wanted, Samples.write(samples, place))
+    def _calibrate(self, sources: Sequence[Source], samples: SampleSource) -> dict[Path, dict[str, Stream]]:
+        """Watch the float files of static precisions: one of each network, whatever the number of formats."""
+        written = Samples.write(samples, sources[0].prepared.parent / "calibration.f32")
+        found: dict[Path, dict[str, Stream]] = {}
+        for precision in dict.fromkeys(source.precision for source in sources):
+            wanted: dict[str, Path] = {
+                source.format: source.prepared
+                for source in sources
+                if source.precision == precision and self._is_calibrated(source)
+            }
+            if wanted:
+                streams = calibrate(wanted, written)
+                found |= {path: streams[name] for name, path in wanted.items()}
+        return found
 
-    def _make(self, source: Source, streams: Mapping[str, Stream], advance: _Advance) -> list[_File]:
+    def _is_calibrated(self, source: Source) -> bool:
+        made = (source.precision,) if source.precision else self.spec.precisions_of(source.format)
+        return any(each.startswith("static") for each in made)
+
+    def _make(
+        self, sources: Mapping[str | None, Source], streams: Mapping[Path, Mapping[str, Stream]], advance: _Advance
+    ) -> list[_File]:
         """Make and check all files of a format."""
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
-        wanted = self.spec.precisions_of(source.format)
+        plain = sources[None]
+        wanted = self.spec.precisions_of(plain.format)
         # The float32 file is checked and compared with, whether it was asked for or not.
         precisions = ("fp32", *(each for each in wanted if each != "fp32"))
-        paths = {each: source.plain.parent / self._file_name(each, source.format) for each in precisions}
-        plans = {each: self._plan(each, streams) for each in precisions}
+        paths = {each: plain.plain.parent / self._file_name(each, plain.format) for each in precisions}
+        source_of = {each: sources.get(each, plain) for each in precisions}
+        plans = {each: self._plan(each, streams.get(source_of[each].prepared, {})) for each in precisions}
         quantize(
-            source.format,
+            plain.format,
             [
                 (source.plain if decode_precision(each).mode == "float" else source.prepared, plans[each], paths[each])
-                for each in precisions
+                for each, source in source_of.items()
             ],
         )
         files_read = read_and_run(
-            source.format, source.prepared, {path: each for each, path in paths.items()}, self.check
+            plain.format,
+            [Written(path=path, precision=each, source=source_of[each].prepared) for each, path in paths.items()],
+            self.check,
         )
         results = dict(zip(paths, files_read, strict=True))
         files = []
@@ -209,7 +237,7 @@ class Job:
             files.append(
                 _File(
                     path=path,
-                    format=source.format,
+                    format=plain.format,
                     precision=precision,
                     anatomy=read.anatomy,
                     parity=parity,
