@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# An error: the file does not run there, or gives wrong numbers. A warning: it runs, but slower or bigger than it need be.
+# An error: the file does not run there, or gives wrong numbers. A warning: it runs, but slower or bigger than need be.
 Severity = Literal["error", "warning"]
 
 
