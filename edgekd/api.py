@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgekd.config import load_target
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
-from edgekd.records import BenchmarkSpec, DistillSpec, ExportSpec, LossTerm, Measurement, Model, QuantSpec
+from edgekd.records import (
+    BenchmarkSpec,
+    CorrectionTerm,
+    DistillSpec,
+    ExportSpec,
+    IoType,
+    LossTerm,
+    Measurement,
+    Model,
+    QuantSpec,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,8 +88,11 @@ def export(
     calibration: Dataset,
     formats: Sequence[Literal["onnx", "tflite"]] = ("onnx", "tflite"),
     precisions: Sequence[str] = ("fp32", "static_wi8_ai8"),
+    corrections: Sequence[str] = (),
+    io: IoType | None = None,
     folder: Path | str = "exported",
     samples: int = 256,
+    method: str = "minmax",
     progress: Progress | None = None,
 ) -> Exported:
     """Write a student in every format and precision; each file is checked against it.
@@ -88,9 +101,12 @@ def export(
         student: What `distill` gave, or any network.
         calibration: Ranges come from its training split, the check from its validation split.
         formats: `onnx`, `tflite`.
-        precisions: `fp32`, `fp16`, `static_wi8_ai8`.
+        precisions: Some of `edgekd.records.PRECISIONS`.
+        corrections: Names of corrections, in order; kept where they gain on the validation split.
+        io: Type of input and output of files with integer activations; `None` is the format's own.
         folder: Made when missing.
         samples: For calibration.
+        method: How ranges are chosen: a calibrator.
         progress: Hears of files.
 
     Returns:
@@ -103,12 +119,18 @@ def export(
     from edgekd.stages.distill import Distilled
     from edgekd.stages.export import export as stage
 
-    spec = ExportSpec(formats=tuple(formats), precisions=tuple(precisions), calibration=QuantSpec(samples=samples))
+    spec = ExportSpec(
+        formats=tuple(formats),
+        precisions=tuple(precisions),
+        calibration=QuantSpec(method=method, samples=samples),
+        corrections=tuple(CorrectionTerm(name=name) for name in corrections),
+        io=io,
+    )
     return stage(
         student.network if isinstance(student, Distilled) else student,
         folder=Path(folder),
         spec=spec,
-        calibration=Scaled(calibration.train, calibration.scale),
+        calibration=Scaled(calibration.train.inputs, calibration.scale),
         check=calibration.ready(calibration.validation),
         input_scale=calibration.scale,
         task=calibration.task,

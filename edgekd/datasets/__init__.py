@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from edgekd import registry, store
 from edgekd.datasets._arrays import measure, standardise, take_mapped
 from edgekd.datasets._places import root_of
+from edgekd.datasets._samples import Scaled as Scaled
+from edgekd.datasets._samples import read_samples as read_samples
 from edgekd.datasets._splits import UNLABELLED, choose_held_out
 from edgekd.errors import ConfigError, DataError, did_you_mean
 from edgekd.records import DataSpec, Task, TransferSpec
@@ -137,64 +139,6 @@ class Dataset:
             inputs = inputs[np.sort(drawn)]
         scaled: NDArray[np.float32] = np.multiply(inputs, self.scale, dtype=np.float32)
         return scaled
-
-
-class Scaled:
-    """Samples of a split as a network takes them, computed as they are read: no copy of them all is held.
-
-    >>> split = Split(inputs=np.full((4, 2), 255, np.uint8), labels=np.zeros(4, np.int64))
-    >>> Scaled(split, 1 / 255)[1:2].tolist()
-    [[1.0, 1.0]]
-    """
-
-    def __init__(self, split: Split, scale: float) -> None:
-        self._inputs, self._scale = split.inputs, scale
-        self.shape = tuple(split.inputs.shape)
-
-    def __len__(self) -> int:
-        return len(self._inputs)
-
-    def __getitem__(self, chosen: slice, /) -> NDArray[np.float32]:
-        scaled: NDArray[np.float32] = np.multiply(self._inputs[chosen], self._scale, dtype=np.float32)
-        return scaled
-
-
-def read_samples(path: Path, array: str | None = None) -> NDArray[np.float32]:
-    """Read one array of samples, as they are, for a model file.
-
-    Args:
-        path: An .npy, or an .npz.
-        array: Which one of the .npz; `None` takes its only one, else `x` or `x_train`.
-
-    Returns:
-        (N, ...) float32.
-
-    Raises:
-        DataError: Missing, damaged, not of numbers, or it can't be told which array is meant.
-    """
-    from edgekd.datasets._archive import Archive
-
-    if path.suffix == ".npy":
-        try:
-            values = np.load(path, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError:
-            raise DataError("no such file", where=str(path)) from None
-        except (ValueError, OSError) as error:
-            raise DataError(f"not an array: {error}", where=str(path)) from None
-    else:
-        with Archive(path, "name the array with --array") as archive:
-            names = archive.names()
-            wanted = (
-                [array] if array else names if len(names) == 1 else [each for each in ("x", "x_train") if each in names]
-            )
-            if not wanted:
-                raise DataError(
-                    f"{len(names)} arrays", where=str(path), next_step=f"choose with --array: {', '.join(names)}"
-                )
-            values = archive.take(wanted[0])
-    if values.dtype.kind not in _NUMBERS or not values.ndim:
-        raise DataError(f"an array of {values.dtype}", where=str(path), allowed="numbers of shape (N, ...)")
-    return np.asarray(values, np.float32)
 
 
 def open_dataset(spec: DataSpec) -> Dataset:

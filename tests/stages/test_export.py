@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgekd.errors import ConfigError, DataError, EdgekdError, ExportError, ModelError
-from edgekd.records import ExportSpec, Model, QuantSpec
+from edgekd.records import CorrectionTerm, ExportSpec, Model, QuantSpec
 from edgekd.stages.export import Exported, export
 from edgekd.stages.export.verifying import compare, verify_anatomy, verify_outputs
 from edgekd.store import sha256_of
@@ -226,8 +226,12 @@ def refuse(student: nn.Module, folder: Path, spec: ExportSpec = DENSE, **inputs:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (ExportSpec(precisions=("int8",)), "unknown precision 'int8'; allowed: fp32, fp16, dynamic_wi8_afp32, static_wi8_ai8"),
+        (ExportSpec(precisions=("int8",)), "unknown precision 'int8'; allowed: fp32, fp16, dynamic_wi8_afp32"),
         (ExportSpec(precisions=()), "precisions = []"),
+        (
+            ExportSpec(corrections=(CorrectionTerm(name="bias_correction"), CorrectionTerm(name="rounding"))),
+            "bias_correction last",
+        ),
         (ExportSpec(precisions=("fp32", "fp32")), "each once"),
         (ExportSpec(formats=()), "formats = []"),
         (ExportSpec(formats=("onx",)), "did you mean 'onnx'?"),  # type: ignore[arg-type]  # as from a recipe

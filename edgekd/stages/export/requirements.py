@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_LAST = "bias_correction"
+
+
 def check_spec(spec: ExportSpec, name: str) -> None:
     """Refuse formats and precisions that don't exist, and converters that are not installed.
 
@@ -43,6 +46,13 @@ def check_spec(spec: ExportSpec, name: str) -> None:
             raise ConfigError(
                 f"{key} = {list(chosen)}", where="export", allowed=f"one or more of {', '.join(known)}, each once"
             )
+    corrections = [term.name for term in spec.corrections]
+    if _LAST in corrections[:-1]:
+        raise ConfigError(
+            f"corrections = {corrections}",
+            where="export",
+            allowed=f"{_LAST} last: it makes up for what the others leave, which they would take for the student's",
+        )
     for format_name, precision in spec.pairs():
         check_precision(format_name, precision, spec.io)
     # Importing a converter takes seconds and memory; only its child does that.
