@@ -223,7 +223,8 @@ def test_concatenations_averages_and_softmax_round_as_in_the_file(mixed: Exporte
     # Two steps of the logits, which a softmax makes at most a quarter as large each way, and two of its own.
     low, high = mixed.ranges["linear"]
     assert np.abs(given - file).max() <= (high - low) / 255 + 2.01 / 256
-    assert np.abs(given - file).mean() < 0.5 * np.abs(floats - file).mean()
+    # Most probabilities are far below a step: what is left is the table's rounding, a quarter of a step on average.
+    assert np.abs(given - file).mean() < min(0.25 / 256, 0.75 * np.abs(floats - file).mean())
 
 
 def test_sixteen_bits_are_simulated(exported: Exported) -> None:
