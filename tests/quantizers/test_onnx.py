@@ -179,3 +179,21 @@ def test_dynamic_quantizes_as_it_runs(source: Path, files: dict[str, Path]) -> N
 def test_prepared_files_compute_the_same(source: Path, tmp_path: Path) -> None:
     child.call("the optimizer", prepare, source, tmp_path / "prepared.onnx")
     np.testing.assert_allclose(run(tmp_path / "prepared.onnx"), run(source), rtol=1e-5, atol=1e-6)
+
+
+def test_depthwise_filters_keep_eight_bits(tmp_path: Path) -> None:
+    filters = RANDOM.normal(size=(3, 1, 3, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["input", "filters"], ["maps"], group=3)],
+        "by hand",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("maps", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(filters, "filters")],
+    )
+    source, path = tmp_path / "source.onnx", tmp_path / "four.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), source)
+    child.call(
+        "the quantizer", quantize, source=source, plan=QuantizationPlan(precision="weight_only_wi4_afp32"), path=path
+    )
+    assert {layer.weight_dtype for layer in inspect(path).layers} == {"int8"}
+    np.testing.assert_allclose(run(path), run(source), atol=0.1)

@@ -250,7 +250,7 @@ def test_what_does_not_exist_is_said_before_the_work(tmp_path: Path, spec: Expor
         ({"calibration": np.full_like(CALIBRATION, 0.5)}, "all calibration samples are 0.5 everywhere"),
         ({"calibration": np.where(CALIBRATION > 3, np.nan, CALIBRATION)}, "calibration samples hold numbers that"),
         ({"calibration": CALIBRATION[:, :, :8]}, "calibration samples have shape (3, 8, 12)"),
-        ({"calibration": CALIBRATION[:0]}, "calibration samples have shape (0, 3, 16, 12)"),
+        ({"calibration": CALIBRATION[:0]}, "no calibration samples"),
         ({"check": CHECK[:0]}, "check samples have shape (0, 3, 16, 12)"),
         ({"check": np.where(CHECK > 3, np.inf, CHECK)}, "check samples hold numbers that"),
         ({"check": (CHECK * 10).astype(np.uint8)}, "check samples are uint8"),

@@ -49,8 +49,8 @@ _INT8 = Tolerance(error=None, tie=0.0, agreement=0.9, rms_error=0.5)
 _AGREEING_ERROR = 0.1
 # Of 4-bit weights without any correction some networks keep little; half of the predictions is more than chance.
 _INT4 = Tolerance(error=None, tie=0.0, agreement=0.5, rms_error=0.8)
-# Operators whose kernels take no 4-bit weights.
-_WITHOUT_INT4 = {"DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
+# Operators whose weights may need 8 bits where others have 4: depthwise and transposed convolutions.
+_WITHOUT_INT4 = {"DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "Conv", "ConvTranspose"}
 _OF_VALUES = ("regression", "reconstruction")
 
 
