@@ -221,7 +221,7 @@ def _replace_weights(model: Any, encode: Callable[[str, NDArray[np.float32], int
 def _is_depthwise(model: Any, node: Any) -> bool:
     """Whether each filter of a convolution sees one channel."""
     shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
-    return node.op_type == "Conv" and shapes.get(node.input[1], [0, 0])[1] == 1
+    return node.op_type == "Conv" and int(shapes.get(node.input[1], [0, 0])[1]) == 1
 
 
 def _channel_axis(node: Any) -> int:
