@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgekd.errors import ModelError
 from edgekd.formats._numbers import integers, options_of
+from edgekd.formats._objects import read_objects, refusing_damage
 from edgekd.inspection import Anatomy, DtypeTotal, Layer, Node, Value
 from edgekd.records import TensorSpec
 
-_IDENTIFIER = b"TFL3"
 # Sub-byte dtypes are packed.
 _BITS = {"int4": 4, "uint4": 4, "int2": 2, "bool": 8}
 _METADATA_TEXT_BYTES = 200
@@ -42,29 +40,20 @@ def read(path: Path) -> Anatomy:
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "cut.tflite"
     >>> _ = file.write_bytes(b"    TFL3")
-    >>> try:
-    ...     read(file)
-    ... except ModelError as error:
-    ...     print(error.what)
-    a damaged TFLite model
+    >>> read(file)
+    Traceback (most recent call last):
+        ...
+    edgekd.errors.ModelError: ...cut.tflite: a damaged TFLite model; export or download it again
     """
-    content = path.read_bytes()
-    if content[4:8] != _IDENTIFIER:
-        raise ModelError("not a TFLite model: its identifier is missing", where=str(path))
     from ai_edge_litert import schema_py_generated as schema
 
-    try:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    model, content = read_objects(path)
+    with refusing_damage(path):
         return _Reader(model, schema, content).anatomy()
-    except (struct.error, ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError, MemoryError):
-        # The flatbuffer's offsets lead nowhere, or to something of another kind.
-        raise ModelError("a damaged TFLite model", where=str(path), next_step="export or download it again") from None
 
 
 class _Reader:
     def __init__(self, model: Any, schema: Any, content: bytes) -> None:
-        if not model.subgraphs or not model.buffers or model.operatorCodes is None:
-            raise ValueError
         self.model, self.content = model, content
         self.graph = model.subgraphs[0]
         self.operator_names = _names_of(schema.BuiltinOperator)

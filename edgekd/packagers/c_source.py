@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd import store
+from edgekd import inspection, store
 from edgekd.errors import ConfigError, ExportError
 from edgekd.packagers._checks import check_ends, check_format
 from edgekd.packagers._operators import METHODS
 from edgekd.packagers._templates import render
-from edgekd.packagers._tflite import hybrid_operators, operator_names, read_objects
 from edgekd.records import Cargo, TensorSpec, Vectors
 
 FORMATS = ("tflite",)
 PRECISIONS = ("fp32", "static_wi8_ai8", "static_wi8_ai16")
 
 _TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
+_PACKED = ("int8", "int4", "float16")
 _WIDTH = 118
 # Kernels of one chip may round once where those of another round twice; floats add in another order.
 _STEPS, _RELATIVE = 1, 1e-4
@@ -50,8 +50,7 @@ def pack(*, cargo: Cargo, folder: Path, symbol: str = "model") -> tuple[Path, ..
         raise ConfigError(f"symbol '{symbol}'", where="packager c_source", allowed="small letters, digits, underscores")
     check_format(cargo, "c_source", FORMATS)
     check_ends(cargo)
-    model = read_objects(cargo.model.path)
-    methods = _methods(cargo, model)
+    methods = _methods(cargo)
     content = cargo.model.path.read_bytes()
     known: dict[str, Any] = {
         "symbol": symbol,
@@ -76,16 +75,22 @@ def pack(*, cargo: Cargo, folder: Path, symbol: str = "model") -> tuple[Path, ..
     return tuple(paths)
 
 
-def _methods(cargo: Cargo, model: Any) -> list[str]:
+def _methods(cargo: Cargo) -> list[str]:
     """What adds the operators of the file to a resolver; refuses what TFLite Micro does not run."""
-    where = cargo.model.name
-    if hybrid := hybrid_operators(model):
+    where, anatomy = cargo.model.name, inspection.inspect(cargo.model.path)
+    hybrid = {
+        node.operator
+        for node in anatomy.nodes
+        if any(given.dtype == "float32" for given in node.outputs)
+        and any(each and each.constant and each.dtype in _PACKED for each in node.inputs)
+    }
+    if hybrid:
         raise ExportError(
-            f"float activations with packed weights in {', '.join(hybrid)}, which TFLite Micro does not run",
+            f"float activations with packed weights in {', '.join(sorted(hybrid))}, which TFLite Micro does not run",
             where=where,
             allowed=", ".join(PRECISIONS),
         )
-    names = operator_names(model)
+    names = sorted(name for name, _ in anatomy.operators)
     if unknown := [each for each in names if each not in METHODS]:
         raise ExportError(
             f"TFLite Micro has no {', '.join(unknown)}",

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import store
+from edgekd.formats._objects import read_objects
 from edgekd.packagers import _flatbuffer as metadata
 from edgekd.packagers._checks import channels_of, check_ends, check_format, check_pixels
-from edgekd.packagers._tflite import read_objects, to_bytes
 from edgekd.records import Cargo
 
 FORMATS = ("tflite",)
@@ -43,9 +43,11 @@ def pack(*, cargo: Cargo, folder: Path) -> tuple[Path, ...]:
     if cargo.content == "image":
         check_pixels(cargo)
         _warn(cargo)
-    model = read_objects(cargo.model.path)
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model, _ = read_objects(cargo.model.path)
     _put(model, _metadata(cargo))
-    content = to_bytes(model)
+    content = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
     path = folder / f"{cargo.stem}.metadata.tflite"
     store.write_bytes(path, _with_labels(content, cargo.labels) if cargo.labels else content)
     return (path,)

@@ -8,21 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from edgekd import records
 from edgekd.errors import ExportError
 from edgekd.records import QuantizationPlan, Ranges, decode_precision
 
 NEEDS = ("ai_edge_quantizer",)
 TOOLS = ("ai-edge-quantizer",)
-PRECISIONS = (
-    "fp32",
-    "fp16",
-    "dynamic_wi8_afp32",
-    "static_wi8_ai8",
-    "static_wi8_ai16",
-    "weight_only_wi8_afp32",
-    "weight_only_wi4_afp32",
-)
-
+PRECISIONS = records.PRECISIONS
 # LiteRT reads this one; the others tell of the conversion.
 _KEPT_METADATA = (b"min_runtime_version",)
 # Operators whose kernels take no 4-bit weights: they get 8 bits.
