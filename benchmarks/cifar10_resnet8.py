@@ -19,7 +19,7 @@ from typing import Any
 from cifar10_data import load, load_published
 from results_file import Results
 from torch import nn
-from training import WORK, build, errors_of, logits_of, settings_of, spread, train
+from training import WORK, Trained, build, errors_of, logits_of, settings_of, spread, train
 
 from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
 
@@ -94,21 +94,24 @@ class Bench:
         for run in self.results.runs:
             if (run["arm"], run["seed"], run["settings"]) == (arm, seed, settings):
                 return run
+        trained = self.student(arm, seed)
+        return self._add(arm, seed, settings, spec, trained.network, trained.facts)
+
+    def student(self, arm: str, seed: int) -> Trained:
+        """Train a student, or load the one that an earlier call has trained."""
         teachers = (
             [self.assistant(seed)]
             if arm == "assistant"
             else [self.teacher(each) for each in TEACHERS.get(arm, (TEACHER,))]
         )
-        student = build("mlperf_resnet8", self.data, seed)
-        trained = train(
-            student,
+        return train(
+            build("mlperf_resnet8", self.data, seed),
             data=self.data,
-            spec=spec,
+            spec=self._short(replace(SCHEDULE, losses=LOSSES[arm], seed=seed)),
             teachers=teachers,
             folder=self.folder / f"{arm}-{seed}",
             name=f"{arm} {seed}",
         )
-        return self._add(arm, seed, settings, spec, trained.network, trained.facts)
 
     def run_teacher(self) -> dict[str, Any]:
         """Test the teacher, unless it is in the results."""
