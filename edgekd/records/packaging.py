@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgekd.records.names import Basis, Task
 from edgekd.records.results import Model
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # What the numbers of an input are; audio is a spectrogram or another front end's features.
 Content = Literal["image", "audio", "text", "features"]
@@ -135,6 +136,8 @@ class Cargo:
         Args:
             raw: Channels first or last as the file takes them, any shape.
         """
+        import numpy as np
+
         spec = self.model.inputs[0]
         values = (np.asarray(raw, np.float64) - self._shaped(self.raw_mean, raw)) / self._shaped(self.raw_std, raw)
         if spec.scale is None:
@@ -145,6 +148,8 @@ class Cargo:
         )
 
     def _shaped(self, numbers: tuple[float, ...], raw: NDArray[Any]) -> NDArray[np.float64]:
+        import numpy as np
+
         array = np.asarray(numbers)
         if len(array) > 1 and self.model.format == "onnx" and np.ndim(raw) > 2:
             return array.reshape(-1, 1, 1)
