@@ -115,7 +115,7 @@ def test_without_a_front_end_there_is_no_file(recipe: Path, run: Callable[..., p
     outcome = run(until="export")
     export = recipe.parent / "run" / "export"
     listed = [file.name for file in export.iterdir()]
-    assert sorted(listed) == ["measurements.json", "models.json", "stage.json", "student.fp32.onnx"]
+    assert sorted(listed) == ["layers.json", "measurements.json", "models.json", "stage.json", "student.fp32.onnx"]
     # Nor one that an earlier recipe left, whose record went with the earlier student's.
     (export / "front_end.json").write_text("{}")
     assert run("distill.seed=1", until="export").made == ("distill", "export")
