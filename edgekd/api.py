@@ -103,7 +103,7 @@ def export(
         formats: `onnx`, `tflite`.
         precisions: Some of `edgekd.records.PRECISIONS`.
         corrections: Names of corrections, in order; kept where they gain on the validation split.
-        io: Type of input and output of files with integer activations; `None` is the format's own.
+        io: Type of input and output of TFLite files with integer activations; `None` is integers. ONNX takes float32.
         folder: Made when missing.
         samples: For calibration.
         method: How ranges are chosen: a calibrator.

@@ -167,7 +167,7 @@ class _Problem:
                 beta = _beta((step - warm_up) / max(1, iterations - warm_up))
                 loss = loss + ((1 - (2 * up - 1).abs() ** beta) * ~at_end).mean()
             adam.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch
             adam.step()
             progress.advance()
         learned = torch.where(at_end, nearest, floors + (logits.detach() >= 0)) * self.scales

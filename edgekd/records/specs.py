@@ -277,7 +277,7 @@ class ExportSpec:
     Attributes:
         precisions: `static_wi8_ai16.tflite` is a precision for one format only.
         corrections: For each precision with integers; what does not gain on validation data is left out.
-        io: Type of input and output of files with integer activations; `None` is the format's own.
+        io: Type of input and output of TFLite files with integer activations; `None` is integers. ONNX takes float32.
     """
 
     formats: tuple[Literal["onnx", "tflite"], ...] = ("onnx", "tflite")

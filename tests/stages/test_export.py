@@ -228,6 +228,7 @@ def refuse(student: nn.Module, folder: Path, spec: ExportSpec = DENSE, **inputs:
     [
         (ExportSpec(precisions=("int8",)), "unknown precision 'int8'; allowed: fp32, fp16, dynamic_wi8_afp32"),
         (ExportSpec(precisions=()), "precisions = []"),
+        (ExportSpec(calibration=QuantSpec(method="percentile", options={"percentile": 30.0})), "percentile = 30"),
         (
             ExportSpec(corrections=(CorrectionTerm(name="bias_correction"), CorrectionTerm(name="rounding"))),
             "bias_correction last",

@@ -59,6 +59,8 @@ def export_file(
             "corrections of a model file", where="export", next_step="leave them out: they need the torch student"
         )
     spec = replace(spec, formats=(anatomy.format,))
+    if anatomy.format == "onnx" and spec.io not in (None, "float32"):
+        raise ConfigError(f"io = {spec.io}", where=str(path), allowed="float32: QDQ files take nothing else")
     check_spec(spec, path.stem)
     inputs = _as_network_inputs(samples, anatomy)
     check_inputs("calibration", inputs)

@@ -95,6 +95,16 @@ def test_what_does_not_fit_is_said(
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
 
+def test_an_onnx_file_takes_no_integers(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="io = int8; allowed: float32"):
+        export_file(
+            write_onnx(tmp_path / "mine.onnx"),
+            samples=SAMPLES,
+            folder=tmp_path / "out",
+            spec=ExportSpec(precisions=("static_wi8_ai8",), io="int8"),
+        )
+
+
 def test_files_that_can_not_be_quantized_are_refused(shared_data: Path, tmp_path: Path) -> None:
     two = write_onnx(tmp_path / "two.onnx", inputs=("features", "state"))
     with pytest.raises(ModelError, match="2 inputs: 'features', 'state'"):
