@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from edgekd import registry
+from edgekd.calibrators import try_calibrator
 from edgekd.config.files import load_target
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.quantizers import check_precision
@@ -173,6 +174,10 @@ def _check_precisions(spec: ExportSpec) -> Iterator[tuple[str, EdgekdError]]:
             yield "export.precisions", _unknown("precision", precision, PRECISIONS)
         elif only and only not in spec.formats:
             yield "export.precisions", _unknown(f"format of '{each}'", only, spec.formats)
+    try:
+        try_calibrator(spec.calibration)
+    except EdgekdError as error:
+        yield "export.calibration", error
     known = [(format_name, precision) for format_name, precision in spec.pairs() if precision in PRECISIONS]
     for format_name, precision in known:
         try:

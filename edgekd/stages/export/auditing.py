@@ -94,6 +94,15 @@ def audit(calibration: Portrait, check: Portrait) -> None:
         )
 
 
+def warn_of_noise(samples: Portrait) -> None:
+    """Say that images look like noise, where there are no others to compare them with."""
+    if samples.roughness > _ROUGH:
+        _log.warning(
+            "export: neighbouring numbers of the samples correlate by %.2f, as in noise: calibrate with real data",
+            1 - samples.roughness,
+        )
+
+
 def warn_of_missing_classes(labels: NDArray[np.int64], classes: Sequence[str]) -> tuple[str, ...]:
     """Name the classes that no calibration sample is of, and say so in the log.
 

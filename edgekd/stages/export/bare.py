@@ -15,6 +15,7 @@ from edgekd.errors import ConfigError, DataError, ModelError
 from edgekd.inspection import Anatomy
 from edgekd.progress import Progress
 from edgekd.records import ExportSpec, Task
+from edgekd.stages.export.auditing import portray, warn_of_noise
 from edgekd.stages.export.converting import run_float
 from edgekd.stages.export.making import Chosen, Exported, Job, is_static, prepared_source
 from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec
@@ -69,6 +70,8 @@ def export_file(
     check = inputs[others if len(others) else chosen.numbers][:_CHECK_SAMPLES]
     if is_static(spec):
         check_calibration(chosen, check)
+        if inputs.ndim == len(_CHANNELS_FIRST):
+            warn_of_noise(portray(chosen))
     _, outputs = run_float(anatomy.format, path, check)
     outputs = outputs.reshape(len(outputs), -1)
     job = Job(

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import registry
+from edgekd.calibrators import try_calibrator
 from edgekd.errors import ConfigError, DataError, ModelError
 from edgekd.quantizers import check_precision
-from edgekd.records import PRECISIONS, ExportSpec, QuantSpec
+from edgekd.records import PRECISIONS, ExportSpec
 from edgekd.stages.export.auditing import audit, portray
 from edgekd.stages.export.calibrating import SampleSource
-from edgekd.stats import Stream
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,7 +47,7 @@ def check_spec(spec: ExportSpec, name: str) -> None:
             raise ConfigError(
                 f"{key} = {list(chosen)}", where="export", allowed=f"one or more of {', '.join(known)}, each once"
             )
-    _try_calibrator(spec.calibration)
+    try_calibrator(spec.calibration)
     corrections = [term.name for term in spec.corrections]
     if _LAST in corrections[:-1]:
         raise ConfigError(
@@ -64,13 +64,6 @@ def check_spec(spec: ExportSpec, name: str) -> None:
         for kind in ("exporters", "quantizers")
         for module in registry.load(kind, format_name).NEEDS
     )
-
-
-def _try_calibrator(spec: QuantSpec) -> None:
-    """Let a calibrator refuse its options before anything is trained, corrected or converted."""
-    stream = Stream()
-    stream.add(np.array([-1.0, 1.0], np.float32))
-    registry.function("calibrators", spec.method)(stream=stream, bits=8, **spec.options)
 
 
 def check_weights(student: nn.Module) -> None:

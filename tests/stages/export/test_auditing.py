@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgekd.errors import DataError
-from edgekd.stages.export.auditing import audit, portray, warn_of_missing_classes
+from edgekd.stages.export.auditing import audit, portray, warn_of_missing_classes, warn_of_noise
 
 RANDOM = np.random.default_rng(0)
 
@@ -73,4 +73,13 @@ def test_classes_without_a_sample_are_named(caplog: pytest.LogCaptureFixture) ->
         assert "no calibration sample is of 2 of 4 classes (dog, horse)" in caplog.text
         caplog.clear()
         assert warn_of_missing_classes(np.arange(4), ("cat", "dog", "frog", "horse")) == ()
+        assert caplog.text == ""
+
+
+def test_noise_without_anything_to_compare_with_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "edgekd"):
+        warn_of_noise(portray(RANDOM.uniform(0, 1, (64, 3, 32, 32)).astype(np.float32)))
+        assert "as in noise" in caplog.text
+        caplog.clear()
+        warn_of_noise(portray(np.sin(np.arange(32 * 32, dtype=np.float32) / 9).reshape(1, 1, 32, 32)))
         assert caplog.text == ""
