@@ -1,6 +1,19 @@
 """The types that flow between the stages: frozen, keyword-only, plain data."""
 
+from edgekd.records.learning import (
+    AssistantSpec,
+    AugmentationTerm,
+    Combine,
+    DataSpec,
+    DistillSpec,
+    LossTerm,
+    NetworkSpec,
+    Schedule,
+    TeacherSpec,
+    TransferSpec,
+)
 from edgekd.records.linting import Finding, Severity
+from edgekd.records.making import CorrectionTerm, ExportSpec, QuantizationPlan, QuantSpec
 from edgekd.records.names import (
     PRECISIONS,
     Basis,
@@ -30,26 +43,7 @@ from edgekd.records.results import (
     TensorSpec,
     TermShare,
 )
-from edgekd.records.specs import (
-    AssistantSpec,
-    AugmentationTerm,
-    BenchmarkSpec,
-    Budget,
-    Combine,
-    CorrectionTerm,
-    DataSpec,
-    DistillSpec,
-    ExportSpec,
-    LossTerm,
-    NetworkSpec,
-    QuantizationPlan,
-    QuantSpec,
-    Recipe,
-    Schedule,
-    Target,
-    TeacherSpec,
-    TransferSpec,
-)
+from edgekd.records.specs import BenchmarkSpec, Budget, Recipe, Target
 
 __all__ = [
     "PRECISIONS",
