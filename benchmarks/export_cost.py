@@ -76,9 +76,9 @@ def measure_seconds(results: Results, bench: Bench, folder: Path, *, repeats: in
             student,
             folder=folder / f"files-{repeat}",
             spec=SPEC,
-            calibration=Scaled(data.train.inputs, data.scale),
-            check=data.ready(data.validation, CHECK_SAMPLES),
-            input_scale=data.scale,
+            calibration=data.samples(data.train.inputs, raw=True),
+            check=data.ready(data.validation, CHECK_SAMPLES, raw=True),
+            preprocessing=data.preprocessing,
         )
         seconds = time.perf_counter() - started
         sizes = {model.name: model.size_bytes for model in exported.models}

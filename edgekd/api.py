@@ -90,6 +90,8 @@ def export(
     precisions: Sequence[str] = ("fp32", "static_wi8_ai8"),
     corrections: Sequence[str] = (),
     io: IoType | None = None,
+    raw_input: bool = True,
+    head: Literal["logits", "probabilities", "class"] = "logits",
     folder: Path | str = "exported",
     samples: int = 256,
     method: str = "minmax",
@@ -104,6 +106,8 @@ def export(
         precisions: Some of `edgekd.records.PRECISIONS`.
         corrections: Names of corrections, in order; kept where they gain on the validation split.
         io: Type of input and output of TFLite files with integer activations; `None` is integers. ONNX takes float32.
+        raw_input: Files take the data's raw values; what scales and standardises them is in the graph.
+        head: What files give.
         folder: Made when missing.
         samples: For calibration.
         method: How ranges are chosen: a calibrator.
@@ -115,7 +119,6 @@ def export(
     Raises:
         EdgekdError: As `edgekd.stages.export.export`.
     """
-    from edgekd.datasets import Scaled
     from edgekd.stages.distill import Distilled
     from edgekd.stages.export import export as stage
 
@@ -125,14 +128,16 @@ def export(
         calibration=QuantSpec(method=method, samples=samples),
         corrections=tuple(CorrectionTerm(name=name) for name in corrections),
         io=io,
+        raw_input=raw_input,
+        head=head,
     )
     return stage(
         student.network if isinstance(student, Distilled) else student,
         folder=Path(folder),
         spec=spec,
-        calibration=Scaled(calibration.train.inputs, calibration.scale),
-        check=calibration.ready(calibration.validation),
-        input_scale=calibration.scale,
+        calibration=calibration.samples(calibration.train.inputs, raw=spec.takes_raw(calibration.task)),
+        check=calibration.ready(calibration.validation, raw=spec.takes_raw(calibration.task)),
+        preprocessing=calibration.preprocessing,
         task=calibration.task,
         progress=progress,
     )
@@ -144,6 +149,7 @@ def benchmark(
     targets: Sequence[str] = ("host",),
     data: Dataset | None = None,
     teachers: Sequence[nn.Module] = (),
+    raw_input: bool = True,
     progress: Progress | None = None,
     **method: Any,
 ) -> tuple[Measurement, ...]:
@@ -154,6 +160,7 @@ def benchmark(
         targets: Names of shipped targets, or .toml files.
         data: Its test split gives accuracy.
         teachers: Measured on that split too, so that a budget can limit the drop against them.
+        raw_input: Files take the data's raw values, as `export` makes them unless it is told otherwise.
         progress: Hears of measurements.
         **method: Fields of `edgekd.BenchmarkSpec`, such as `runs=5000`.
 
@@ -177,7 +184,7 @@ def benchmark(
         [each if isinstance(each, Model) else describe_file(Path(each)) for each in known],
         targets=places,
         spec=spec,
-        inputs=data.ready(data.test) if data else None,
+        inputs=data.ready(data.test, raw=raw_input and data.task != "reconstruction") if data else None,
         labels=data.test.labels if data else None,
         task=data.task if data else "single_label",
         progress=progress,

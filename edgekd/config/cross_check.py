@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgekd import registry
 from edgekd.calibrators import try_calibrator
-from edgekd.config.files import load_target
+from edgekd.config.files import common_io, load_target
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.quantizers import check_precision
 from edgekd.records import PRECISIONS, Budget, DistillSpec, ExportSpec, LossTerm, Recipe, Schedule, TeacherSpec
@@ -160,11 +160,17 @@ def _check_names(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
         for name in sorted({name for name in names if list(names).count(name) > 1}):
             yield key, ConfigError(f"'{name}' is there twice")
     yield from _check_precisions(recipe.export)
+    targets = []
     for target in recipe.benchmark.targets:
         try:
-            load_target(target)
+            targets.append(load_target(target))
         except EdgekdError as error:
             yield "benchmark.targets", error
+    if recipe.export.io is None:
+        try:
+            common_io(targets)
+        except EdgekdError as error:
+            yield "export.io", error
 
 
 def _check_precisions(spec: ExportSpec) -> Iterator[tuple[str, EdgekdError]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgekd import registry
 from edgekd.config.reader import Table, build
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
-from edgekd.records import Target
+from edgekd.records import IoType, Target
 
 _PACKAGE = Path(__file__).parent.parent
 RECIPES = _PACKAGE / "recipes"
@@ -64,6 +65,33 @@ def load_target(source: str) -> Target:
                 next_step=error.next_step,
             ) from None
     return target
+
+
+def common_io(targets: Sequence[Target]) -> IoType | None:
+    """Find the type of input and output that the apps of all targets hand over; `None` where no target says.
+
+    Args:
+        targets: The first one's first choice that the others take too is taken.
+
+    Raises:
+        ConfigError: They have none in common.
+
+    >>> phone = Target(name="phone", description="", runtimes=("litert",), io=("uint8", "float32"))
+    >>> common_io([load_target("host"), phone])
+    'uint8'
+    """
+    telling = [target for target in targets if target.io]
+    if not telling:
+        return None
+    for each in telling[0].io:
+        if all(each in target.io for target in telling):
+            return each
+    wanted = "; ".join(f"{target.name}: {', '.join(target.io)}" for target in telling)
+    raise ConfigError(
+        f"no type of input and output suits all targets ({wanted})",
+        where="benchmark.targets",
+        next_step="set export.io, or make a recipe for each",
+    )
 
 
 def find(source: str, shipped: Path, what: str) -> Path:

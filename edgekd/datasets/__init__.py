@@ -20,8 +20,10 @@ from edgekd.datasets._samples import Scaled as Scaled
 from edgekd.datasets._samples import read_samples as read_samples
 from edgekd.datasets._splits import UNLABELLED, choose_held_out
 from edgekd.errors import ConfigError, DataError, did_you_mean
-from edgekd.records import DataSpec, Task, TransferSpec
+from edgekd.records import DataSpec, Preprocessing, Task, TransferSpec
 
+# What the front end of standardised data says of it.
+STANDARDISATION = ("standardised_axis", "mean", "deviation")
 _NUMBERS = "biuf"  # numpy's kinds: bool, int, unsigned int, float
 
 
@@ -122,23 +124,45 @@ class Dataset:
             digest.update(np.ascontiguousarray(split.labels).data)
         return digest.hexdigest()
 
-    def ready(self, split: Split, count: int | None = None, seed: int = 0) -> NDArray[np.float32]:
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What made the network's inputs of raw values."""
+        if "standardised_axis" not in self.front_end:
+            return Preprocessing(scale=self.scale)
+        return Preprocessing(
+            scale=self.scale,
+            mean=tuple(self.front_end["mean"]),
+            deviation=tuple(self.front_end["deviation"]),
+            axis=self.front_end["standardised_axis"],
+        )
+
+    def samples(self, inputs: NDArray[np.generic], *, raw: bool = False) -> Scaled:
+        """Give samples of a split a slice at a time: as a network takes them, or `raw`, before any preprocessing."""
+        if not raw:
+            return Scaled(inputs, self.scale)
+        done, shape = self.preprocessing, [1] * inputs.ndim
+        if not done.mean:
+            return Scaled(inputs, 1.0)
+        shape[done.axis] = -1
+        return Scaled(inputs, np.reshape(done.deviation, shape), np.reshape(done.mean, shape))
+
+    def ready(self, split: Split, count: int | None = None, seed: int = 0, *, raw: bool = False) -> NDArray[np.float32]:
         """Give samples as a network takes them.
 
         Args:
             split: One of this dataset's.
             count: So many, drawn by `seed` and kept in order; `None` for all.
             seed: Of the draw.
+            raw: Before any preprocessing instead.
 
         Returns:
-            (N, ...) float32, raw values times `scale`.
+            (N, ...) float32.
         """
         inputs = split.inputs
         if count is not None and count < len(split):
             drawn = np.random.default_rng(seed).choice(len(split), count, replace=False)
             inputs = inputs[np.sort(drawn)]
-        scaled: NDArray[np.float32] = np.multiply(inputs, self.scale, dtype=np.float32)
-        return scaled
+        return self.samples(inputs, raw=raw)[:]
 
 
 def open_dataset(spec: DataSpec) -> Dataset:
@@ -304,7 +328,7 @@ def check_like(source: Source, data: Dataset, where: str) -> None:
         )
     if not math.isclose(source.scale, data.scale):
         raise DataError(f"its scale is {source.scale:g}", where=where, allowed=f"the data's, {data.scale:g}")
-    for key in sorted({*source.front_end, *data.front_end} - {"standardised_axis", "mean", "deviation"}):
+    for key in sorted({*source.front_end, *data.front_end} - {*STANDARDISATION}):
         other, wanted = source.front_end.get(key), data.front_end.get(key)
         if other != wanted:
             raise DataError(f"its front end has {key} = {other}", where=where, allowed=f"the data's, {wanted}")

@@ -17,15 +17,21 @@ class Scaled:
     """Samples as a network takes them, computed as they are read: no copy of them all is held.
 
     Args:
-        inputs: (N, ...), raw values as stored; may be memory-mapped.
-        scale: What they are multiplied by.
+        inputs: (N, ...), values as stored; may be memory-mapped.
+        scale: What they are multiplied by; an array is broadcast.
+        offset: What is added then.
 
     >>> Scaled(np.full((4, 2), 255, np.uint8), 1 / 255)[1:2].tolist()
     [[1.0, 1.0]]
     """
 
-    def __init__(self, inputs: NDArray[np.generic], scale: float) -> None:
-        self._inputs, self._scale = inputs, scale
+    def __init__(
+        self,
+        inputs: NDArray[np.generic],
+        scale: float | NDArray[np.float64],
+        offset: float | NDArray[np.float64] = 0.0,
+    ) -> None:
+        self._inputs, self._scale, self._offset = inputs, np.float32(scale), np.float32(offset)
         self.shape = tuple(inputs.shape)
 
     def __len__(self) -> int:
@@ -33,6 +39,8 @@ class Scaled:
 
     def __getitem__(self, chosen: slice, /) -> NDArray[np.float32]:
         scaled: NDArray[np.float32] = np.multiply(self._inputs[chosen], self._scale, dtype=np.float32)
+        if np.any(self._offset):
+            scaled += self._offset
         return scaled
 
 

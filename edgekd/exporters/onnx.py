@@ -48,7 +48,7 @@ def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> N
         dynamo=True,
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         input_names=["input"],
-        output_names=["logits"],
+        output_names=["output"],
         optimize=True,
         verbose=False,
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from edgekd import registry, store
-from edgekd.config import load_target
-from edgekd.datasets import Scaled
+from edgekd.config import common_io, load_target
+from edgekd.datasets import STANDARDISATION
 from edgekd.pipeline.folder import TOOLS, open_run
 from edgekd.pipeline.training import (
     assist,
@@ -28,17 +29,18 @@ from edgekd.records import Model
 def _export(space: Workspace, folder: Path) -> list[Path]:
     from edgekd.stages.export import export
 
-    spec, data = space.recipe.export, space.data
+    data, targets = space.data, [load_target(name) for name in space.recipe.benchmark.targets]
+    spec = replace(space.recipe.export, io=space.recipe.export.io or common_io(targets))
     exported = export(
         space.student(),
         folder=folder,
         spec=spec,
-        calibration=Scaled(data.train.inputs, data.scale),
+        calibration=data.samples(data.train.inputs, raw=spec.takes_raw(data.task)),
         labels=data.train.labels if data.task == "single_label" else None,
         classes=data.classes,
-        check=data.ready(data.validation, _CHECK_SAMPLES),
+        check=data.ready(data.validation, _CHECK_SAMPLES, raw=spec.takes_raw(data.task)),
         parent_sha256=store.sha256_of(space.store.stage("distill") / "student.safetensors"),
-        input_scale=data.scale,
+        preprocessing=data.preprocessing,
         task=data.task,
         progress=space.progress,
     )
@@ -47,9 +49,15 @@ def _export(space: Workspace, folder: Path) -> list[Path]:
         write_models(space, folder, exported.models),
         write(folder / "measurements.json", undated(exported.measurements)),
         write(folder / "layers.json", exported.layers),
-        # What the firmware must do to what it records before the file sees it.
-        *([write(folder / "front_end.json", data.front_end)] if data.front_end else []),
+        *_write_front_end(folder, data.front_end, raw_input=spec.takes_raw(data.task)),
     ]
+
+
+def _write_front_end(folder: Path, front_end: Mapping[str, Any], *, raw_input: bool) -> list[Path]:
+    """Say what the firmware must do to what it records before the file sees it."""
+    done = STANDARDISATION if raw_input else ()
+    left = {key: value for key, value in front_end.items() if key not in done}
+    return [write(folder / "front_end.json", left)] if left else []
 
 
 def _benchmark(space: Workspace, folder: Path) -> list[Path]:
@@ -64,7 +72,7 @@ def _benchmark(space: Workspace, folder: Path) -> list[Path]:
         models,
         targets=[load_target(name) for name in space.recipe.benchmark.targets],
         spec=space.recipe.benchmark,
-        inputs=data.ready(data.test),
+        inputs=data.ready(data.test, raw=space.recipe.export.takes_raw(data.task)),
         labels=data.test.labels,
         task=data.task,
         folder=folder,
@@ -89,7 +97,8 @@ def _report(space: Workspace, folder: Path) -> list[Path]:
 
 def _export_parameters(space: Workspace) -> object:
     student = space.recipe.student
-    return [space.data_fingerprint, student, space.recipe.export, code_of(("networks", student.model))]
+    io = common_io([load_target(name) for name in space.recipe.benchmark.targets])
+    return [space.data_fingerprint, student, space.recipe.export, io, code_of(("networks", student.model))]
 
 
 def _needs_training(space: Workspace) -> Iterator[str]:

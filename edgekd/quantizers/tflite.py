@@ -186,7 +186,7 @@ def _strip(model: Any) -> None:
         for operator in graph.operators:
             operator.debugMetadataIndex = -1
     graph = model.subgraphs[0]
-    for ends, name in ((graph.inputs, b"input"), (graph.outputs, b"logits")):
+    for ends, name in ((graph.inputs, b"input"), (graph.outputs, b"output")):
         for index, tensor in enumerate(ends):
             graph.tensors[tensor].name = name if index == 0 else name + b"_%d" % index
     for signature in model.signatureDefs or []:

@@ -13,11 +13,12 @@ from edgekd.records.learning import (
     TransferSpec,
 )
 from edgekd.records.linting import Finding, Severity
-from edgekd.records.making import CorrectionTerm, ExportSpec, QuantizationPlan, QuantSpec
+from edgekd.records.making import CorrectionTerm, ExportSpec, Preprocessing, QuantizationPlan, QuantSpec
 from edgekd.records.names import (
     PRECISIONS,
     Basis,
     Format,
+    Head,
     IoType,
     Options,
     Precision,
@@ -27,7 +28,7 @@ from edgekd.records.names import (
     Task,
     decode_precision,
 )
-from edgekd.records.packaging import Cargo, Content, Figure, Head, NpuSummary, Vectors
+from edgekd.records.packaging import Cargo, Content, Figure, NpuSummary, Vectors
 from edgekd.records.results import (
     CacheFacts,
     Check,
@@ -77,6 +78,7 @@ __all__ = [
     "NpuSummary",
     "Options",
     "Precision",
+    "Preprocessing",
     "QuantSpec",
     "QuantizationPlan",
     "Ranges",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from edgekd.records.names import Count, Format, IoType, Options, Ranges, Seed
+from edgekd.records.names import Count, Format, IoType, Options, Ranges, Seed, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +25,43 @@ class QuantSpec:
     samples: Count = 256
     seed: Seed = 0
     options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """What becomes of raw values x before a network sees them: (x - mean) / deviation * scale.
+
+    Attributes:
+        mean: One number for each entry of `axis`; empty where nothing is subtracted.
+        deviation: The same for what is divided by.
+        axis: Of the inputs, counted with that of the samples.
+    """
+
+    scale: float = 1.0
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+    axis: int = 1
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether it changes anything."""
+        return self != Preprocessing(axis=self.axis)
+
+    def apply(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Do it.
+
+        >>> import numpy as np
+        >>> Preprocessing(mean=(1.0, 3.0), deviation=(1.0, 2.0)).apply(np.array([[3.0, 7.0]])).tolist()
+        [[2.0, 2.0]]
+        """
+        import numpy as np
+
+        shape = [1] * raw.ndim
+        if self.mean:
+            shape[self.axis] = -1
+        centred = np.asarray(raw, np.float64) - np.reshape(self.mean or (0.0,), shape)
+        ready: NDArray[np.float32] = centred / np.reshape(self.deviation or (1.0,), shape) * self.scale
+        return ready.astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +96,11 @@ class ExportSpec:
     Attributes:
         precisions: `static_wi8_ai16.tflite` is a precision for one format only.
         corrections: For each precision with integers; what does not gain on validation data is left out.
-        io: Type of input and output of TFLite files with integer activations; `None` is integers. ONNX takes float32.
+        io: Type of input and output of TFLite files with integer activations; `None` takes what all targets take,
+            else integers. ONNX takes float32.
+        raw_input: Whether files take the data's raw values (bytes of images, features as measured): what scales and
+            standardises them is in the graph. Not where inputs are reconstructed: errors are of what a network sees.
+        head: What files give: the student's `logits`, their `probabilities`, or the number of the likeliest `class`.
     """
 
     formats: tuple[Literal["onnx", "tflite"], ...] = ("onnx", "tflite")
@@ -63,6 +108,12 @@ class ExportSpec:
     calibration: QuantSpec = QuantSpec()
     corrections: tuple[CorrectionTerm, ...] = ()
     io: IoType | None = None
+    raw_input: bool = True
+    head: Literal["logits", "probabilities", "class"] = "logits"
+
+    def takes_raw(self, task: Task) -> bool:
+        """Whether files of a task take raw values."""
+        return self.raw_input and task != "reconstruction"
 
     def precisions_of(self, format_name: str) -> tuple[str, ...]:
         """Which precisions a format is made in.

@@ -37,6 +37,8 @@ PRECISIONS = (
 )
 # Between a model file and what calls it.
 IoType = Literal["int8", "int16", "uint8", "float32"]
+# What a file's last operator gives: `class` is an index.
+Head = Literal["logits", "probabilities", "values", "class"]
 # By name of an activation: lower and upper end.
 Ranges = Mapping[str, tuple[float, float]]
 

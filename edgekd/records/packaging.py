@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgekd.records.names import Basis, Task
+from edgekd.records.names import Basis, Head, Task
 from edgekd.records.results import Model
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 # What the numbers of an input are; audio is a spectrogram or another front end's features.
 Content = Literal["image", "audio", "text", "features"]
-# What the file's last operator gives: `class` is an index.
-Head = Literal["logits", "probabilities", "values", "class"]
 
 
 @dataclass(frozen=True, kw_only=True)

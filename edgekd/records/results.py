@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgekd.errors import MeasurementError
-from edgekd.records.names import Basis, Format, Role, Status
+from edgekd.records.names import Basis, Format, Head, Role, Status
 from edgekd.records.specs import Budget
 
 
@@ -30,7 +30,8 @@ class Model:
         name: Unique in a run, e.g. `student.static_wi8_ai8.tflite`.
         parent_sha256: The file this one was made from, if any.
         made_by: The tools that made it, with their versions.
-        input_scale: What the raw values of the data are multiplied by before they go in.
+        input_scale: What the raw values of the data are multiplied by before they go in; 1 where nothing is.
+        head: What its output is.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Model:
     parent_sha256: str | None = None
     made_by: str = ""
     input_scale: float = 1.0
+    head: Head = "logits"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.config.files import RECIPES, find, load_target, parse, read_text, recipe_names
+from edgekd.config.files import RECIPES, common_io, find, load_target, parse, read_text, recipe_names
 from edgekd.errors import ConfigError
+from edgekd.records import IoType, Target
 
 
 def test_bad_toml_is_named_with_its_line() -> None:
@@ -71,3 +72,14 @@ def test_a_target_with_several_problems_names_them_all(tmp_path: Path) -> None:
         "my-target.toml: time_basis: 'guessed'; allowed: 'measured', 'emulated', 'estimated'",
     ):
         assert words in str(caught.value)
+
+
+def test_targets_choose_a_type_that_all_of_them_take() -> None:
+    def told(name: str, *io: IoType) -> Target:
+        return Target(name=name, description="", runtimes=("litert",), io=io)
+
+    assert common_io([told("any"), told("other")]) is None
+    assert common_io([told("any"), told("phone", "uint8", "float32"), told("old", "float32", "uint8")]) == "uint8"
+    with pytest.raises(ConfigError, match=r"suits all targets \(phone: uint8, float32; chip: int8\)") as caught:
+        common_io([told("phone", "uint8", "float32"), told("chip", "int8")])
+    assert "set export.io" in str(caught.value)

@@ -271,6 +271,15 @@ def test_statistics_are_of_the_training_split_alone(grouped: str) -> None:
     assert data.front_end["standardised_axis"] == 3
 
 
+def test_raw_values_are_those_of_before(grouped: str) -> None:
+    data = open_dataset(DataSpec(source=grouped, validation=0.2, test=0.2))
+    raw = data.ready(data.test, raw=True)
+    source = np.random.default_rng(5).normal(50, 7, (120, 1, 4, 3)) * [1, 10, 0] + [0, 0, 8]
+    assert data.test.positions is not None
+    np.testing.assert_allclose(raw, source[data.test.positions], rtol=1e-5)
+    np.testing.assert_allclose(data.preprocessing.apply(raw), data.ready(data.test), rtol=1e-4, atol=1e-4)
+
+
 def test_anomalies_are_never_trained_on_but_are_measured(grouped: str) -> None:
     data = open_dataset(DataSpec(source=grouped, validation=0.2, test=0.2, options={"kind": "anomalies"}))
     assert [np.bincount(split.labels, minlength=2).tolist() for split in (data.train, data.validation, data.test)] == [

@@ -121,7 +121,7 @@ def test_names_are_gone_and_the_signature_is_not(folder: Path) -> None:
         assert b"sequential" not in path.read_bytes()
         assert b"StatefulPartitionedCall" not in path.read_bytes()
         assert Interpreter(str(path)).get_signature_list() == {
-            "serving_default": {"inputs": ["input"], "outputs": ["logits"]}
+            "serving_default": {"inputs": ["input"], "outputs": ["output"]}
         }
         assert "min_runtime_version" in inspect(path).metadata
 

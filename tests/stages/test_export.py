@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgekd.errors import ConfigError, DataError, EdgekdError, ExportError, ModelError
-from edgekd.records import CorrectionTerm, ExportSpec, Model, QuantSpec
+from edgekd.records import CorrectionTerm, ExportSpec, Model, Preprocessing, QuantSpec
 from edgekd.stages.export import Exported, export
 from edgekd.stages.export.verifying import compare, verify_anatomy, verify_outputs
 from edgekd.store import sha256_of
@@ -26,7 +26,7 @@ CENTRES = RANDOM.normal(size=(CLASSES, *SHAPE))
 LABELS = RANDOM.integers(0, CLASSES, 200)
 INPUTS = (CENTRES[LABELS] + RANDOM.normal(size=(200, *SHAPE))).astype(np.float32)
 CALIBRATION, CHECK = INPUTS[:136], INPUTS[136:]
-ALL = ExportSpec(precisions=("fp32", "fp16", "static_wi8_ai8"), calibration=QuantSpec(samples=100))
+ALL = ExportSpec(precisions=("fp32", "fp16", "static_wi8_ai8"), calibration=QuantSpec(samples=100), raw_input=False)
 DENSE = ExportSpec(formats=("onnx",), precisions=("fp32",))
 
 
@@ -107,7 +107,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
         calibration=CALIBRATION,
         check=CHECK,
         parent_sha256="0" * 64,
-        input_scale=1 / 255,
+        preprocessing=Preprocessing(scale=1 / 255),
         progress=progress,
     )
     return Case(student=student, before=before, folder=folder, made=made, progress=progress)

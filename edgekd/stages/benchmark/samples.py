@@ -94,6 +94,16 @@ def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
     return len(shape) == len(wanted) and all(b in (None, a) for a, b in zip(shape, wanted, strict=True))
 
 
+def scores_of(classes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn numbers of classes, (N,) or (N, 1), into scores, (N, classes), of which the named one is the largest.
+
+    >>> scores_of(np.array([2.0, 0.0], "f")).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    numbers = classes.reshape(-1).astype(np.int64)
+    return np.eye(int(numbers.max()) + 1, dtype=np.float32)[numbers]
+
+
 def rebuilt_from(outputs: NDArray[np.float32], inputs: NDArray[np.float32], model: Model) -> NDArray[np.float32]:
     """Find the inputs that outputs of an autoencoder are to be held against, in the outputs' layout.
 

@@ -23,7 +23,7 @@ from edgekd.errors import DataError, EdgekdError, MeasurementError, ModelError, 
 from edgekd.metrics import score_all
 from edgekd.records import Basis, BenchmarkSpec, Conditions, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.events import Events, parse_events
-from edgekd.stages.benchmark.samples import choose_samples, fit_layout, rebuilt_from
+from edgekd.stages.benchmark.samples import choose_samples, fit_layout, rebuilt_from, scores_of
 from edgekd.store import sha256_of, write_bytes
 from edgekd.transports import Transport
 from edgekd.units import METRICS
@@ -162,6 +162,8 @@ class Session:
             raise MeasurementError("outputs changed on their way back", where=_where(pair))
         self._keep(pair, "outputs.npy", local.read_bytes())
         outputs = np.load(local, allow_pickle=False)
+        if pair.model.head == "class":
+            outputs = scores_of(outputs)
         if self._task in ("regression", "reconstruction") and not np.isfinite(outputs).all():
             # A class that is no number is wrong; an error that is none is no error at all.
             count = np.count_nonzero(~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1))

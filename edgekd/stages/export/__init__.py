@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.errors import ModelError
+from edgekd.errors import ConfigError, ModelError
 from edgekd.progress import Progress
-from edgekd.records import ExportSpec, Format, Task
+from edgekd.records import ExportSpec, Format, Preprocessing, Task
 from edgekd.stages.export.auditing import warn_of_missing_classes
 from edgekd.stages.export.bare import export_file
 from edgekd.stages.export.calibrating import SampleSource
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Exported", "export", "export_file"]
 
 _TORCH_BATCH = 256
+_EXAMPLES = 4
 
 
 def export(
@@ -41,7 +42,7 @@ def export(
     labels: NDArray[np.int64] | None = None,
     classes: Sequence[str] = (),
     parent_sha256: str | None = None,
-    input_scale: float = 1.0,
+    preprocessing: Preprocessing = Preprocessing(),  # noqa: B008 - frozen
     task: Task = "single_label",
     name: str = "student",
     progress: Progress | None = None,
@@ -55,13 +56,13 @@ def export(
         student: Takes (N, C, H, W) or (N, F), gives (N, outputs): logits or values. Stays as it is.
         folder: Made when missing.
         spec: Formats, precisions, and how many calibration samples; `None` takes the defaults.
-        calibration: Inputs of the training split, as the network takes them, shape (N, …): an array, or anything
-            whose slices are arrays.
-        check: Inputs of the validation split, as the network takes them, shape (N, …).
+        calibration: Inputs of the training split, shape (N, …): an array, or anything whose slices are arrays. Raw
+            where the spec says so, else as the network takes them.
+        check: The same of the validation split, shape (N, …).
         labels: Classes of the calibration samples, shape (N,); a class that none of those drawn is of is said.
         classes: Names of the classes.
         parent_sha256: Of the student's weights.
-        input_scale: What raw values of the data were multiplied by to give these inputs.
+        preprocessing: What makes the network's inputs of raw ones; with raw inputs the files do it.
         task: What the student predicts, which decides what it means that a file predicts the same.
         name: First part of the files' names.
         progress: Told of each finished file.
@@ -89,8 +90,14 @@ def export(
     >>> made.models[0].path.name, sum(made.measurements[0].samples)
     ('student.fp32.onnx', 16.0)
     """
+    import torch
+
+    from edgekd.stages.export.ends import absorb, with_head
+
     spec = spec or ExportSpec()
     check_spec(spec, name)
+    if spec.head != "logits" and task != "single_label":
+        raise ConfigError(f"head = {spec.head} of {task}", where="export", allowed="logits", next_step="leave head out")
     check_weights(student)
     check_inputs("check", check)
     chosen = None
@@ -99,16 +106,23 @@ def export(
         check_calibration(chosen, check)
         if labels is not None:
             warn_of_missing_classes(labels[chosen.numbers], classes)
-    network, packed = pack(student)
+    plain, _ = pack(student)
+    folded = spec.takes_raw(task) and preprocessing.is_needed
+    outputs = _predict(
+        with_head(plain, spec.head if spec.head == "probabilities" else "logits"),
+        preprocessing.apply(check) if folded else check,
+    )
+    ended = absorb(plain, preprocessing, torch.from_numpy(check[:_EXAMPLES])) if folded else plain
+    network, packed = pack(with_head(ended, spec.head))
     corrected, worth = correct(network, spec, samples=chosen, check=check, progress=progress)
     job = Job(
         name=name,
         spec=spec,
         check=check,
-        outputs=_predict(network, check),
+        outputs=outputs,
         task=task,
         parent_sha256=parent_sha256,
-        input_scale=input_scale,
+        input_scale=1.0 if spec.takes_raw(task) else preprocessing.scale,
     )
     job.clear(folder)
     # The name tells the run folder what to clear away after a crash.

@@ -178,6 +178,7 @@ class Job:
             parent_sha256=self.parent_sha256,
             made_by=tools_of(file.format, file.precision, converted=self.converted),
             input_scale=self.input_scale,
+            head=self.spec.head if self.task == "single_label" else "values",
         )
 
     def _calibrate(self, sources: Sequence[Source], samples: SampleSource) -> dict[Path, dict[str, Stream]]:
@@ -223,14 +224,16 @@ class Job:
             [Written(path=path, precision=each, source=source_of[each].prepared) for each, path in paths.items()],
             self.check,
         )
-        results = dict(zip(paths, files_read, strict=True))
+        results, head = dict(zip(paths, files_read, strict=True)), self.spec.head
         files = []
         for precision in precisions:
             # A graph that computes something else is best seen where nothing is rounded.
             read, path = results[precision], paths[precision]
             float_bytes = results["fp32"].anatomy.size_bytes
-            verify_anatomy(path.name, precision, read.anatomy, float_bytes=float_bytes, io=plans[precision].io)
-            parity = compare(self.outputs, read.outputs, self.task)
+            verify_anatomy(
+                path.name, precision, read.anatomy, float_bytes=float_bytes, io=plans[precision].io, head=head
+            )
+            parity = compare(self.outputs, read.outputs, self.task, head=head)
             verify_outputs(path.name, precision, parity, read.layers)
             if precision not in wanted:
                 continue

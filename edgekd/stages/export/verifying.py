@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
 from edgekd.inspection import Anatomy
-from edgekd.records import IoType, LayerParity, Precision, Task, decode_precision
+from edgekd.records import Head, IoType, LayerParity, Precision, Task, TensorSpec, decode_precision
 from edgekd.stages.export.parting import first_past
 
 _WEIGHTED = {
@@ -76,7 +76,9 @@ class Parity:
     rms_error: float | None = None
 
 
-def compare(student: NDArray[np.float32], file: NDArray[np.float32], task: Task = "single_label") -> Parity:
+def compare(
+    student: NDArray[np.float32], file: NDArray[np.float32], task: Task = "single_label", *, head: Head = "logits"
+) -> Parity:
     """Compare outputs of the same samples.
 
     Two predictions agree when they are the same class, or the same set of labels. Values agree when the
@@ -88,6 +90,7 @@ def compare(student: NDArray[np.float32], file: NDArray[np.float32], task: Task 
         student: From torch, shape (N, outputs).
         file: From the file's runtime, shape (N, outputs).
         task: What they predict.
+        head: Files that give a `class`, (N,), are held against the student's likeliest one; errors of numbers are 0.
 
     Raises:
         ExportError: Another shape.
@@ -97,9 +100,17 @@ def compare(student: NDArray[np.float32], file: NDArray[np.float32], task: Task 
     >>> compare(np.array([[0.0], [8.0]], "f"), np.array([[0.3], [7.0]], "f"), "regression").agrees.tolist()
     [True, False]
     """
+    expected = student.astype(np.float64)
+    if head == "class":
+        return Parity(
+            agrees=file.reshape(-1) == student.argmax(1),
+            max_error=0.0,
+            mean_error=0.0,
+            deviation=float(expected.std()),
+            margins=_margins(expected),
+        )
     if student.shape != file.shape:
         raise ExportError(f"the file gives outputs of shape {file.shape}", allowed=f"{student.shape}, as torch does")
-    expected = student.astype(np.float64)
     errors = np.abs(file.astype(np.float64) - expected)
     rms_error = None
     if task in _OF_VALUES:
@@ -110,9 +121,7 @@ def compare(student: NDArray[np.float32], file: NDArray[np.float32], task: Task 
         differ = (student > 0) != (file > 0)
         agrees, margins = ~differ.any(axis=1), np.where(differ, np.abs(expected), 0.0).max(axis=1)
     else:
-        ordered = np.sort(expected, axis=1)
-        agrees = student.argmax(1) == file.argmax(1)
-        margins = ordered[:, -1] - ordered[:, -2] if expected.shape[1] > 1 else np.zeros(len(expected))
+        agrees, margins = student.argmax(1) == file.argmax(1), _margins(expected)
     return Parity(
         agrees=agrees,
         max_error=float(errors.max()),
@@ -121,6 +130,11 @@ def compare(student: NDArray[np.float32], file: NDArray[np.float32], task: Task 
         margins=margins,
         rms_error=rms_error,
     )
+
+
+def _margins(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    ordered = np.sort(logits, axis=1)
+    return ordered[:, -1] - ordered[:, -2] if logits.shape[1] > 1 else np.zeros(len(logits))
 
 
 def _spread(expected: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
@@ -196,7 +210,15 @@ def _next_step(precision: Precision, layers: Sequence[LayerParity]) -> str:
     return "the student may use an operator that the converter gets wrong: report it with the network"
 
 
-def verify_anatomy(name: str, precision: str, anatomy: Anatomy, *, float_bytes: int, io: IoType | None = None) -> None:
+def verify_anatomy(
+    name: str,
+    precision: str,
+    anatomy: Anatomy,
+    *,
+    float_bytes: int,
+    io: IoType | None = None,
+    head: Head = "logits",
+) -> None:
     """Refuse a file that is not what its name claims.
 
     Args:
@@ -205,6 +227,7 @@ def verify_anatomy(name: str, precision: str, anatomy: Anatomy, *, float_bytes: 
         anatomy: Of the file.
         float_bytes: Size of the float32 file of the same format.
         io: What input and output were asked to be; `None` is the format's own.
+        head: What it gives; the number of a class is no quantized value.
 
     Raises:
         ExportError: Names the file, the check, what was observed and what is allowed.
@@ -220,7 +243,8 @@ def verify_anatomy(name: str, precision: str, anatomy: Anatomy, *, float_bytes: 
                 allowed=decoded.weights,
             )
     if decoded.mode == "static":
-        _verify_static(name, decoded, anatomy, io, quantized=bool(weighted))
+        ends = anatomy.inputs if head == "class" else (*anatomy.inputs, *anatomy.outputs)
+        _verify_static(name, decoded, anatomy, ends, io, quantized=bool(weighted))
     if anatomy.layout == "NHWC" and anatomy.count("TRANSPOSE"):
         raise ExportError(f"{anatomy.count('TRANSPOSE')} TRANSPOSE operators", where=name, allowed="none")
     if decoded.weights.startswith("int") and anatomy.size_bytes >= float_bytes:
@@ -232,7 +256,9 @@ def verify_anatomy(name: str, precision: str, anatomy: Anatomy, *, float_bytes: 
         )
 
 
-def _verify_static(name: str, precision: Precision, anatomy: Anatomy, io: IoType | None, *, quantized: bool) -> None:
+def _verify_static(
+    name: str, precision: Precision, anatomy: Anatomy, ends: Sequence[TensorSpec], io: IoType | None, *, quantized: bool
+) -> None:
     if not quantized:
         raise ExportError("no operator has weights", where=name, allowed=f"{precision.weights} weights")
     if anatomy.format == "onnx":
@@ -241,6 +267,6 @@ def _verify_static(name: str, precision: Precision, anatomy: Anatomy, io: IoType
             raise ExportError("no QuantizeLinear: activations are not quantized", where=name)
         return
     expected = io or precision.activations
-    for end in (*anatomy.inputs, *anatomy.outputs):
+    for end in ends:
         if end.dtype != expected or (end.scale is None and expected != "float32"):
             raise ExportError(f"'{end.name}' is {end.dtype}", where=name, allowed=expected)
