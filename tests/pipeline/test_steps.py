@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from edgekd import pipeline
@@ -90,7 +91,8 @@ def test_a_regression_goes_all_the_way(table: np.ndarray) -> None:
 
 @pytest.mark.filterwarnings("default")  # as above
 def test_what_the_firmware_must_do_first_is_beside_the_files(table: np.ndarray) -> None:
-    outcome = run_heat("export", "export.precisions=['fp32']", "distill.control=false")
+    settings = ("export.precisions=['fp32']", "distill.control=false")
+    outcome = run_heat("export", *settings, "export.raw_input=false")
     front_end = json.loads(Path("run/export/front_end.json").read_text())
     assert "export/front_end.json" in json.loads(Path("run/manifest.json").read_text())
     # By these numbers a raw sample becomes what the ONNX file takes: it then gives what the data's own inputs give.
@@ -108,6 +110,17 @@ def test_what_the_firmware_must_do_first_is_beside_the_files(table: np.ndarray) 
         atol=1e-4,
     )
     assert outcome.made == ("teachers", "assistants", "distill", "export")
+    told = ask((raw - np.float32(front_end["mean"])) / np.float32(front_end["deviation"]))
+    # Files that take raw values give the same, and leave the firmware nothing to do but to know the features' names.
+    assert run_heat("export", *settings).made == ("export",)
+    assert json.loads(Path("run/export/front_end.json").read_text()).keys() == {"features"}
+    np.testing.assert_allclose(ask(raw), told, rtol=1e-3, atol=1e-4)
+
+
+def ask(samples: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession("run/export/student.fp32.onnx")
+    (outputs,) = session.run(None, {session.get_inputs()[0].name: samples.astype(np.float32)})
+    return np.asarray(outputs)
 
 
 @pytest.mark.filterwarnings("default")  # as above
