@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
-from edgekd.records import QuantizationPlan, decode_precision
+from edgekd.records import Precision, QuantizationPlan, decode_precision
 
 NEEDS = ("onnxruntime",)
 TOOLS = ("onnx", "onnxruntime")
@@ -20,6 +20,15 @@ PRECISIONS = (
     "fp16",
     "dynamic_wi8_afp32",
     "static_wi8_ai8",
+    "weight_only_wi8_afp32",
+    "weight_only_wi4_afp32",
+)
+# Of single layers in a file of several.
+LAYER_PRECISIONS = (
+    "fp32",
+    "fp16",
+    "static_wi8_ai8",
+    "static_wi4_ai8",
     "weight_only_wi8_afp32",
     "weight_only_wi4_afp32",
 )
@@ -37,7 +46,8 @@ def quantize(*, source: Path, plan: QuantizationPlan, path: Path) -> None:
     Integer weights are symmetric, with a scale for each output channel (4-bit weights of matrices: for each block of
     32). `static_wi8_ai8`: QDQ with int8 activations; input and output stay float32. `dynamic_wi8_afp32`: activations
     are quantized as it runs. `weight_only_…` and `fp16`: weights that are decoded when the file is loaded, of matrices
-    of 4 bits by MatMulNBits as it runs; activations stay float32. `fp32`: as it is.
+    of 4 bits by MatMulNBits as it runs; activations stay float32. `fp32`: as it is. Where single layers have precisions
+    of their own, 4-bit weights have a scale for each output channel in matrices too.
 
     Args:
         source: Of `edgekd.exporters.onnx`, or as `prepare` leaves a file.
@@ -60,9 +70,12 @@ def quantize(*, source: Path, plan: QuantizationPlan, path: Path) -> None:
     import onnx
 
     decoded = decode_precision(plan.precision)
-    if decoded.mode == "static":
-        if not plan.ranges:
-            raise ExportError("no ranges of activations", where=path.name, next_step="give calibration samples")
+    used = {decoded, *map(decode_precision, plan.layers.values())}
+    if not plan.ranges and any(each.mode == "static" for each in used):
+        raise ExportError("no ranges of activations", where=path.name, next_step="give calibration samples")
+    if plan.layers:
+        model = _quantize_layers(source, plan, path)
+    elif decoded.mode == "static":
         model = _quantize_static(source, plan)
     elif decoded.mode == "dynamic":
         model = _quantize_dynamic(source)
@@ -89,6 +102,35 @@ def prepare(source: Path, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
+def _quantize_layers(source: Path, plan: QuantizationPlan, path: Path) -> Any:
+    """Give each layer its own precision: integers that flow first, then what only stores weights otherwise."""
+    import onnx
+
+    chosen = {
+        node.output[0]: decode_precision(plan.layers.get(node.output[0], plan.precision))
+        for node in onnx.load(str(source)).graph.node
+        if node.op_type in _WEIGHTS_OF
+    }
+    for name in plan.layers:
+        if name not in chosen:
+            raise ExportError(f"no layer gives '{name}'", where=source.name, allowed=", ".join(chosen))
+    if any(each.mode == "static" for each in (*chosen.values(), decode_precision(plan.precision))):
+        model = _quantize_static(source, plan)
+    else:
+        model = onnx.load(str(source))
+    for precision in dict.fromkeys(chosen.values()):
+        layers = {name for name, each in chosen.items() if each == precision}
+        if precision.mode == "dynamic":
+            raise ExportError(
+                f"{precision.name} for single layers", where=path.name, allowed=", ".join(LAYER_PRECISIONS)
+            )
+        if precision.weights == "float16":
+            _cast_weights(model, path, layers)
+        elif precision.mode == "weight_only":
+            _store_weights(model, bits=int(precision.weights.removeprefix("int")), layers=layers)
+    return model
+
+
 def _quantize_static(source: Path, plan: QuantizationPlan) -> Any:
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantType
@@ -98,6 +140,11 @@ def _quantize_static(source: Path, plan: QuantizationPlan) -> Any:
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
     model = onnx.load(str(source))
+    precisions = {
+        node.output[0]: decode_precision(plan.layers.get(node.output[0], plan.precision)) for node in model.graph.node
+    }
+    if any(each.weights == "int4" for each in precisions.values()):
+        _raise_opset(model, _OPSET_OF_INT4)
     model = onnx.shape_inference.infer_shapes(model)
     model = update_opset_version(model, QuantType.QInt8, QuantType.QInt8)
     ranges = {
@@ -111,15 +158,43 @@ def _quantize_static(source: Path, plan: QuantizationPlan) -> Any:
         activation_qType=QuantType.QInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
         nodes_to_quantize=[],
-        nodes_to_exclude=[node.name for node in model.graph.node if plan.layers.get(node.output[0]) == "fp32"],
+        nodes_to_exclude=[node.name for node in model.graph.node if precisions[node.output[0]].mode != "static"],
         op_types_to_quantize=list({*QLinearOpsRegistry, *QDQRegistry}),
-        extra_options={},
+        extra_options={"TensorQuantOverrides": dict(_overrides(model, precisions))},
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     quantized = quantizer.model.model
     _clean(quantized)
     return quantized
+
+
+def _overrides(model: Any, precisions: Mapping[str, Precision]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """What ONNX Runtime's quantizer must do otherwise: 4-bit weights, with the scales that TFLite's has.
+
+    Its own steps are max |w| / 7.5, which the largest weight of a channel does not reach.
+    """
+    from onnx import numpy_helper
+    from onnxruntime.quantization import QuantType
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    wide = _kept_wide(model)
+    for node in model.graph.node:
+        precision = precisions.get(node.output[0])
+        if precision is None or node.op_type not in _WEIGHTS_OF or node.input[1] not in constants:
+            continue
+        if precision.mode != "static" or precision.weights != "int4" or node.input[1] in wide:
+            continue
+        values = numpy_helper.to_array(constants[node.input[1]])
+        axis = _channel_axis(node) % values.ndim
+        zero = np.array(0, np.int8)
+        yield (
+            node.input[1],
+            [
+                {"quant_type": QuantType.QInt4, "axis": axis, "scale": scale, "zero_point": zero}
+                for scale in _channel_scales(values, axis, 4)
+            ],
+        )
 
 
 def _quantize_dynamic(source: Path) -> Any:
@@ -171,20 +246,21 @@ def _split_gemms(model: Any) -> None:
     _drop_unused(model)
 
 
-def _store_weights(model: Any, *, bits: int) -> None:
-    """Store float weights as integers behind a DequantizeLinear, a scale for each output channel."""
+def _store_weights(model: Any, *, bits: int, layers: Collection[str] | None = None) -> None:
+    """Store float weights as integers behind a DequantizeLinear, a scale for each output channel.
+
+    `layers`: those that give these outputs; `None` is all.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     if bits == 4:
         _raise_opset(model, _OPSET_OF_INT4)
-    # As in TFLite, whose kernels for these take no fewer: both formats keep the same accuracy.
-    wide = {node.input[1] for node in model.graph.node if node.op_type == "ConvTranspose" or _is_depthwise(model, node)}
+    wide = _kept_wide(model)
 
     def encode(name: str, values: NDArray[np.float32], axis: int) -> tuple[list[Any], Any]:
         width = 8 if name in wide else bits
         largest = 2 ** (width - 1) - 1
-        others = tuple(each for each in range(values.ndim) if each != axis)
-        scales = np.maximum(np.abs(values).max(axis=others), np.finfo(np.float32).tiny) / np.float32(largest)
+        scales = _channel_scales(values, axis, width)
         shape = [-1 if each == axis else 1 for each in range(values.ndim)]
         integers = np.clip(np.round(values / scales.reshape(shape)), -largest, largest).astype(np.int8)
         if width == 8:
@@ -195,14 +271,34 @@ def _store_weights(model: Any, *, bits: int) -> None:
         inputs = [each.name for each in tensors]
         return tensors, helper.make_node("DequantizeLinear", inputs, [name], name=f"{name}_decode", axis=axis)
 
-    _replace_weights(model, encode)
+    _replace_weights(model, encode, layers)
 
 
-def _replace_weights(model: Any, encode: Callable[[str, NDArray[np.float32], int], tuple[list[Any], Any]]) -> None:
+def _kept_wide(model: Any) -> set[str]:
+    """Weights that have 8 bits where others have 4: as in TFLite, whose kernels take no fewer of these."""
+    return {node.input[1] for node in model.graph.node if node.op_type == "ConvTranspose" or _is_depthwise(model, node)}
+
+
+def _channel_scales(values: NDArray[np.float32], axis: int, bits: int) -> NDArray[np.float32]:
+    """max |w| / (2^(bits - 1) - 1) of each output channel."""
+    others = tuple(each for each in range(values.ndim) if each != axis)
+    largest: NDArray[np.float32] = np.maximum(np.abs(values).max(axis=others), np.finfo(np.float32).tiny)
+    return largest / np.float32(2 ** (bits - 1) - 1)
+
+
+def _replace_weights(
+    model: Any,
+    encode: Callable[[str, NDArray[np.float32], int], tuple[list[Any], Any]],
+    layers: Collection[str] | None,
+) -> None:
     """Replace the constant weights of products and convolutions by others and an operator that decodes them."""
     from onnx import TensorProto, numpy_helper
 
-    axes = {node.input[1]: _channel_axis(node) for node in model.graph.node if node.op_type in _WEIGHTS_OF}
+    axes = {
+        node.input[1]: _channel_axis(node)
+        for node in model.graph.node
+        if node.op_type in _WEIGHTS_OF and (layers is None or node.output[0] in layers)
+    }
     kept, decoders = [], []
     for tensor in model.graph.initializer:
         if tensor.name not in axes or tensor.data_type != TensorProto.FLOAT:
@@ -277,10 +373,15 @@ def _clean(model: Any) -> None:
         model.opset_import.add(domain=domain, version=version)
 
 
-def _cast_weights(model: Any, path: Path) -> None:
+def _cast_weights(model: Any, path: Path, layers: Collection[str] | None = None) -> None:
     from onnx import TensorProto, helper, numpy_helper
 
-    users = {name for node in model.graph.node if node.op_type in _WEIGHTS_OF for name in node.input[1:2]}
+    users = {
+        name
+        for node in model.graph.node
+        if node.op_type in _WEIGHTS_OF and (layers is None or node.output[0] in layers)
+        for name in node.input[1:2]
+    }
     largest = float(np.finfo(np.float16).max)
     casts = []
     for tensor in model.graph.initializer:

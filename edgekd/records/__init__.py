@@ -15,6 +15,8 @@ from edgekd.records.learning import (
 from edgekd.records.linting import Finding, Severity
 from edgekd.records.making import CorrectionTerm, ExportSpec, Preprocessing, QuantizationPlan, QuantSpec
 from edgekd.records.names import (
+    LAYER_PRECISIONS,
+    MIXED,
     PRECISIONS,
     Basis,
     Format,
@@ -47,6 +49,8 @@ from edgekd.records.results import (
 from edgekd.records.specs import BenchmarkSpec, Budget, Recipe, Target
 
 __all__ = [
+    "LAYER_PRECISIONS",
+    "MIXED",
     "PRECISIONS",
     "AssistantSpec",
     "AugmentationTerm",
