@@ -280,7 +280,7 @@ def _kept_wide(model: Any) -> set[str]:
 
 
 def _channel_scales(values: NDArray[np.float32], axis: int, bits: int) -> NDArray[np.float32]:
-    """max |w| / (2^(bits - 1) - 1) of each output channel."""
+    """Max |w| / (2^(bits - 1) - 1) of each output channel."""
     others = tuple(each for each in range(values.ndim) if each != axis)
     largest: NDArray[np.float32] = np.maximum(np.abs(values).max(axis=others), np.finfo(np.float32).tiny)
     return largest / np.float32(2 ** (bits - 1) - 1)

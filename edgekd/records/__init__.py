@@ -13,7 +13,14 @@ from edgekd.records.learning import (
     TransferSpec,
 )
 from edgekd.records.linting import Finding, Severity
-from edgekd.records.making import CorrectionTerm, ExportSpec, Preprocessing, QuantizationPlan, QuantSpec
+from edgekd.records.making import (
+    CorrectionTerm,
+    ExportSpec,
+    MixedPrecisionSpec,
+    Preprocessing,
+    QuantizationPlan,
+    QuantSpec,
+)
 from edgekd.records.names import (
     LAYER_PRECISIONS,
     MIXED,
@@ -37,8 +44,11 @@ from edgekd.records.results import (
     Conditions,
     Correction,
     EpochRecord,
+    LayerCost,
     LayerParity,
     Measurement,
+    MixedFile,
+    MixedSearch,
     Model,
     Release,
     Run,
@@ -74,9 +84,13 @@ __all__ = [
     "Format",
     "Head",
     "IoType",
+    "LayerCost",
     "LayerParity",
     "LossTerm",
     "Measurement",
+    "MixedFile",
+    "MixedPrecisionSpec",
+    "MixedSearch",
     "Model",
     "NetworkSpec",
     "NpuSummary",
