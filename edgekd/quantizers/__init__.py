@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgekd import registry
 from edgekd.errors import ConfigError, did_you_mean
-from edgekd.records import LAYER_PRECISIONS, ExportSpec, IoType, MixedPrecisionSpec, decode_precision
+from edgekd.records import LAYER_PRECISIONS, ExportSpec, Format, IoType, MixedPrecisionSpec, decode_precision
 from edgekd.units import parse_limit, parse_size
 
 _IO = {"int8": ("int8", "uint8"), "int16": ("int16",)}
@@ -91,5 +91,5 @@ def _check_limits(mixed: MixedPrecisionSpec) -> None:
     parse_limit(metric, drop)
 
 
-def _listed(able: dict[str, Sequence[str]]) -> str:
+def _listed(able: Mapping[Format, Sequence[str]]) -> str:
     return "; ".join(f"{name}: {', '.join(known)}" for name, known in able.items())

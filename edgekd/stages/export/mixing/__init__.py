@@ -165,7 +165,7 @@ class Mixer:
         from edgekd.simulation import activations
 
         probes = self.inputs[:_PROBES]
-        weights = {name: layer.module.weight.detach().numpy() for name, layer in self.layers.items()}  # type: ignore[union-attr, operator]
+        weights = {name: layer.module.weight.detach().numpy() for name, layer in self.layers.items()}  # type: ignore[operator]
         found = find_places(
             format_name, path, weights=weights, activations=activations(self.folded, probes), probes=probes
         )

@@ -61,7 +61,7 @@ def assign(options: Options, limit: float) -> Assignment:
     one_each = np.array([[float(layer == each) for each, _ in pairs] for layer in options])
     found = milp(
         losses / (losses.max() or 1.0) + _TIE * sizes / sizes.sum(),
-        integrality=np.ones(len(pairs)),
+        integrality=np.ones(len(pairs), np.int64),
         bounds=Bounds(0, 1),
         constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(sizes[None], -np.inf, limit)],
         options={"mip_rel_gap": 0.0},

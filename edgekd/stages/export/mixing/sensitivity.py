@@ -232,4 +232,3 @@ class _Reusing(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         return super().run_node(n) if n.name in self.changed else self.known[n.name]
-
