@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from edgekd import registry
 from edgekd.errors import ConfigError, did_you_mean
-from edgekd.records import LAYER_PRECISIONS, ExportSpec, Format, IoType, MixedPrecisionSpec, decode_precision
+from edgekd.records import LAYER_PRECISIONS, ExportSpec, IoType, MixedPrecisionSpec, decode_precision
 from edgekd.units import parse_limit, parse_size
 
 _IO = {"int8": ("int8", "uint8"), "int16": ("int16",)}
@@ -65,7 +65,7 @@ def check_mixed(spec: ExportSpec) -> None:
         )
     if len(set(mixed.candidates)) != len(mixed.candidates):
         raise ConfigError(f"candidates = {list(mixed.candidates)}", allowed="each once")
-    able = {name: registry.load("quantizers", name).LAYER_PRECISIONS for name in spec.formats}
+    able: dict[str, Sequence[str]] = {name: registry.load("quantizers", name).LAYER_PRECISIONS for name in spec.formats}
     for each in mixed.candidates:
         if not any(each in known for known in able.values()):
             raise ConfigError(f"no layer can have {each}", allowed=_listed(able))
@@ -91,5 +91,5 @@ def _check_limits(mixed: MixedPrecisionSpec) -> None:
     parse_limit(metric, drop)
 
 
-def _listed(able: Mapping[Format, Sequence[str]]) -> str:
+def _listed(able: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(f"{name}: {', '.join(known)}" for name, known in able.items())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgekd.records import MixedFile, MixedSearch
+from edgekd.records import LayerCost, MixedFile, MixedSearch
 from edgekd.stages.report.charts import COLOURS, Chart, Spec, axis_unit, specification
 from edgekd.stages.report.quality import axis_of, is_share, label_of, lower_is_better, score_text
 from edgekd.units import human
@@ -44,7 +44,6 @@ class Table:
 def mixed_tables(searches: Searches) -> tuple[Table, ...]:
     """Set the costs of each mixed file's layers side by side.
 
-    >>> from edgekd.records import LayerCost
     >>> cost = LayerCost(layer="stem", precision="fp16", loss=0.00123, size_bytes=928)
     >>> file = MixedFile(layers={"stem": "fp16"}, size_bytes=2000, predicted_loss=0.00123, loss=0.001, score=0.9)
     >>> search = MixedSearch(
@@ -78,8 +77,8 @@ def mixed_chart(searches: Searches) -> Chart | None:
     return Chart(
         name="mixed",
         title="Precisions that were tried",
-        caption=f"{better} and left is better. Each point is a file whose layers were all quantized together, simulated "
-        "on validation data; sizes are of files. The line is the float32 student.",
+        caption=f"{better} and left is better. Each point is a file with all layers quantized, simulated on validation "
+        "data; sizes are of real files. The line is the float32 student.",
         options=options,
         choose="File",
     )
@@ -89,24 +88,18 @@ def _table(name: str, search: MixedSearch) -> Table:
     taken = search.files[search.chosen].layers
     precisions = tuple(dict.fromkeys(cost.precision for cost in search.costs))
     costs = {(cost.layer, cost.precision): cost for cost in search.costs}
-    rows = []
-    for layer in dict.fromkeys(cost.layer for cost in search.costs):
-        found = [costs.get((layer, each)) for each in precisions]
-        rows.append(
-            Row(
-                layer=layer,
-                cells=tuple(
-                    cost
-                    and Cell(
-                        loss=f"{cost.loss:.3g}",
-                        size=human(cost.size_bytes, "B"),
-                        taken=taken[layer] == cost.precision,
-                    )
-                    for cost in found
-                ),
-            )
+    rows = [
+        Row(
+            layer=layer,
+            cells=tuple(_cell(costs.get((layer, each)), taken=taken[layer] == each) for each in precisions),
         )
+        for layer in dict.fromkeys(cost.layer for cost in search.costs)
+    ]
     return Table(file=name, precisions=precisions, rows=tuple(rows))
+
+
+def _cell(cost: LayerCost | None, *, taken: bool) -> Cell | None:
+    return Cell(loss=f"{cost.loss:.3g}", size=human(cost.size_bytes, "B"), taken=taken) if cost else None
 
 
 def _spec(name: str, search: MixedSearch) -> Spec:

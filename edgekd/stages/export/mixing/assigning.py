@@ -11,6 +11,8 @@ from edgekd.errors import ExportError
 
 # Of two assignments that lose the same the smaller one, without a say in which loses less.
 _TIE = 1e-9
+# HiGHS stops where two are within 1e-6: losses of one network lie further apart than that from each other.
+_SCALE = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ def assign(options: Options, limit: float) -> Assignment:
     sizes = np.array([option.size for _, option in pairs], np.float64)
     one_each = np.array([[float(layer == each) for each, _ in pairs] for layer in options])
     found = milp(
-        losses / (losses.max() or 1.0) + _TIE * sizes / sizes.sum(),
+        _SCALE * (losses / (losses.max() or 1.0) + _TIE * sizes / sizes.sum()),
         integrality=np.ones(len(pairs), np.int64),
         bounds=Bounds(0, 1),
         constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(sizes[None], -np.inf, limit)],

@@ -82,7 +82,7 @@ def losses_of(expected: NDArray[np.float64], found: NDArray[np.float64], task: T
         errors: NDArray[np.float64] = ((found - expected) / spread_of(expected, task)) ** 2
         return np.asarray(errors.mean(axis=1), np.float64)
     if task == "multi_label":
-        share = 1 / (1 + np.exp(-expected))
+        share = np.exp(_log_sigmoid(expected))
         gaps = share * (_log_sigmoid(expected) - _log_sigmoid(found))
         gaps += (1 - share) * (_log_sigmoid(-expected) - _log_sigmoid(-found))
         return np.asarray(gaps.sum(axis=1), np.float64)
