@@ -284,7 +284,8 @@ def test_a_sum_may_read_a_layer_and_what_that_layer_reads() -> None:
 
         def forward(self, inputs: Tensor) -> Tensor:
             x = functional.relu(self.stem(inputs))
-            return x + self.body(x)
+            total: Tensor = x + self.body(x)
+            return total
 
     torch.manual_seed(0)
     samples = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)

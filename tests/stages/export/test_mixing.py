@@ -14,10 +14,9 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from edgekd import store
-from edgekd.datasets import Split
 from edgekd.errors import ConfigError, DataError, ExportError
 from edgekd.inspection import Layer, inspect
-from edgekd.records import ExportSpec, MixedPrecisionSpec, MixedSearch, QuantSpec
+from edgekd.records import ExportSpec, MixedPrecisionSpec, MixedSearch, Preprocessing, QuantSpec
 from edgekd.stages.export import Exported, export
 
 SHAPE, CLASSES = (3, 12, 12), 6
@@ -28,7 +27,6 @@ LABELS = RANDOM.integers(0, CLASSES, 900)
 RAW = np.clip(128 + 18 * CENTRES[LABELS] + 40 * RANDOM.normal(size=(900, *SHAPE)), 0, 255).astype(np.uint8)
 INPUTS = (RAW / np.float32(255)).astype(np.float32)
 TRAIN, HELD = slice(0, 500), slice(500, 900)
-VALIDATION = Split(inputs=RAW[HELD], labels=LABELS[HELD])
 CANDIDATES = ("static_wi8_ai8", "static_wi8_ai16", "static_wi4_ai8", "fp16")
 SPEC = ExportSpec(
     precisions=("fp32", "static_wi8_ai8"),
@@ -67,15 +65,16 @@ def student() -> nn.Module:
     return network.eval()
 
 
-def make(student: nn.Module, folder: Path, spec: ExportSpec, validation: Split | None = VALIDATION) -> Exported:
+def make(student: nn.Module, folder: Path, spec: ExportSpec, labels: NDArray[np.int64] | None = LABELS) -> Exported:
     return export(
         student,
         folder=folder,
         spec=spec,
-        calibration=INPUTS[TRAIN],
-        check=INPUTS[HELD],
-        validation=validation,
-        input_scale=1 / 255,
+        calibration=RAW[TRAIN].astype(np.float32),
+        check=RAW[HELD].astype(np.float32),
+        validation=None if labels is None else RAW[HELD].astype(np.float32),
+        validation_labels=None if labels is None else labels[HELD],
+        preprocessing=Preprocessing(scale=1 / 255),
     )
 
 
@@ -160,7 +159,7 @@ def test_layers_get_only_what_the_format_has_for_them(made: Exported) -> None:
     assert not any(precision == "static_wi8_ai16" for _, precision in found["student.mixed.onnx"])
 
 
-def test_four_bit_weights_in_onnx_are_the_nearest_steps(made: Exported, student: nn.Module) -> None:
+def test_four_bit_weights_in_onnx_reach_the_largest_integer(made: Exported) -> None:
     model = onnx.load(path_of(made, "student.mixed.onnx"))
     search = made.mixed["student.mixed.onnx"]
     four = [layer for layer, each in search.files[search.chosen].layers.items() if each == "static_wi4_ai8"]
@@ -183,6 +182,7 @@ def test_a_size_is_kept_and_the_same_inputs_give_the_same_bytes(
         formats=("tflite",),
         precisions=("fp32",),
         io="float32",
+        head="probabilities",
         mixed=MixedPrecisionSpec(
             candidates=("static_wi8_ai8", "static_wi4_ai8"), max_size=f"{limit} B", samples=100, points=3
         ),
@@ -212,7 +212,7 @@ def test_what_can_t_be_kept_leaves_no_file(student: nn.Module, tmp_path: Path) -
 
 def test_without_validation_data_nothing_can_be_chosen(student: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no validation split"):
-        make(student, tmp_path, SPEC, validation=None)
+        make(student, tmp_path, SPEC, labels=None)
 
 
 def test_a_budget_of_another_task_is_refused_before_the_work(student: nn.Module, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_budget_of_another_task_is_refused_before_the_work(student: nn.Module,
             spec=SPEC,
             calibration=INPUTS[TRAIN],
             check=INPUTS[HELD],
-            validation=Split(inputs=RAW[HELD], labels=values),
-            input_scale=1 / 255,
+            validation=INPUTS[HELD],
+            validation_labels=values,
             task="regression",
         )

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import registry
-from edgekd.datasets import Scaled, Split
 from edgekd.errors import ExportError
 from edgekd.metrics import metrics_of, score_all
 from edgekd.progress import Progress
 from edgekd.records import ExportSpec, Format, Ranges, Task, decode_precision
-from edgekd.stages.export.calibrating import choose_ranges
+from edgekd.stages.export.calibrating import SampleSource, choose_ranges
 from edgekd.stages.export.converting import find_places
 from edgekd.stages.export.mixing.assigning import Assignment
 from edgekd.stages.export.mixing.budget import Budget
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Mix", "Mixer"]
 
+_log = logging.getLogger("edgekd")
 _PROBES = 4
 
 
@@ -37,10 +38,10 @@ class Mixer:
     """Searches the plans of mixed files of a student.
 
     Args:
-        network: On the CPU, in evaluation mode.
+        network: On the CPU, in evaluation mode; takes what files take, gives logits or values.
         spec: Has `mixed`.
-        validation: Raw samples with labels: nothing else decides.
-        input_scale: What raw values are multiplied by.
+        inputs: Of the validation split: nothing else decides.
+        labels: Theirs.
         task: What the student predicts.
 
     Raises:
@@ -49,7 +50,7 @@ class Mixer:
     """
 
     def __init__(
-        self, network: nn.Module, spec: ExportSpec, *, validation: Split, input_scale: float, task: Task
+        self, network: nn.Module, spec: ExportSpec, *, inputs: SampleSource, labels: NDArray[Any], task: Task
     ) -> None:
         from edgekd.simulation import fold
         from edgekd.stages.export.mixing.sensitivity import layers_of
@@ -57,8 +58,8 @@ class Mixer:
         if spec.mixed is None:
             raise ExportError("no mixed precision is asked for", where="export")
         self.spec, self.mixed, self.task = spec, spec.mixed, task
-        self.inputs, self.labels = Scaled(validation.inputs, input_scale), validation.labels
-        self.budget = Budget(self.mixed, metrics_of(task, validation.labels)[0])
+        self.inputs, self.labels = inputs, labels
+        self.budget = Budget(self.mixed, metrics_of(task, labels)[0])
         self.folded: fx.GraphModule = fold(network, self.inputs[:2])
         self.layers = layers_of(self.folded)
         if not self.layers:
@@ -86,6 +87,7 @@ class Mixer:
             ExportError: Nothing that was tried keeps the budget: says what comes nearest.
         """
         places = {name: self._place(name, path) for name, path in sources.items()}
+        self._leave_out_what_is_in_no_file(places)
         ranges = self._ranges(places, {name: streams.get(path, {}) for name, path in sources.items()}, calibration)
         losses = self._losses(ranges, progress)
         return {
@@ -166,16 +168,20 @@ class Mixer:
 
         probes = self.inputs[:_PROBES]
         weights = {name: layer.module.weight.detach().numpy() for name, layer in self.layers.items()}  # type: ignore[operator]
-        found = find_places(
+        return find_places(
             format_name, path, weights=weights, activations=activations(self.folded, probes), probes=probes
         )
-        if missing := self.layers.keys() - {each.layer for each in found.layers}:
-            raise ExportError(
-                f"the {format_name} file has no operator with the weights of {', '.join(sorted(missing))}",
-                where="mixed",
-                next_step="leave export.mixed out",
-            )
-        return found
+
+    def _leave_out_what_is_in_no_file(self, places: Mapping[Format, Places]) -> None:
+        """Forget layers that a converter has made something else of: they get what has no weights gets."""
+        for name, found in places.items():
+            for path in self.layers.keys() - {each.layer for each in found.layers}:
+                _log.warning(
+                    "export: the %s file has no operator with the weights of '%s': it is not mixed", name, path
+                )
+                del self.layers[path]
+        if not self.layers:
+            raise ExportError("no layer is found in the files", where="mixed", next_step="leave export.mixed out")
 
     def _ranges(
         self,

@@ -223,11 +223,8 @@ class Search:
         )
 
     def _plan(self, assignment: Assignment) -> QuantizationPlan:
-        layers = {
-            each.output: assignment[each.layer]
-            for each in self.places.layers
-            if each.layer is not None and assignment[each.layer] != self.base
-        }
+        given = {each.output: assignment.get(each.layer or "", self.base) for each in self.places.layers}
+        layers = {output: precision for output, precision in given.items() if precision != self.base}
         io = self.mixer.spec.io if self.base == BASE else None
         return QuantizationPlan(precision=self.base, layers=layers, ranges=self.tensors, io=io)
 
@@ -235,8 +232,8 @@ class Search:
         from edgekd.simulation import weight_bits
 
         for each in self.places.layers:
-            precision = self.base if each.layer is None else assignment[each.layer]
-            bits = None if each.layer is None else weight_bits(self.mixer.layers[each.layer].module, precision)
+            precision, layer = assignment.get(each.layer or "", self.base), self.mixer.layers.get(each.layer or "")
+            bits = None if layer is None else weight_bits(layer.module, precision)
             yield each.name, decode_precision(precision).weights if bits is None else f"int{bits}"
 
     def _sizes(self, assignments: Sequence[Assignment]) -> list[int]:

@@ -40,5 +40,5 @@ def test_what_comes_nearest_is_named_where_nothing_keeps_the_budget() -> None:
 
 
 def test_a_limit_in_another_metric_s_unit_is_refused() -> None:
-    with pytest.raises(ConfigError, match="limit '0.3 pt' of mean_squared_error_increase"):
+    with pytest.raises(ConfigError, match=r"limit '0.3 pt' of mean_squared_error_increase"):
         Budget(MixedPrecisionSpec(max_drop="0.3 pt"), "mean_squared_error")
