@@ -65,12 +65,14 @@ def check_mixed(spec: ExportSpec) -> None:
         )
     if len(set(mixed.candidates)) != len(mixed.candidates):
         raise ConfigError(f"candidates = {list(mixed.candidates)}", allowed="each once")
-    able: dict[str, Sequence[str]] = {name: registry.load("quantizers", name).LAYER_PRECISIONS for name in spec.formats}
+    able: dict[str, Sequence[str]] = {
+        name: registry.load("quantizers", name).LAYER_PRECISIONS for name in registry.names("quantizers")
+    }
     for each in mixed.candidates:
         if not any(each in known for known in able.values()):
             raise ConfigError(f"no layer can have {each}", allowed=_listed(able))
-    for name, known in able.items():
-        common = [each for each in mixed.candidates if each in known]
+    for name in spec.formats:
+        common = [each for each in mixed.candidates if each in able[name]]
         if len(common) < 2:
             raise ConfigError(f"{name} has {' and '.join(common) or 'none'} of the candidates", allowed=_listed(able))
     check_precision(spec.formats[0], "static_wi8_ai8", spec.io)

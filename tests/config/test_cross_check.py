@@ -40,6 +40,8 @@ def test_what_fits_together_passes() -> None:
     assert found(teachers=(), distill=DistillSpec()) == []
     for budget in ({"max_drop": "0.3 pt"}, {"max_drop": "2 %"}, {"max_drop": "0.02"}, {"max_size": "80 kB"}):
         assert found(export=mixed(**budget)) == []
+        # A format leaves out the candidates that it does not have.
+        assert found(export=replace(mixed(**budget), formats=("onnx",))) == []
     assert found(budgets=(replace(SIZE, precision="mixed"),), export=mixed(max_drop="1 pt")) == []
     wild = replace(SIZE, metric="latency", limit="1 ms", target="h*", precision="*", format="on*")  # type: ignore[arg-type]  # as TOML may
     assert found(budgets=(wild,)) == []
