@@ -65,7 +65,7 @@ def assign(options: Options, limit: float) -> Assignment:
         _SCALE * (losses / (losses.max() or 1.0) + _TIE * sizes / sizes.sum()),
         integrality=np.ones(len(pairs), np.int64),
         bounds=Bounds(0, 1),
-        constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(sizes[None], -np.inf, limit)],
+        constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(sizes[None] / limit, -np.inf, 1.0)],
         options={"mip_rel_gap": 0.0},
     )
     if found.x is None:
@@ -96,6 +96,11 @@ def sweep(options: Options, points: int) -> Iterator[Assignment]:
         if found not in seen:
             seen.append(found)
             yield found
+
+
+def solve(options: Options, points: int, limits: Sequence[float]) -> list[Assignment]:
+    """Give a sweep's assignments, and the best ones of some sizes."""
+    return [*sweep(options, points), *(assign(options, limit) for limit in limits)]
 
 
 def size_of(options: Options, assignment: Assignment) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgekd import child
 from edgekd.progress import Progress
 from edgekd.records import (
     Format,
@@ -21,7 +22,7 @@ from edgekd.records import (
     decode_precision,
 )
 from edgekd.stages.export.converting import quantize
-from edgekd.stages.export.mixing.assigning import Assignment, Option, assign, loss_of, size_of, sweep
+from edgekd.stages.export.mixing.assigning import Assignment, Option, assign, loss_of, size_of, solve
 from edgekd.stages.export.placing import Places
 from edgekd.units import human
 
@@ -135,11 +136,13 @@ class Search:
         uniform = list(self._uniform())
         # What a file has beside its layers, as the first one shows.
         rest = self._sizes(uniform[:1])[0] - size_of(options, uniform[0])
-        wanted = [*uniform, *sweep(options, mixer.mixed.points)]
+        limits: list[float] = []
         if budget.size is not None:
-            limits = [budget.size * (1 - margin) - rest for margin in _MARGINS]
             least = sum(min(each.size for each in given) for given in options.values())
-            wanted += [assign(options, limit) for limit in limits if limit >= least]
+            limits = [budget.size * (1 - margin) - rest for margin in _MARGINS]
+            limits = [limit for limit in limits if limit >= least]
+        # In a child: HiGHS prints what it stumbles over, also where the answer must be JSON.
+        wanted = [*uniform, *child.call("the solver", solve, options, mixer.mixed.points, limits)]
         wanted = [each for number, each in enumerate(wanted) if each not in wanted[:number]]
         more = _REFINEMENTS if budget.size is None else 0
         progress.start(f"mixed precision, {self.format}", len(wanted) + more)
@@ -149,7 +152,7 @@ class Search:
                 progress.advance()
             for _ in range(more):
                 if (limit := self._between(options)) is not None:
-                    self._judge(assign(options, limit))
+                    self._judge(child.call("the solver", assign, options, limit))
                 progress.advance()
         finally:
             progress.end()
