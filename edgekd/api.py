@@ -18,6 +18,7 @@ from edgekd.records import (
     IoType,
     LossTerm,
     Measurement,
+    MixedPrecisionSpec,
     Model,
     QuantSpec,
 )
@@ -92,6 +93,7 @@ def export(
     io: IoType | None = None,
     raw_input: bool = True,
     head: Literal["logits", "probabilities", "class"] = "logits",
+    mixed: MixedPrecisionSpec | None = None,
     folder: Path | str = "exported",
     samples: int = 256,
     method: str = "minmax",
@@ -108,6 +110,7 @@ def export(
         io: Type of input and output of TFLite files with integer activations; `None` is integers. ONNX takes float32.
         raw_input: Files take the data's raw values; what scales and standardises them is in the graph.
         head: What files give.
+        mixed: One more file of each format, whose layers have several precisions, chosen on the validation split.
         folder: Made when missing.
         samples: For calibration.
         method: How ranges are chosen: a calibrator.
@@ -130,13 +133,17 @@ def export(
         io=io,
         raw_input=raw_input,
         head=head,
+        mixed=mixed,
     )
+    raw = spec.takes_raw(calibration.task)
     return stage(
         student.network if isinstance(student, Distilled) else student,
         folder=Path(folder),
         spec=spec,
-        calibration=calibration.samples(calibration.train.inputs, raw=spec.takes_raw(calibration.task)),
-        check=calibration.ready(calibration.validation, raw=spec.takes_raw(calibration.task)),
+        calibration=calibration.samples(calibration.train.inputs, raw=raw),
+        check=calibration.ready(calibration.validation, raw=raw),
+        validation=calibration.samples(calibration.validation.inputs, raw=raw),
+        validation_labels=calibration.validation.labels,
         preprocessing=calibration.preprocessing,
         task=calibration.task,
         progress=progress,

@@ -42,6 +42,8 @@ MEASUREMENT = Measurement(
         ("fp32", ("float", "float32", "float32")),
         ("fp16", ("float", "float16", "float32")),
         ("static_wi8_ai8", ("static", "int8", "int8")),
+        ("static_wi4_ai8", ("static", "int4", "int8")),
+        ("mixed", ("mixed", "mixed", "mixed")),
     ],
 )
 def test_precisions_are_decoded(name: str, decoded: tuple[str, str, str]) -> None:
@@ -50,7 +52,7 @@ def test_precisions_are_decoded(name: str, decoded: tuple[str, str, str]) -> Non
     assert (precision.mode, precision.weights, precision.activations) == decoded
 
 
-@pytest.mark.parametrize("name", ["int8", "static_wi4_ai8", "static_wi8_ai8 ", "FP32", ""])
+@pytest.mark.parametrize("name", ["int8", "static_wi4_ai4", "static_wi8_ai8 ", "FP32", ""])
 def test_other_precisions_are_refused_with_those_there_are(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         decode_precision(name)

@@ -10,8 +10,8 @@ from edgekd import registry
 from edgekd.calibrators import try_calibrator
 from edgekd.config.files import common_io, load_target
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
-from edgekd.quantizers import check_precision
-from edgekd.records import PRECISIONS, Budget, DistillSpec, ExportSpec, LossTerm, Recipe, Schedule, TeacherSpec
+from edgekd.quantizers import check_mixed, check_precision
+from edgekd.records import MIXED, PRECISIONS, Budget, DistillSpec, ExportSpec, LossTerm, Recipe, Schedule, TeacherSpec
 from edgekd.stages.gate import gate
 from edgekd.units import parse_size
 
@@ -176,7 +176,9 @@ def _check_names(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
 def _check_precisions(spec: ExportSpec) -> Iterator[tuple[str, EdgekdError]]:
     for each in spec.precisions:
         precision, _, only = each.partition(".")
-        if precision not in PRECISIONS:
+        if precision == MIXED:
+            yield "export.precisions", ConfigError("mixed is no one precision", next_step="add [export.mixed]")
+        elif precision not in PRECISIONS:
             yield "export.precisions", _unknown("precision", precision, PRECISIONS)
         elif only and only not in spec.formats:
             yield "export.precisions", _unknown(f"format of '{each}'", only, spec.formats)
@@ -184,6 +186,10 @@ def _check_precisions(spec: ExportSpec) -> Iterator[tuple[str, EdgekdError]]:
         try_calibrator(spec.calibration)
     except EdgekdError as error:
         yield "export.calibration", error
+    try:
+        check_mixed(spec)
+    except EdgekdError as error:
+        yield "export.mixed", error
     known = [(format_name, precision) for format_name, precision in spec.pairs() if precision in PRECISIONS]
     for format_name, precision in known:
         try:

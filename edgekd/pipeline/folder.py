@@ -10,7 +10,7 @@ from pathlib import Path
 from edgekd import store
 from edgekd.config import load_budgets
 from edgekd.errors import StoreError
-from edgekd.records import Budget, EpochRecord, LayerParity, Measurement, Model, Release, Run, Teaching
+from edgekd.records import Budget, EpochRecord, LayerParity, Measurement, MixedSearch, Model, Release, Run, Teaching
 
 RECIPE, OVERRIDES, ENVIRONMENT = "recipe.toml", "overrides.json", "environment.json"
 TOOLS = (
@@ -43,6 +43,7 @@ def open_run(folder: Path) -> Run:
     histories: dict[str, tuple[EpochRecord, ...]] = {}
     teachings: dict[str, Teaching] = {}
     layers: dict[str, tuple[LayerParity, ...]] = {}
+    mixed: dict[str, MixedSearch] = {}
     for name in ("teachers", "assistants", "distill", "export", "benchmark"):
         place = folder / name
         if not (place / "stage.json").exists():
@@ -60,6 +61,8 @@ def open_run(folder: Path) -> Run:
             teachings |= store.read_json(place / "teachings.json", dict[str, Teaching])
         if (place / "layers.json").exists():
             layers |= store.read_json(place / "layers.json", dict[str, tuple[LayerParity, ...]])
+        if (place / "mixed.json").exists():
+            mixed |= store.read_json(place / "mixed.json", dict[str, MixedSearch])
     environment = folder / ENVIRONMENT
     release = folder / "gate" / "release.json"
     judged = release.exists() and (folder / "gate" / "stage.json").exists()
@@ -72,6 +75,7 @@ def open_run(folder: Path) -> Run:
         histories=histories,
         teachings=teachings,
         layers=layers,
+        mixed=mixed,
         release=store.read_json(release, Release) if judged else None,
         environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from edgekd import registry
-from edgekd.errors import ConfigError
-from edgekd.records import IoType, decode_precision
+from edgekd.errors import ConfigError, did_you_mean
+from edgekd.records import LAYER_PRECISIONS, ExportSpec, IoType, MixedPrecisionSpec, decode_precision
+from edgekd.units import parse_limit, parse_size
 
 _IO = {"int8": ("int8", "uint8"), "int16": ("int16",)}
 
@@ -36,3 +39,59 @@ def check_precision(format_name: str, precision: str, io: IoType | None) -> None
             f"{precision} has no {io} input",
             allowed=", ".join(("float32", *_IO[decoded.activations])),
         )
+
+
+def check_mixed(spec: ExportSpec) -> None:
+    """Refuse a mixed file whose layers would have no choice, or whose budget says nothing.
+
+    Raises:
+        ConfigError: Not one of both budgets, a limit that is none, or candidates that no format has.
+
+    >>> check_mixed(ExportSpec(mixed=MixedPrecisionSpec()))
+    Traceback (most recent call last):
+        ...
+    edgekd.errors.ConfigError: neither max_drop nor max_size; allowed: one of them
+    """
+    mixed = spec.mixed
+    if mixed is None:
+        return
+    _check_limits(mixed)
+    unknown = [each for each in mixed.candidates if each not in LAYER_PRECISIONS]
+    if unknown:
+        raise ConfigError(
+            f"unknown candidate '{unknown[0]}'",
+            allowed=", ".join(LAYER_PRECISIONS),
+            next_step=did_you_mean(unknown[0], LAYER_PRECISIONS),
+        )
+    if len(set(mixed.candidates)) != len(mixed.candidates):
+        raise ConfigError(f"candidates = {list(mixed.candidates)}", allowed="each once")
+    able: dict[str, Sequence[str]] = {
+        name: registry.load("quantizers", name).LAYER_PRECISIONS for name in registry.names("quantizers")
+    }
+    for each in mixed.candidates:
+        if not any(each in known for known in able.values()):
+            raise ConfigError(f"no layer can have {each}", allowed=_listed(able))
+    for name in spec.formats:
+        common = [each for each in mixed.candidates if each in able[name]]
+        if len(common) < 2:
+            raise ConfigError(f"{name} has {' and '.join(common) or 'none'} of the candidates", allowed=_listed(able))
+    check_precision(spec.formats[0], "static_wi8_ai8", spec.io)
+
+
+def _check_limits(mixed: MixedPrecisionSpec) -> None:
+    given = [name for name in ("max_drop", "max_size") if getattr(mixed, name) is not None]
+    if len(given) != 1:
+        raise ConfigError(
+            "both max_drop and max_size" if given else "neither max_drop nor max_size", allowed="one of them"
+        )
+    if mixed.max_size is not None:
+        parse_size(mixed.max_size)
+        return
+    drop = mixed.max_drop or ""
+    # The task is known with the data: "0.3 pt" of accuracy, "0.02" of an error.
+    metric = "mean_squared_error_increase" if drop.strip().replace(".", "").isdigit() else "accuracy_drop"
+    parse_limit(metric, drop)
+
+
+def _listed(able: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{name}: {', '.join(known)}" for name, known in able.items())

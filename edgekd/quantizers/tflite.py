@@ -15,8 +15,12 @@ from edgekd.records import QuantizationPlan, Ranges, decode_precision
 NEEDS = ("ai_edge_quantizer",)
 TOOLS = ("ai-edge-quantizer",)
 PRECISIONS = records.PRECISIONS
+# Of single layers in a file of several. A layer of `dynamic_wi8_afp32` would run, but nothing simulates it.
+LAYER_PRECISIONS = tuple(each for each in records.LAYER_PRECISIONS if not each.startswith("dynamic"))
 # LiteRT reads this one; the others tell of the conversion.
 _KEPT_METADATA = (b"min_runtime_version",)
+# Matches everything, as ".*" does, but rules of this name come after those of single layers: the last one counts.
+_ENDS = "^.*"
 # Operators whose kernels take no 4-bit weights: they get 8 bits.
 _WITHOUT_INT4 = ("DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
 
@@ -90,9 +94,12 @@ def _quantize(content: bytes, plan: QuantizationPlan, *, is_static: bool) -> byt
     _add_rules(quantizing, ".*", plan.precision)
     for name, precision in sorted(plan.layers.items()):
         # An operator's scope is the names of its outputs.
-        _add_rules(quantizing, re.escape(name) + "(;.*)?$", precision)
+        _add_rules(quantizing, "^" + re.escape(name) + "(;.*)?$", precision)
     if plan.io:
         _set_io(quantizing, plan.io)
+    elif plan.layers:
+        # Input and output have the scopes of the layers beside them.
+        _set_own_io(quantizing, plan.precision)
     result = quantizing.quantize(
         _statistics(content, quantizing, plan.ranges) if is_static else None,
         enable_progress_bar=False,
@@ -107,6 +114,9 @@ def _add_rules(quantizing: Any, regex: str, precision: str) -> None:
     every = qtyping.TFLOperationName.ALL_SUPPORTED
     algorithms = algorithm_manager.AlgorithmName
     decoded = decode_precision(precision)
+    if precision == "static_wi4_ai8":
+        # What has no 4-bit kernel takes the rule before.
+        _add_rules(quantizing, regex, "static_wi8_ai8")
     if precision == "fp32":
         quantizing.update_quantization_recipe(regex, every, algorithm_key=algorithms.NO_QUANTIZE)
     elif precision == "fp16":
@@ -124,16 +134,29 @@ def _add_rules(quantizing: Any, regex: str, precision: str) -> None:
                 quantizing.add_weight_only_config(regex, qtyping.TFLOperationName(operator), num_bits=8)
 
 
+def _set_own_io(quantizing: Any, precision: str) -> None:
+    from ai_edge_quantizer import algorithm_manager, qtyping
+
+    decoded = decode_precision(precision)
+    for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+        if decoded.mode == "static":
+            quantizing.add_static_config(
+                _ENDS, end, activation_num_bits=int(decoded.activations.removeprefix("int")), weight_num_bits=8
+            )
+        else:
+            quantizing.update_quantization_recipe(_ENDS, end, algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE)
+
+
 def _set_io(quantizing: Any, io: str) -> None:
     from ai_edge_quantizer import algorithm_manager, qtyping
 
     for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
         if io == "float32":
-            quantizing.update_quantization_recipe(".*", end, algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE)
+            quantizing.update_quantization_recipe(_ENDS, end, algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE)
         elif io == "uint8":
             unsigned = qtyping.TensorQuantizationConfig(num_bits=8, symmetric=False, dtype=qtyping.TensorDataType.UINT)
             quantizing.update_quantization_recipe(
-                ".*",
+                _ENDS,
                 end,
                 op_config=qtyping.OpQuantizationConfig(
                     activation_tensor_config=unsigned,

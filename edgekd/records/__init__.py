@@ -13,8 +13,17 @@ from edgekd.records.learning import (
     TransferSpec,
 )
 from edgekd.records.linting import Finding, Severity
-from edgekd.records.making import CorrectionTerm, ExportSpec, Preprocessing, QuantizationPlan, QuantSpec
+from edgekd.records.making import (
+    CorrectionTerm,
+    ExportSpec,
+    MixedPrecisionSpec,
+    Preprocessing,
+    QuantizationPlan,
+    QuantSpec,
+)
 from edgekd.records.names import (
+    LAYER_PRECISIONS,
+    MIXED,
     PRECISIONS,
     Basis,
     Format,
@@ -35,8 +44,11 @@ from edgekd.records.results import (
     Conditions,
     Correction,
     EpochRecord,
+    LayerCost,
     LayerParity,
     Measurement,
+    MixedFile,
+    MixedSearch,
     Model,
     Release,
     Run,
@@ -47,6 +59,8 @@ from edgekd.records.results import (
 from edgekd.records.specs import BenchmarkSpec, Budget, Recipe, Target
 
 __all__ = [
+    "LAYER_PRECISIONS",
+    "MIXED",
     "PRECISIONS",
     "AssistantSpec",
     "AugmentationTerm",
@@ -70,9 +84,13 @@ __all__ = [
     "Format",
     "Head",
     "IoType",
+    "LayerCost",
     "LayerParity",
     "LossTerm",
     "Measurement",
+    "MixedFile",
+    "MixedPrecisionSpec",
+    "MixedSearch",
     "Model",
     "NetworkSpec",
     "NpuSummary",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgekd.records.names import Count, Format, IoType, Options, Ranges, Seed, Task
+from edgekd.records.names import MIXED, Count, Format, IoType, Options, Ranges, Seed, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,6 +73,26 @@ class CorrectionTerm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MixedPrecisionSpec:
+    """A precision for each layer with weights: the smallest file that keeps a score, or the best one of a size.
+
+    Attributes:
+        candidates: Precisions that a layer may get; a format leaves out those that it does not have.
+        max_drop: What the task's metric may lose on validation data against the float32 student, as budgets say it
+            (`"0.3 pt"`, `"2 %"`); the smallest file is looked for. Either this or `max_size`.
+        max_size: Of the file (`"80 kB"`); the best one is looked for.
+        samples: Of the validation split, that measure what each layer costs; all of them measure whole files.
+        points: How many files between the smallest and the best are tried.
+    """
+
+    candidates: tuple[str, ...] = ("static_wi8_ai8", "static_wi8_ai16", "static_wi4_ai8", "fp16")
+    max_drop: str | None = None
+    max_size: str | None = None
+    samples: Count = 1000
+    points: Count = 12
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuantizationPlan:
     """What a quantizer makes of one float file.
 
@@ -101,6 +121,7 @@ class ExportSpec:
         raw_input: Whether files take the data's raw values (bytes of images, features as measured): what scales and
             standardises them is in the graph. Not where inputs are reconstructed: errors are of what a network sees.
         head: What files give: the student's `logits`, their `probabilities`, or the number of the likeliest `class`.
+        mixed: One more file of each format, `mixed`, whose layers have several precisions.
     """
 
     formats: tuple[Literal["onnx", "tflite"], ...] = ("onnx", "tflite")
@@ -110,19 +131,21 @@ class ExportSpec:
     io: IoType | None = None
     raw_input: bool = True
     head: Literal["logits", "probabilities", "class"] = "logits"
+    mixed: MixedPrecisionSpec | None = None
 
     def takes_raw(self, task: Task) -> bool:
         """Whether files of a task take raw values."""
         return self.raw_input and task != "reconstruction"
 
     def precisions_of(self, format_name: str) -> tuple[str, ...]:
-        """Which precisions a format is made in.
+        """Which precisions a format is made in, `mixed` last.
 
         >>> ExportSpec(precisions=("fp32", "static_wi8_ai16.tflite")).precisions_of("onnx")
         ('fp32',)
         """
         named = (each.partition(".") for each in self.precisions)
-        return tuple(precision for precision, _, only in named if only in ("", format_name))
+        chosen = tuple(precision for precision, _, only in named if only in ("", format_name))
+        return (*chosen, MIXED) if self.mixed else chosen
 
     def pairs(self) -> tuple[tuple[Format, str], ...]:
         """Formats and precisions, in the order of the files."""

@@ -35,6 +35,10 @@ PRECISIONS = (
     "weight_only_wi8_afp32",
     "weight_only_wi4_afp32",
 )
+# Of single layers in a file whose layers have several.
+LAYER_PRECISIONS = (*PRECISIONS, "static_wi4_ai8")
+# Such a file's own.
+MIXED = "mixed"
 # Between a model file and what calls it.
 IoType = Literal["int8", "int16", "uint8", "float32"]
 # What a file's last operator gives: `class` is an index.
@@ -50,13 +54,14 @@ class Precision:
     Attributes:
         name: As in recipes and file names.
         mode: `float`; or integers: of weights and activations with ranges found before (`static`) or at each inference
-            (`dynamic`), or of stored weights that are decoded before they are used (`weight_only`).
+            (`dynamic`), or of stored weights that are decoded before they are used (`weight_only`); or each layer's
+            own (`mixed`, of weights and activations too).
         weights: dtype of the weights in the file.
         activations: dtype of what flows between operators.
     """
 
     name: str
-    mode: Literal["float", "static", "dynamic", "weight_only"]
+    mode: Literal["float", "static", "dynamic", "weight_only", "mixed"]
     weights: str
     activations: str
 
@@ -70,7 +75,9 @@ def decode_precision(name: str) -> Precision:
     >>> decode_precision("static_wi8_ai8").weights
     'int8'
     """
-    if name not in PRECISIONS:
+    if name == MIXED:
+        return Precision(name=name, mode="mixed", weights=MIXED, activations=MIXED)
+    if name not in LAYER_PRECISIONS:
         raise ConfigError(f"unknown precision '{name}'", allowed=", ".join(PRECISIONS))
     if match := re.fullmatch(r"(static|dynamic|weight_only)_wi(\d+)_a(i|fp)(\d+)", name):
         mode, weight_bits, kind, bits = match.groups()

@@ -233,6 +233,64 @@ class LayerParity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerCost:
+    """What one layer costs in one precision.
+
+    Attributes:
+        layer: Path of the torch module.
+        loss: On validation data with only this layer in the precision and all others float. Of classes the
+            cross-entropy against the float student's probabilities less their own entropy (the Kullback-Leibler
+            divergence, in nats); of values the squared error as a share of the values' variance.
+        size_bytes: Of its weights, scales and biases in the file.
+    """
+
+    layer: str
+    precision: str
+    loss: float
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedFile:
+    """A file that was tried, with all its layers quantized together.
+
+    Attributes:
+        layers: Precision by path of the torch module.
+        size_bytes: Of the file.
+        predicted_loss: Sum of its layers' losses.
+        loss: As that of a layer, of the whole network simulated, on all validation data.
+        score: Of the metric, likewise.
+    """
+
+    layers: Mapping[str, str]
+    size_bytes: int
+    predicted_loss: float
+    loss: float
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedSearch:
+    """How the precisions of a mixed file were found.
+
+    Attributes:
+        budget: As the recipe says it: `max_drop = 0.3 pt`.
+        metric: That scores are of.
+        reference: The float32 student's score on the same data.
+        costs: Of each layer in each precision that the format has for it, in the order of the network.
+        files: Smallest first; those of one precision for all layers too.
+        chosen: Number of the file that was taken.
+    """
+
+    budget: str
+    metric: str
+    reference: float
+    costs: tuple[LayerCost, ...]
+    files: tuple[MixedFile, ...]
+    chosen: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """A budget held against one measurement.
 
@@ -284,5 +342,6 @@ class Run:
     histories: Mapping[str, tuple[EpochRecord, ...]] = field(default_factory=dict)
     teachings: Mapping[str, Teaching] = field(default_factory=dict)
     layers: Mapping[str, tuple[LayerParity, ...]] = field(default_factory=dict)
+    mixed: Mapping[str, MixedSearch] = field(default_factory=dict)
     release: Release | None = None
     environment: Mapping[str, str] = field(default_factory=dict)

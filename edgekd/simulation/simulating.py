@@ -191,11 +191,15 @@ class _Quantizers:
 
     def put_between(self, source: str, node: fx.Node, reader: fx.Node, bits: int) -> None:
         # `node` may be read through its own quantizer by now.
-        (given,) = [each for each in reader.all_input_nodes if each is node or each.args[:1] == (node,)]
+        (given,) = [each for each in reader.all_input_nodes if each is node or self._rounds(each, node)]
         with self.network.graph.inserting_before(reader):
             call = self.network.graph.call_module(self._target(source, bits), (given,))
         call.meta = dict(node.meta)
         reader.replace_input_with(given, call)
+
+    def _rounds(self, call: fx.Node, node: fx.Node) -> bool:
+        """Whether it is the quantizer of a node: a layer beside that reads it too is none."""
+        return str(call.target).startswith(f"{_FOLDER}.") and call.args[:1] == (node,)
 
     def _target(self, name: str, bits: int) -> str:
         site = self.found[name].range_of

@@ -10,11 +10,25 @@ import pytest
 
 from edgekd.config import load_recipe
 from edgekd.config.cross_check import cross_check
-from edgekd.records import AssistantSpec, BenchmarkSpec, Budget, DistillSpec, ExportSpec, LossTerm, Recipe, TeacherSpec
+from edgekd.records import (
+    AssistantSpec,
+    BenchmarkSpec,
+    Budget,
+    DistillSpec,
+    ExportSpec,
+    LossTerm,
+    MixedPrecisionSpec,
+    Recipe,
+    TeacherSpec,
+)
 
 SIZE = Budget(metric="file_size", limit="1 kB")
 ACCURACY = Budget(metric="accuracy", limit="90 %")
 RECIPE = replace(load_recipe("digits").recipe, budgets=())
+
+
+def mixed(**spec: Any) -> ExportSpec:
+    return ExportSpec(mixed=MixedPrecisionSpec(**spec))
 
 
 def found(**changes: Any) -> list[str]:
@@ -24,6 +38,11 @@ def found(**changes: Any) -> list[str]:
 def test_what_fits_together_passes() -> None:
     assert found() == []
     assert found(teachers=(), distill=DistillSpec()) == []
+    for budget in ({"max_drop": "0.3 pt"}, {"max_drop": "2 %"}, {"max_drop": "0.02"}, {"max_size": "80 kB"}):
+        assert found(export=mixed(**budget)) == []
+        # A format leaves out the candidates that it does not have.
+        assert found(export=replace(mixed(**budget), formats=("onnx",))) == []
+    assert found(budgets=(replace(SIZE, precision="mixed"),), export=mixed(max_drop="1 pt")) == []
     wild = replace(SIZE, metric="latency", limit="1 ms", target="h*", precision="*", format="on*")  # type: ignore[arg-type]  # as TOML may
     assert found(budgets=(wild,)) == []
     assert found(budgets=(replace(SIZE, role="teacher", precision="fp32"), replace(SIZE, format="torch"))) == []
@@ -51,6 +70,30 @@ def test_what_fits_together_passes() -> None:
         (
             {"export": ExportSpec(precisions=("fp32", "int8"))},
             "own.toml: export.precisions: unknown precision 'int8'; allowed: fp32",
+        ),
+        (
+            {"export": ExportSpec(precisions=("mixed",))},
+            "export.precisions: mixed is no one precision; add [export.mixed]",
+        ),
+        ({"export": mixed()}, "own.toml: export.mixed: neither max_drop nor max_size; allowed: one of them"),
+        ({"export": mixed(max_drop="1 pt", max_size="1 kB")}, "export.mixed: both max_drop and max_size"),
+        ({"export": mixed(max_drop="1 ms")}, "export.mixed: limit '1 ms' of accuracy_drop is no number with a unit"),
+        ({"export": mixed(max_size="80")}, "export.mixed: '80' is no size"),
+        (
+            {"export": mixed(max_drop="1 pt", candidates=("fp16", "static_wi4_a8"))},
+            "export.mixed: unknown candidate 'static_wi4_a8'",
+        ),
+        (
+            {"export": mixed(max_drop="1 pt", candidates=("fp16", "fp16"))},
+            "export.mixed: candidates = ['fp16', 'fp16']",
+        ),
+        (
+            {"export": mixed(max_drop="1 pt", candidates=("static_wi8_ai8", "static_wi8_ai16"))},
+            "export.mixed: onnx has static_wi8_ai8 of the candidates; allowed: onnx: fp32, fp16,",
+        ),
+        (
+            {"export": mixed(max_drop="1 pt", candidates=("fp16", "fp32", "dynamic_wi8_afp32"))},
+            "export.mixed: no layer can have dynamic_wi8_afp32; allowed: onnx: fp32",
         ),
         ({"export": ExportSpec(formats=("onnx", "onnx"))}, "own.toml: export.formats: 'onnx' is there twice"),
         ({"export": ExportSpec(precisions=("fp32", "fp32"))}, "export.precisions: 'fp32' is there twice"),

@@ -176,6 +176,67 @@ def test_dynamic_quantizes_as_it_runs(source: Path, files: dict[str, Path]) -> N
     assert np.abs(run(files["dynamic_wi8_afp32"]) - expected).max() < 0.2 * expected.std()
 
 
+MIXED = {"conv": "static_wi4_ai8", "logits": "weight_only_wi4_afp32"}
+
+
+@pytest.fixture(scope="module")
+def mixed(source: Path) -> Path:
+    path = source.with_name("mixed.onnx")
+    plan = QuantizationPlan(precision="static_wi8_ai8", ranges=ranges_by_hand(), layers=MIXED)
+    child.call("the quantizer", quantize, source=source, plan=plan, path=path)
+    return path
+
+
+def test_single_layers_have_the_bits_of_their_own_precision(mixed: Path) -> None:
+    found = constants(mixed)
+    for weights, axes in ((FILTERS, (1, 2, 3)), (TABLE, (1,))):
+        (name,) = [each for each, values in found.items() if values.shape == weights.shape]
+        (scale_name,) = [node.input[1] for node in onnx.load(mixed).graph.node if node.input and node.input[0] == name]
+        # w = s q with s = max |w| / 7 of each output channel; no weight is off by more than half a step.
+        scales = np.abs(weights.astype(np.float64)).max(axis=axes, keepdims=True) / 7
+        np.testing.assert_allclose(found[scale_name].ravel(), scales.ravel(), rtol=1e-6)
+        assert np.abs(found[name].astype(np.float64)).max() == 7
+        errors = np.abs(found[name].astype(np.float64) * scales - weights)
+        assert (errors <= scales / 2 * (1 + 1e-5)).all()
+    assert {layer.weight_dtype for layer in inspect(mixed).layers if layer.operator in ("Conv", "Gemm")} == {"int4"}
+
+
+def test_a_mixed_file_computes_with_its_own_weights(mixed: Path) -> None:
+    def decoded(weights: NDArray[np.float32], axes: tuple[int, ...]) -> NDArray[np.float64]:
+        scales = np.abs(weights.astype(np.float64)).max(axis=axes, keepdims=True) / 7
+        nearest: NDArray[np.float64] = np.round(weights / scales) * scales
+        return nearest
+
+    padded = np.pad(SAMPLES.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+
+    def outputs(filters: NDArray[np.float64], table: NDArray[np.float64]) -> NDArray[np.float64]:
+        pooled = np.maximum(np.einsum("nchwij,ocij->nohw", windows, filters), 0).mean(axis=(2, 3))
+        given: NDArray[np.float64] = pooled @ table.T
+        return given
+
+    expected = outputs(decoded(FILTERS, (1, 2, 3)), decoded(TABLE, (1,)))
+    floats = outputs(FILTERS.astype(np.float64), TABLE.astype(np.float64))
+    # What is left is the rounding of 8-bit activations, small beside that of 4-bit weights.
+    assert np.abs(run(mixed) - expected).mean() < 0.25 * np.abs(floats - expected).mean()
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ({"cnov": "fp16"}, "no layer gives 'cnov'; allowed: conv, logits"),
+        ({"conv": "dynamic_wi8_afp32"}, "dynamic_wi8_afp32 for single layers; allowed: fp32, fp16, static_wi8_ai8"),
+    ],
+)
+def test_what_single_layers_can_t_be_is_refused(
+    source: Path, tmp_path: Path, layers: dict[str, str], words: str
+) -> None:
+    plan = QuantizationPlan(precision="static_wi8_ai8", ranges=ranges_by_hand(), layers=layers)
+    with pytest.raises(ExportError) as caught:
+        quantize(source=source, plan=plan, path=tmp_path / "mixed.onnx")
+    assert words in str(caught.value)
+
+
 def test_prepared_files_compute_the_same(source: Path, tmp_path: Path) -> None:
     child.call("the optimizer", prepare, source, tmp_path / "prepared.onnx")
     np.testing.assert_allclose(run(tmp_path / "prepared.onnx"), run(source), rtol=1e-5, atol=1e-6)

@@ -1,7 +1,7 @@
 """The TFLite quantizer on a reference file, against formulas, LiteRT and TFLite Micro."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -45,6 +45,49 @@ def folder(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     child.call("the quantizer", quantize_all)
     return folder
+
+
+@pytest.fixture(scope="module")
+def weighted(source: Path) -> list[str]:
+    """Outputs of the float file's operators with weights, in its order."""
+    return [layer.name for layer in inspect(source).layers if layer.operator in ("CONV_2D", "FULLY_CONNECTED")]
+
+
+@pytest.mark.parametrize("io", [None, "float32", "uint8"])
+@pytest.mark.parametrize(
+    ("precisions", "dtypes"),
+    [
+        (("static_wi4_ai8", "static_wi8_ai16"), ("int4", "int8")),
+        (("fp16", "static_wi4_ai8"), ("float16", "int4")),
+        (("fp32", "weight_only_wi4_afp32"), ("float32", "int4")),
+        (("static_wi8_ai16", "fp32"), ("int8", "float32")),
+    ],
+)
+def test_single_layers_have_the_bits_of_their_own_precision(
+    source: Path,
+    weighted: list[str],
+    tmp_path: Path,
+    precisions: tuple[str, str],
+    dtypes: tuple[str, str],
+    io: Literal["float32", "uint8"] | None,
+) -> None:
+    layers = {weighted[0]: precisions[0], weighted[-1]: precisions[1]}
+    path = tmp_path / "mixed.tflite"
+
+    def make() -> None:
+        streams = watch_all({"tflite": source}, Samples.write(SAMPLES, tmp_path / "samples.f32"))["tflite"]
+        ranges = choose_ranges(streams, QuantSpec(), "static_wi8_ai8")
+        plan = QuantizationPlan(precision="static_wi8_ai8", ranges=ranges, layers=layers, io=io)
+        quantize(source=source, plan=plan, path=path)
+
+    child.call("the quantizer", make)
+    anatomy = inspect(path)
+    found = [layer.weight_dtype for layer in anatomy.layers if layer.operator in ("CONV_2D", "FULLY_CONNECTED")]
+    assert (found[0], found[-1]) == dtypes
+    assert set(found[1:-1]) <= {"int8"}
+    # Whatever its first and last layer are, the file takes and gives what it was asked to.
+    assert {end.dtype for end in (*anatomy.inputs, *anatomy.outputs)} == {io or "int8"}
+    np.testing.assert_allclose(run(path), run(source), atol=0.6 if "int4" in dtypes else 0.1)
 
 
 def quantized(sample: NDArray[np.float32], taken: dict[str, Any]) -> NDArray[Any]:

@@ -276,6 +276,28 @@ def test_neighbours_of_two_precisions_round_twice() -> None:
     assert torch.isfinite(simulated(torch.from_numpy(images))).all()
 
 
+def test_a_sum_may_read_a_layer_and_what_that_layer_reads() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.body = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            x = functional.relu(self.stem(inputs))
+            total: Tensor = x + self.body(x)
+            return total
+
+    torch.manual_seed(0)
+    samples = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    folded = fold(Residual(), samples[:1])
+    simulated = simulate(folded, STATIC, ranges=observe(folded, samples), layers={"stem": "fp16"})
+    # What the stem gives is rounded for each of both, with one scale.
+    assert sorted(each.site for each in fake_quantizers(simulated)) == ["add", "body", "input", "stem"]
+    errors = outputs_of(simulated, samples) - outputs_of(folded, samples)
+    low, high = observe(folded, samples)["add"]
+    assert 0 < np.abs(errors).max() < 5 * (high - low) / 255
+
+
 def test_ranges_are_read_and_set() -> None:
     folded, images = folded_mixed()
     simulated = simulate(folded, STATIC, ranges=observe(folded, images))

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.errors import ConfigError, ModelError
+from edgekd.errors import ConfigError, DataError, ModelError
 from edgekd.progress import Progress
 from edgekd.records import ExportSpec, Format, Preprocessing, Task
 from edgekd.stages.export.auditing import warn_of_missing_classes
@@ -21,6 +21,7 @@ from edgekd.stages.export.calibrating import SampleSource
 from edgekd.stages.export.converting import convert, pack
 from edgekd.stages.export.correcting import correct
 from edgekd.stages.export.making import Chosen, Exported, Job, Source, is_static, prepared_source
+from edgekd.stages.export.mixing import Mixer
 from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec, check_weights
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def export(
     check: NDArray[np.float32],
     labels: NDArray[np.int64] | None = None,
     classes: Sequence[str] = (),
+    validation: SampleSource | None = None,
+    validation_labels: NDArray[Any] | None = None,
     parent_sha256: str | None = None,
     preprocessing: Preprocessing = Preprocessing(),  # noqa: B008 - frozen
     task: Task = "single_label",
@@ -61,6 +64,8 @@ def export(
         check: The same of the validation split, shape (N, …).
         labels: Classes of the calibration samples, shape (N,); a class that none of those drawn is of is said.
         classes: Names of the classes.
+        validation: All inputs of the validation split, like `check`: a mixed file is chosen on them.
+        validation_labels: As `edgekd.datasets.Split` has them for the task.
         parent_sha256: Of the student's weights.
         preprocessing: What makes the network's inputs of raw ones; with raw inputs the files do it.
         task: What the student predicts, which decides what it means that a file predicts the same.
@@ -114,6 +119,12 @@ def export(
     )
     ended = absorb(plain, preprocessing, torch.from_numpy(check[:_EXAMPLES])) if folded else plain
     network, packed = pack(with_head(ended, spec.head))
+    mixer = None
+    if spec.mixed:
+        if validation is None or validation_labels is None:
+            raise DataError("no validation split to choose precisions on", where="export.mixed")
+        # A head changes no layer, and logits say more than what it makes of them.
+        mixer = Mixer(ended, spec, inputs=validation, labels=validation_labels, task=task)
     corrected, worth = correct(network, spec, samples=chosen, check=check, progress=progress)
     job = Job(
         name=name,
@@ -123,6 +134,7 @@ def export(
         task=task,
         parent_sha256=parent_sha256,
         input_scale=1.0 if spec.takes_raw(task) else preprocessing.scale,
+        mixer=mixer,
     )
     job.clear(folder)
     # The name tells the run folder what to clear away after a crash.

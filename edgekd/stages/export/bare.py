@@ -59,6 +59,10 @@ def export_file(
         raise ConfigError(
             "corrections of a model file", where="export", next_step="leave them out: they need the torch student"
         )
+    if spec.mixed:
+        raise ConfigError(
+            "mixed precision of a model file", where="export", next_step="leave it out: it needs the torch student"
+        )
     spec = replace(spec, formats=(anatomy.format,))
     if anatomy.format == "onnx" and spec.io not in (None, "float32"):
         raise ConfigError(f"io = {spec.io}", where=str(path), allowed="float32: QDQ files take nothing else")

@@ -19,7 +19,8 @@ from edgekd.inspection import Anatomy
 from edgekd.records import LayerParity, QuantizationPlan
 from edgekd.stages.export.calibrating import Samples, watch_all
 from edgekd.stages.export.parting import compare_layers
-from edgekd.stages.export.watching import batch_size, dequantized, quantized
+from edgekd.stages.export.placing import Places, place
+from edgekd.stages.export.watching import Tensors, batch_size, dequantized, quantized
 from edgekd.stats import Stream
 
 if TYPE_CHECKING:
@@ -88,6 +89,24 @@ def calibrate(sources: Mapping[str, Path], samples: Samples) -> dict[str, dict[s
         ExportError: A file can't run, or gives what is not finite.
     """
     return _in_child("the calibration", next(iter(sources.values())), watch_all, sources, samples)
+
+
+def find_places(
+    format_name: str, path: Path, *, weights: Tensors, activations: Tensors, probes: NDArray[np.float32]
+) -> Places:
+    """Find a torch network's layers and activations in a float file, in one child.
+
+    Args:
+        format_name: `onnx` or `tflite`.
+        path: The float file.
+        weights: By torch module.
+        activations: By operator of the network, of the probes.
+        probes: Some inputs, channels first, (N, …).
+
+    Raises:
+        ExportError: The file can't run.
+    """
+    return _in_child(f"the {format_name} runtime", path, place, format_name, path, weights, activations, probes)
 
 
 def quantize(format_name: str, plans: Sequence[tuple[Path, QuantizationPlan, Path]]) -> None:

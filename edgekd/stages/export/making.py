@@ -18,20 +18,23 @@ from edgekd import registry, store
 from edgekd.inspection import Anatomy
 from edgekd.progress import Progress, Silent
 from edgekd.records import (
+    MIXED,
     Conditions,
     Correction,
     ExportSpec,
     Format,
     LayerParity,
     Measurement,
+    MixedSearch,
     Model,
     QuantizationPlan,
     QuantSpec,
     Task,
     decode_precision,
 )
-from edgekd.stages.export.calibrating import Samples, SampleSource, choose_ranges
+from edgekd.stages.export.calibrating import Samples, SampleSource, batches_of, choose_ranges
 from edgekd.stages.export.converting import Written, calibrate, prepare, quantize, read_and_run, tools_of
+from edgekd.stages.export.mixing import Mix, Mixer
 from edgekd.stages.export.verifying import Parity, compare, verify_anatomy, verify_outputs
 from edgekd.stats import Stream
 
@@ -47,12 +50,14 @@ class Exported:
         measurements: `parity` (0 or 1 for each sample), `max_error` and `mean_error` (of the outputs) of each file.
         layers: By a file's name, how each of its layers differs from the float32 file's.
         corrections: What each correction was worth, precision by precision.
+        mixed: By a mixed file's name, how the precisions of its layers were found.
     """
 
     models: tuple[Model, ...]
     measurements: tuple[Measurement, ...]
     layers: Mapping[str, tuple[LayerParity, ...]] = field(default_factory=dict)
     corrections: tuple[Correction, ...] = ()
+    mixed: Mapping[str, MixedSearch] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +87,11 @@ def prepared_source(format_name: Format, plain: Path, precision: str | None = No
 
 def is_static(spec: ExportSpec) -> bool:
     """Whether any file has ranges that calibration must find."""
-    return any(precision.startswith("static") for _, precision in spec.pairs())
+    return any(precision.startswith("static") for _, precision in spec.pairs()) or _is_mixed_static(spec)
+
+
+def _is_mixed_static(spec: ExportSpec) -> bool:
+    return spec.mixed is not None and any(each.startswith("static") for each in spec.mixed.candidates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +113,7 @@ class Job:
         check: Inputs, (N, …), channels first.
         outputs: What the student gives for them, (N, outputs).
         converted: Whether edgekd's own converters made the float files.
+        mixer: Searches the layers' precisions of mixed files, where the spec asks for them.
     """
 
     name: str
@@ -114,6 +124,7 @@ class Job:
     parent_sha256: str | None = None
     input_scale: float = 1.0
     converted: bool = True
+    mixer: Mixer | None = None
 
     def file_names(self) -> list[str]:
         """Give the names of all files that are asked for, in order."""
@@ -139,15 +150,20 @@ class Job:
             folder: Where the files go, all together, when all have passed.
             progress: Told of each finished file.
         """
+        streams = {} if samples is None else self._calibrate(sources, samples)
+        mixes = self._mix(sources, streams, samples, progress or Silent())
         with (
             _reported(progress or Silent(), len(self.file_names())) as advance,
             # Threads only wait for children.
             ThreadPoolExecutor(len(self.spec.formats)) as pool,
         ):
-            streams = {} if samples is None else self._calibrate(sources, samples)
             futures = [
                 pool.submit(
-                    self._make, {each.precision: each for each in sources if each.format == name}, streams, advance
+                    self._make,
+                    {each.precision: each for each in sources if each.format == name},
+                    streams,
+                    mixes.get(name),
+                    advance,
                 )
                 for name in self.spec.formats
             ]
@@ -161,7 +177,21 @@ class Job:
             models=models,
             measurements=tuple(each for three in measurements for each in three),
             layers={file.path.name: file.layers for file in files},
+            mixed={self._file_name(MIXED, name): mix.search for name, mix in mixes.items()},
         )
+
+    def _mix(
+        self,
+        sources: Sequence[Source],
+        streams: Mapping[Path, Mapping[str, Stream]],
+        samples: SampleSource | None,
+        progress: Progress,
+    ) -> dict[Format, Mix]:
+        if self.mixer is None:
+            return {}
+        floats = {source.format: source.prepared for source in sources if source.precision is None}
+        calibration = None if samples is None else np.concatenate(list(batches_of(samples)))
+        return self.mixer.search(floats, streams, calibration=calibration, progress=progress)
 
     def _record(self, file: _File, path: Path) -> Model:
         return Model(
@@ -198,10 +228,14 @@ class Job:
 
     def _is_calibrated(self, source: Source) -> bool:
         made = (source.precision,) if source.precision else self.spec.precisions_of(source.format)
-        return any(each.startswith("static") for each in made)
+        return any(each.startswith("static") or (each == MIXED and _is_mixed_static(self.spec)) for each in made)
 
     def _make(
-        self, sources: Mapping[str | None, Source], streams: Mapping[Path, Mapping[str, Stream]], advance: _Advance
+        self,
+        sources: Mapping[str | None, Source],
+        streams: Mapping[Path, Mapping[str, Stream]],
+        mix: Mix | None,
+        advance: _Advance,
     ) -> list[_File]:
         """Make and check all files of a format."""
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -211,7 +245,12 @@ class Job:
         precisions = ("fp32", *(each for each in wanted if each != "fp32"))
         paths = {each: plain.plain.parent / self._file_name(each, plain.format) for each in precisions}
         source_of = {each: sources.get(each, plain) for each in precisions}
-        plans = {each: self._plan(each, streams.get(source_of[each].prepared, {})) for each in precisions}
+        plans = {
+            each: mix.plan if mix and each == MIXED else self._plan(each, streams.get(source_of[each].prepared, {}))
+            for each in precisions
+        }
+        # What explains a file's errors.
+        judged = {each: mix.loosest if mix and each == MIXED else each for each in precisions}
         quantize(
             plain.format,
             [
@@ -221,7 +260,10 @@ class Job:
         )
         files_read = read_and_run(
             plain.format,
-            [Written(path=path, precision=each, source=source_of[each].prepared) for each, path in paths.items()],
+            [
+                Written(path=path, precision=judged[each], source=source_of[each].prepared)
+                for each, path in paths.items()
+            ],
             self.check,
         )
         results, head = dict(zip(paths, files_read, strict=True)), self.spec.head
@@ -231,10 +273,16 @@ class Job:
             read, path = results[precision], paths[precision]
             float_bytes = results["fp32"].anatomy.size_bytes
             verify_anatomy(
-                path.name, precision, read.anatomy, float_bytes=float_bytes, io=plans[precision].io, head=head
+                path.name,
+                plans[precision].precision,
+                read.anatomy,
+                float_bytes=float_bytes,
+                io=plans[precision].io,
+                head=head,
+                layers=mix.weights if mix and precision == MIXED else None,
             )
             parity = compare(self.outputs, read.outputs, self.task, head=head)
-            verify_outputs(path.name, precision, parity, read.layers)
+            verify_outputs(path.name, judged[precision], parity, read.layers)
             if precision not in wanted:
                 continue
             files.append(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from edgekd import registry
 from edgekd.calibrators import try_calibrator
 from edgekd.errors import ConfigError, DataError, ModelError
-from edgekd.quantizers import check_precision
-from edgekd.records import PRECISIONS, ExportSpec
+from edgekd.quantizers import check_mixed, check_precision
+from edgekd.records import MIXED, PRECISIONS, ExportSpec
 from edgekd.stages.export.auditing import audit, portray
 from edgekd.stages.export.calibrating import SampleSource
 
@@ -56,7 +56,10 @@ def check_spec(spec: ExportSpec, name: str) -> None:
             allowed=f"{_LAST} last: it makes up for what the others leave, which they would take for the student's",
         )
     for format_name, precision in spec.pairs():
-        check_precision(format_name, precision, spec.io)
+        if precision != MIXED:
+            check_precision(format_name, precision, spec.io)
+    if spec.mixed:
+        check_mixed(spec)
     # Importing a converter takes seconds and memory; only its child does that.
     registry.require_all(
         module

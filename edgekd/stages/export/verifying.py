@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
-from edgekd.inspection import Anatomy
+from edgekd.inspection import Anatomy, Layer
 from edgekd.records import Head, IoType, LayerParity, Precision, Task, TensorSpec, decode_precision
 from edgekd.stages.export.parting import first_past
 
@@ -114,7 +114,7 @@ def compare(
     errors = np.abs(file.astype(np.float64) - expected)
     rms_error = None
     if task in _OF_VALUES:
-        noise = ((errors / _spread(expected, task)) ** 2).mean(axis=1)
+        noise = ((errors / spread_of(expected, task)) ** 2).mean(axis=1)
         agrees, margins = noise <= _AGREEING_ERROR**2, np.zeros(len(expected))
         rms_error = float(np.sqrt(noise.mean()))
     elif task == "multi_label":
@@ -137,8 +137,8 @@ def _margins(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return ordered[:, -1] - ordered[:, -2] if logits.shape[1] > 1 else np.zeros(len(logits))
 
 
-def _spread(expected: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
-    """What errors of values are relative to, (1, outputs)."""
+def spread_of(expected: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
+    """Give what errors of values are relative to, (1, outputs): their standard deviations over samples."""
     deviations = expected.std(axis=0, keepdims=True)
     together = np.sqrt((deviations**2).mean()) or 1.0
     if task == "reconstruction":
@@ -218,23 +218,28 @@ def verify_anatomy(
     float_bytes: int,
     io: IoType | None = None,
     head: Head = "logits",
+    layers: Sequence[tuple[str, str]] | None = None,
 ) -> None:
     """Refuse a file that is not what its name claims.
 
     Args:
         name: Of the file.
-        precision: That it claims.
+        precision: That it claims; of a mixed file, that of all that has no weights.
         anatomy: Of the file.
         float_bytes: Size of the float32 file of the same format.
         io: What input and output were asked to be; `None` is the format's own.
         head: What it gives; the number of a class is no quantized value.
+        layers: Of a mixed file: each operator with weights, in the order of the float file, its name (TFLite files have
+            none) and the dtype that its weights must have.
 
     Raises:
         ExportError: Names the file, the check, what was observed and what is allowed.
     """
     decoded = decode_precision(precision)
     weighted = [layer for layer in anatomy.layers if layer.operator in _WEIGHTED and layer.weight_dtype is not None]
-    for layer in weighted:
+    if layers is not None:
+        _verify_layers(name, anatomy.format, weighted, layers)
+    for layer in weighted if layers is None else ():
         fallback = "int8" if decoded.weights == "int4" and layer.operator in _WITHOUT_INT4 else None
         if layer.weight_dtype not in (decoded.weights, fallback):
             raise ExportError(
@@ -247,13 +252,30 @@ def verify_anatomy(
         _verify_static(name, decoded, anatomy, ends, io, quantized=bool(weighted))
     if anatomy.layout == "NHWC" and anatomy.count("TRANSPOSE"):
         raise ExportError(f"{anatomy.count('TRANSPOSE')} TRANSPOSE operators", where=name, allowed="none")
-    if decoded.weights.startswith("int") and anatomy.size_bytes >= float_bytes:
+    if (layers is not None or decoded.weights.startswith("int")) and anatomy.size_bytes >= float_bytes:
         raise ExportError(
             f"{anatomy.size_bytes:,} B, not smaller than the float32 file",
             where=name,
             allowed=f"below {float_bytes:,} B",
-            next_step=f"so small a student gains nothing from {precision}: leave it out of the precisions",
+            next_step=f"so small a student gains nothing from {precision if layers is None else 'mixed precision'}: "
+            "leave it out",
         )
+
+
+def _verify_layers(name: str, format_name: str, weighted: Sequence[Layer], expected: Sequence[tuple[str, str]]) -> None:
+    """Hold each layer's weights against what it was given: quantizers fall back to another precision in silence."""
+    if len(weighted) != len(expected):
+        raise ExportError(f"{len(weighted)} operators have weights", where=name, allowed=f"{len(expected)}")
+    # ONNX Runtime's quantizer sorts operators; TFLite's keeps their order and has no names.
+    named = {layer.name: layer for layer in weighted}
+    for number, (operator, dtype) in enumerate(expected):
+        layer = named.get(operator) if format_name == "onnx" else weighted[number]
+        if layer is None:
+            raise ExportError(f"no operator '{operator}'", where=name)
+        if layer.weight_dtype != dtype:
+            raise ExportError(
+                f"weights of {layer.operator} '{layer.name}' are {layer.weight_dtype}", where=name, allowed=dtype
+            )
 
 
 def _verify_static(

@@ -19,6 +19,7 @@ from edgekd.stages.report.dots import gain_chart
 from edgekd.stages.report.gain import arms_of, gain_lines, gain_of
 from edgekd.stages.report.latency import latencies
 from edgekd.stages.report.layers import layer_chart, layer_tables, parted_lines
+from edgekd.stages.report.mixed import mixed_chart, mixed_lines, mixed_tables
 from edgekd.stages.report.quality import label_of, primary_metric
 from edgekd.stages.report.teachers import chain_of, lessons_of
 from edgekd.stages.report.tradeoff import tradeoff
@@ -81,6 +82,7 @@ def render(run: Run) -> str:
         "training": training(run.histories),
         "balance": [chart] if (chart := balance_chart(run.histories)) else [],
         "layers": [chart] if (chart := layer_chart(run.layers)) else [],
+        "mixed": [chart] if (chart := mixed_chart(run.mixed)) else [],
         "latency": latencies(run.measurements, rows),
     }
     every = [chart for group in drawn.values() for chart in group]
@@ -113,6 +115,8 @@ def render(run: Run) -> str:
         balances=balances(run.histories),
         layer_tables=layer_tables(run.layers),
         parted=parted_lines(run.layers),
+        mixed_tables=mixed_tables(run.mixed),
+        mixed=mixed_lines(run.mixed),
         emulated=sorted({each.basis for each in run.measurements} - {"measured"}),
         drawn=drawn,
         settings=settings_of(run.measurements),
