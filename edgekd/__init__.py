@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgekd.api import benchmark, distill, export
     from edgekd.datasets import Dataset, Split
     from edgekd.errors import EdgekdError
-    from edgekd.records import BenchmarkSpec, Budget, DistillSpec, Release, Schedule
+    from edgekd.records import BenchmarkSpec, Budget, DistillSpec, QuantizationTraining, Release, Schedule
     from edgekd.stages.gate import gate
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Dataset",
     "DistillSpec",
     "EdgekdError",
+    "QuantizationTraining",
     "Release",
     "Schedule",
     "Split",
@@ -38,6 +39,7 @@ _HOME = {
     "Dataset": "datasets",
     "DistillSpec": "records",
     "EdgekdError": "errors",
+    "QuantizationTraining": "records",
     "Release": "records",
     "Schedule": "records",
     "Split": "datasets",

@@ -12,13 +12,15 @@ from edgekd.simulation.simulating import (
     strip,
     weight_bits,
 )
-from edgekd.simulation.watching import activations, batches, call_of, observe, part, weighted_layers
+from edgekd.simulation.quantized import Quantized
+from edgekd.simulation.watching import activations, batches, call_of, observe, part, tap, untap, weighted_layers
 
 __all__ = [
     "WEIGHTED",
     "FakeQuantizer",
     "HalfWeights",
     "Operator",
+    "Quantized",
     "WeightQuantizer",
     "activations",
     "batches",
@@ -35,6 +37,8 @@ __all__ = [
     "set_ranges",
     "simulate",
     "strip",
+    "tap",
+    "untap",
     "weight_bits",
     "weighted_layers",
 ]
