@@ -10,7 +10,17 @@ from pathlib import Path
 from edgekd import store
 from edgekd.config import load_budgets
 from edgekd.errors import StoreError
-from edgekd.records import Budget, EpochRecord, LayerParity, Measurement, Model, Release, Run, Teaching
+from edgekd.records import (
+    Budget,
+    EpochRecord,
+    LayerParity,
+    Measurement,
+    Model,
+    QuantizationOutcome,
+    Release,
+    Run,
+    Teaching,
+)
 
 RECIPE, OVERRIDES, ENVIRONMENT = "recipe.toml", "overrides.json", "environment.json"
 TOOLS = (
@@ -60,6 +70,7 @@ def open_run(folder: Path) -> Run:
             teachings |= store.read_json(place / "teachings.json", dict[str, Teaching])
         if (place / "layers.json").exists():
             layers |= store.read_json(place / "layers.json", dict[str, tuple[LayerParity, ...]])
+    quantization = folder / "distill" / QUANTIZATION
     environment = folder / ENVIRONMENT
     release = folder / "gate" / "release.json"
     judged = release.exists() and (folder / "gate" / "stage.json").exists()
@@ -72,6 +83,7 @@ def open_run(folder: Path) -> Run:
         histories=histories,
         teachings=teachings,
         layers=layers,
+        quantization=store.read_json(quantization, QuantizationOutcome) if quantization.is_file() else None,
         release=store.read_json(release, Release) if judged else None,
         environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
     )

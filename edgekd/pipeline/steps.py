@@ -31,6 +31,7 @@ def _export(space: Workspace, folder: Path) -> list[Path]:
     spec, data = space.recipe.export, space.data
     exported = export(
         space.student(),
+        quantized=space.quantized_student(),
         folder=folder,
         spec=spec,
         calibration=Scaled(data.train.inputs, data.scale),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgekd import registry, store
 from edgekd.metrics import better
-from edgekd.pipeline.workspace import Workspace, undated, write, write_models
+from edgekd.pipeline.workspace import QUANTIZATION, QUANTIZED, Workspace, undated, write, write_models
 from edgekd.records import (
     AssistantSpec,
     DistillSpec,
@@ -28,7 +29,7 @@ from edgekd.store import hash_of_path
 if TYPE_CHECKING:
     from torch import nn
 
-    from edgekd.stages.distill import Distilled
+    from edgekd.stages.distill import Distilled, QuantizationTrained
 
 _log = logging.getLogger("edgekd")
 
@@ -125,8 +126,8 @@ def assist(space: Workspace, folder: Path) -> list[Path]:
 
 
 def distil(space: Workspace, folder: Path) -> list[Path]:
-    """Distil the student, once for each seed, with its control; the best on validation data ships."""
-    from edgekd.stages.distill import distill
+    """Distil the student, once for each seed, with its control; the best on validation data ships, and learns on."""
+    from edgekd.stages.distill import distill, learn_rounded
 
     spec, data = space.recipe.distill, space.data
     arms: list[_Arm] = []
@@ -137,20 +138,31 @@ def distil(space: Workspace, folder: Path) -> list[Path]:
             data=data,
             teachers=space.teachers_of(len(space.recipe.assistants)),
             transfer=space.transfer,
-            spec=replace(spec, seed=seed),
+            spec=replace(spec, seed=seed, quantization=None),
             folder=folder / f"seed-{seed}" if suffix else folder,
             progress=space.progress,
             name=f"student{suffix}",
         )
-        arms.append(_Arm(trained, "repeat" if suffix else "student", f"student{suffix}"))
+        arms.append(_Arm(trained, "repeat" if suffix else "student", f"student{suffix}", seed))
         if trained.control:
-            arms.append(_Arm(trained.control, "control", f"control{suffix}"))
+            arms.append(_Arm(trained.control, "control", f"control{suffix}", seed))
     students = [arm for arm in arms if arm.role != "control"]
     best = students[0]
     for arm in students[1:]:
         if better(arm.trained.history[0].metric, arm.trained.score, best.trained.score):
             best = arm
-    return _keep(space, folder, arms, best)
+    quantized = None
+    if spec.quantization:
+        quantized = learn_rounded(
+            best.trained.network,
+            data=data,
+            teachers=space.teachers_of(len(space.recipe.assistants)),
+            transfer=space.transfer,
+            spec=replace(spec, seed=best.seed),
+            folder=folder / "quantized",
+            progress=space.progress,
+        )
+    return [*_keep(space, folder, arms, best, quantized), *_keep_quantized(folder, quantized)]
 
 
 def replay(space: Workspace) -> list[tuple[str, float]]:
@@ -173,16 +185,18 @@ def replay(space: Workspace) -> list[tuple[str, float]]:
 class _Arm:
     """One trained network of the distillation step, under its name and role."""
 
-    def __init__(self, trained: Distilled, role: Role, name: str) -> None:
-        self.trained, self.role, self.name = trained, role, name
+    def __init__(self, trained: Distilled, role: Role, name: str, seed: int) -> None:
+        self.trained, self.role, self.name, self.seed = trained, role, name, seed
 
 
-def _keep(space: Workspace, folder: Path, arms: Sequence[_Arm], best: _Arm) -> list[Path]:
+def _keep(
+    space: Workspace, folder: Path, arms: Sequence[_Arm], best: _Arm, quantized: QuantizationTrained | None
+) -> list[Path]:
     """Write all networks, and look at the test split: once, when all choices are made."""
     from edgekd.stages.distill import describe_weights, measure_network, save_weights
 
     data = space.data
-    shipped = [*arms] if best.role == "student" else [*arms, _Arm(best.trained, "student", "student")]
+    shipped = [*arms] if best.role == "student" else [*arms, _Arm(best.trained, "student", "student", best.seed)]
     models: list[Model] = []
     measured: list[Measurement] = []
     for teacher, model in space.measurable_teachers():
@@ -194,6 +208,9 @@ def _keep(space: Workspace, folder: Path, arms: Sequence[_Arm], best: _Arm) -> l
         models.append(model)
         measured += measure_network(network, data.test, data, model)
     histories: dict[str, tuple[EpochRecord, ...]] = {arm.name: arm.trained.history for arm in arms}
+    if quantized:
+        histories[QUANTIZED] = quantized.history
+        measured += _measure_rounded(space, models[-1], quantized)
     teachings: dict[str, Teaching] = {"student": best.trained.teaching} if best.trained.teaching else {}
     return [
         *(model.path for model in models),
@@ -202,6 +219,37 @@ def _keep(space: Workspace, folder: Path, arms: Sequence[_Arm], best: _Arm) -> l
         write(folder / "teachings.json", teachings),
         write(folder / "measurements.json", undated(measured)),
     ]
+
+
+def _measure_rounded(space: Workspace, student: Model, quantized: QuantizationTrained) -> list[Measurement]:
+    """Measure what learning with rounding gained on the test split: with it and by calibration alone, in torch."""
+    from edgekd.stages.distill import measure_network, serialise_weights
+
+    data, found = space.data, []
+    for name, each in (("student-calibrated", quantized.calibrated), (QUANTIZED, quantized.student)):
+        if each is not None:
+            model = replace(
+                student,
+                name=name,
+                precision=each.precision,
+                role="simulated",
+                sha256=hashlib.sha256(serialise_weights(each.network)).hexdigest(),
+            )
+            found += measure_network(each.simulated(), data.test, data, model)
+    return found
+
+
+def _keep_quantized(folder: Path, quantized: QuantizationTrained | None) -> list[Path]:
+    """Write what export needs to put the rounded student together again, and how it compares."""
+    from edgekd.stages.distill import save_weights
+
+    if quantized is None:
+        return []
+    made = [write(folder / QUANTIZATION, quantized.outcome)]
+    if quantized.student:
+        made.append(folder / f"{QUANTIZED}.safetensors")
+        save_weights(quantized.student.network, made[-1])
+    return made
 
 
 def _describe_other(space: Workspace, spec: TeacherSpec, name: str) -> Model:
@@ -267,6 +315,8 @@ def distil_parameters(space: Workspace) -> object:
         _what_counts(recipe.distill),
         _shares(space),
         code_of(*plug_ins),
+        # Others learn nothing of it.
+        store.code_fingerprint("simulation") if recipe.distill.quantization else None,
     ]
 
 
@@ -276,7 +326,7 @@ def code_of(*plug_ins: tuple[str, str]) -> list[str]:
 
 
 def _schedule_of(spec: AssistantSpec, recipe: Recipe) -> DistillSpec:
-    return spec.train or replace(recipe.distill, control=False, seeds=1)
+    return spec.train or replace(recipe.distill, control=False, seeds=1, quantization=None)
 
 
 def _what_counts(spec: DistillSpec) -> DistillSpec:
