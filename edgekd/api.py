@@ -128,6 +128,7 @@ def export(
     )
     return stage(
         student.network if isinstance(student, Distilled) else student,
+        quantized=student.quantized.student if isinstance(student, Distilled) and student.quantized else None,
         folder=Path(folder),
         spec=spec,
         calibration=Scaled(calibration.train.inputs, calibration.scale),

@@ -23,6 +23,8 @@ from edgekd.records import (
 )
 
 RECIPE, OVERRIDES, ENVIRONMENT = "recipe.toml", "overrides.json", "environment.json"
+# Of the step that distils: what learning with rounding came to, and the name of what it left.
+QUANTIZATION, QUANTIZED = "quantization.json", "student-quantized"
 TOOLS = (
     "torch",
     "onnx",
@@ -71,6 +73,7 @@ def open_run(folder: Path) -> Run:
         if (place / "layers.json").exists():
             layers |= store.read_json(place / "layers.json", dict[str, tuple[LayerParity, ...]])
     quantization = folder / "distill" / QUANTIZATION
+    learned = quantization.is_file() and (folder / "distill" / "stage.json").exists()
     environment = folder / ENVIRONMENT
     release = folder / "gate" / "release.json"
     judged = release.exists() and (folder / "gate" / "stage.json").exists()
@@ -83,7 +86,7 @@ def open_run(folder: Path) -> Run:
         histories=histories,
         teachings=teachings,
         layers=layers,
-        quantization=store.read_json(quantization, QuantizationOutcome) if quantization.is_file() else None,
+        quantization=store.read_json(quantization, QuantizationOutcome) if learned else None,
         release=store.read_json(release, Release) if judged else None,
         environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
     )

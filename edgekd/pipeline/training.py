@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from edgekd import registry, store
 from edgekd.metrics import better
-from edgekd.pipeline.workspace import QUANTIZATION, QUANTIZED, Workspace, undated, write, write_models
+from edgekd.pipeline.folder import QUANTIZATION, QUANTIZED
+from edgekd.pipeline.workspace import Workspace, undated, write, write_models
 from edgekd.records import (
     AssistantSpec,
     DistillSpec,

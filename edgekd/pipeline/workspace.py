@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edgekd import datasets, registry, store
 from edgekd.config import LoadedRecipe
 from edgekd.errors import ConfigError
+from edgekd.pipeline.folder import QUANTIZATION, QUANTIZED
 from edgekd.progress import Progress
 from edgekd.records import DataSpec, Measurement, Model, NetworkSpec, QuantizationOutcome, TeacherSpec
 
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
     from edgekd.simulation import Quantized
     from edgekd.stages.distill import Teacher
-
-
-# In the folder of the step that distils.
-QUANTIZATION, QUANTIZED = "quantization.json", "student-quantized"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +211,6 @@ class Workspace:
             network=self.network(self.recipe.student, 0), weights=self.store.stage("distill") / "student.safetensors"
         )
         return network
-
 
     def quantized_student(self) -> Quantized | None:
         """Load the student that learned with rounding, if there is one and it gained."""

@@ -20,11 +20,14 @@ from edgekd.stages.export.bare import export_file
 from edgekd.stages.export.calibrating import SampleSource
 from edgekd.stages.export.converting import convert, pack
 from edgekd.stages.export.correcting import correct
+from edgekd.stages.export.learned import Learned
 from edgekd.stages.export.making import Chosen, Exported, Job, Source, is_static, prepared_source
 from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec, check_weights
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from edgekd.simulation import Quantized
 
 __all__ = ["Exported", "export", "export_file"]
 
@@ -36,6 +39,7 @@ def export(
     *,
     folder: Path,
     spec: ExportSpec | None = None,
+    quantized: Quantized | None = None,
     calibration: SampleSource,
     check: NDArray[np.float32],
     labels: NDArray[np.int64] | None = None,
@@ -55,6 +59,8 @@ def export(
         student: Takes (N, C, H, W) or (N, F), gives (N, outputs): logits or values. Stays as it is.
         folder: Made when missing.
         spec: Formats, precisions, and how many calibration samples; `None` takes the defaults.
+        quantized: The student that learned with the rounding of a precision: files of that precision are made of its
+            weights and ranges, and checked against what it gives.
         calibration: Inputs of the training split, as the network takes them, shape (N, …): an array, or anything
             whose slices are arrays.
         check: Inputs of the validation split, as the network takes them, shape (N, …).
@@ -100,8 +106,14 @@ def export(
         if labels is not None:
             warn_of_missing_classes(labels[chosen.numbers], classes)
     network, packed = pack(student)
-    corrected, worth = correct(network, spec, samples=chosen, check=check, progress=progress)
+    learned = Learned.of(quantized, check) if quantized else None
+    corrected, worth = correct(
+        network, spec, samples=chosen, check=check, progress=progress, learned=learned.precision if learned else None
+    )
+    if quantized:
+        corrected[quantized.precision] = pack(quantized.network)[1]
     job = Job(
+        learned=learned,
         name=name,
         spec=spec,
         check=check,

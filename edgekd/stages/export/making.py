@@ -32,6 +32,7 @@ from edgekd.records import (
 )
 from edgekd.stages.export.calibrating import Samples, SampleSource, choose_ranges
 from edgekd.stages.export.converting import Written, calibrate, prepare, quantize, read_and_run, tools_of
+from edgekd.stages.export.learned import Learned
 from edgekd.stages.export.verifying import Parity, compare, verify_anatomy, verify_outputs
 from edgekd.stats import Stream
 
@@ -104,6 +105,7 @@ class Job:
         check: Inputs, (N, …), channels first.
         outputs: What the student gives for them, (N, outputs).
         converted: Whether edgekd's own converters made the float files.
+        learned: Of the student that learned with a precision's rounding.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Job:
     parent_sha256: str | None = None
     input_scale: float = 1.0
     converted: bool = True
+    learned: Learned | None = None
 
     def file_names(self) -> list[str]:
         """Give the names of all files that are asked for, in order."""
@@ -175,7 +178,7 @@ class Job:
             inputs=file.anatomy.inputs,
             outputs=file.anatomy.outputs,
             parameters=file.anatomy.parameters,
-            parent_sha256=self.parent_sha256,
+            parent_sha256=learned.sha256 if (learned := self._learned_in(file.precision)) else self.parent_sha256,
             made_by=tools_of(file.format, file.precision, converted=self.converted),
             input_scale=self.input_scale,
         )
@@ -211,6 +214,9 @@ class Job:
         paths = {each: plain.plain.parent / self._file_name(each, plain.format) for each in precisions}
         source_of = {each: sources.get(each, plain) for each in precisions}
         plans = {each: self._plan(each, streams.get(source_of[each].prepared, {})) for each in precisions}
+        for each in precisions:
+            if learned := self._learned_in(each):
+                plans[each] = learned.laid_over(plans[each], plain.format, source_of[each].prepared)
         quantize(
             plain.format,
             [
@@ -230,7 +236,8 @@ class Job:
             read, path = results[precision], paths[precision]
             float_bytes = results["fp32"].anatomy.size_bytes
             verify_anatomy(path.name, precision, read.anatomy, float_bytes=float_bytes, io=plans[precision].io)
-            parity = compare(self.outputs, read.outputs, self.task)
+            learned = self._learned_in(precision)
+            parity = compare(learned.outputs if learned else self.outputs, read.outputs, self.task)
             verify_outputs(path.name, precision, parity, read.layers)
             if precision not in wanted:
                 continue
@@ -247,6 +254,9 @@ class Job:
             )
             advance()
         return sorted(files, key=lambda file: wanted.index(file.precision))
+
+    def _learned_in(self, precision: str) -> Learned | None:
+        return self.learned if self.learned and self.learned.precision == precision else None
 
     def _plan(self, precision: str, streams: Mapping[str, Stream]) -> QuantizationPlan:
         if not precision.startswith("static"):
