@@ -22,16 +22,18 @@ def make_optimizer(
     Args:
         parameters: All of them; those that need no gradient are left out.
         spec: Which optimizer, and its constants.
-        scales: Those that say how activations are rounded. They are its second group and do not decay: a smaller scale
-            is no simpler network, it clips more.
+        scales: Those that say how activations are rounded. They come after the first group and do not decay: a smaller
+            scale is no simpler network, it clips more. AdamW moves each by its share of what it moves weights by, or
+            small ones would jump; of SGD the gradient is in proportion already (Esser et al. 2020, section 2.2).
     """
-    apart = {id(each) for each in scales if each.requires_grad}
+    learned = [each for each in scales if each.requires_grad]
+    apart = {id(each) for each in learned}
     weights = [each for each in parameters if each.requires_grad and id(each) not in apart]
     trained: list[dict[str, Any]] = [{"params": weights}]
-    if apart:
-        trained.append({"params": [each for each in scales if id(each) in apart], "weight_decay": 0.0})
     if spec.optimizer == "adamw":
+        trained += [{"params": [each], "weight_decay": 0.0, "share": abs(float(each.detach()))} for each in learned]
         return torch.optim.AdamW(trained, lr=spec.learning_rate, weight_decay=spec.weight_decay)
+    trained += [{"params": learned, "weight_decay": 0.0}] if learned else []
     return torch.optim.SGD(
         trained,
         lr=spec.learning_rate,
@@ -69,7 +71,7 @@ def set_rates(optimizer: torch.optim.Optimizer, spec: DistillSpec, step: int, st
     """
     rate = learning_rate(spec, step, steps_per_epoch)
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("share", 1.0)
     if spec.quantization and step >= spec.quantization.learn_ranges * spec.epochs * steps_per_epoch:
         for group in optimizer.param_groups[1:]:
             group["lr"] = 0.0
