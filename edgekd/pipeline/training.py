@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from edgekd import registry, store
 from edgekd.metrics import better
-from edgekd.pipeline.folder import QUANTIZATION, QUANTIZED
+from edgekd.pipeline.folder import QUANTIZED
+from edgekd.pipeline.rounding import keep_rounded
 from edgekd.pipeline.workspace import Workspace, undated, write, write_models
 from edgekd.records import (
     AssistantSpec,
@@ -128,9 +128,11 @@ def assist(space: Workspace, folder: Path) -> list[Path]:
 
 def distil(space: Workspace, folder: Path) -> list[Path]:
     """Distil the student, once for each seed, with its control; the best on validation data ships, and learns on."""
-    from edgekd.stages.distill import distill, learn_rounded
+    from edgekd.stages.distill import distill, learn_rounded, rehearse
 
     spec, data = space.recipe.distill, space.data
+    if spec.quantization and not space.recipe.teachers:  # else it was rehearsed before they were trained
+        rehearse(space.network(space.recipe.student, spec.seed), data=data, teacher=None, spec=spec)
     arms: list[_Arm] = []
     for seed in range(spec.seed, spec.seed + spec.seeds):
         suffix = f"-seed-{seed}" if spec.seeds > 1 else ""
@@ -163,7 +165,7 @@ def distil(space: Workspace, folder: Path) -> list[Path]:
             folder=folder / "quantized",
             progress=space.progress,
         )
-    return [*_keep(space, folder, arms, best, quantized), *_keep_quantized(folder, quantized)]
+    return _keep(space, folder, arms, best, quantized)
 
 
 def replay(space: Workspace) -> list[tuple[str, float]]:
@@ -209,48 +211,20 @@ def _keep(
         models.append(model)
         measured += measure_network(network, data.test, data, model)
     histories: dict[str, tuple[EpochRecord, ...]] = {arm.name: arm.trained.history for arm in arms}
+    files = [model.path for model in models]
     if quantized:
         histories[QUANTIZED] = quantized.history
-        measured += _measure_rounded(space, models[-1], quantized)
+        student = next(model for model in models if model.role == "student")
+        made, described, found = keep_rounded(quantized, student=student, data=data, folder=folder)
+        files, models, measured = [*files, *made], [*models, *described], [*measured, *found]
     teachings: dict[str, Teaching] = {"student": best.trained.teaching} if best.trained.teaching else {}
     return [
-        *(model.path for model in models),
+        *files,
         write_models(space, folder, models),
         write(folder / "histories.json", histories),
         write(folder / "teachings.json", teachings),
         write(folder / "measurements.json", undated(measured)),
     ]
-
-
-def _measure_rounded(space: Workspace, student: Model, quantized: QuantizationTrained) -> list[Measurement]:
-    """Measure what learning with rounding gained on the test split: with it and by calibration alone, in torch."""
-    from edgekd.stages.distill import measure_network, serialise_weights
-
-    data, found = space.data, []
-    for name, each in (("student-calibrated", quantized.calibrated), (QUANTIZED, quantized.student)):
-        if each is not None:
-            model = replace(
-                student,
-                name=name,
-                precision=each.precision,
-                role="simulated",
-                sha256=hashlib.sha256(serialise_weights(each.network)).hexdigest(),
-            )
-            found += measure_network(each.simulated(), data.test, data, model)
-    return found
-
-
-def _keep_quantized(folder: Path, quantized: QuantizationTrained | None) -> list[Path]:
-    """Write what export needs to put the rounded student together again, and how it compares."""
-    from edgekd.stages.distill import save_weights
-
-    if quantized is None:
-        return []
-    made = [write(folder / QUANTIZATION, quantized.outcome)]
-    if quantized.student:
-        made.append(folder / f"{QUANTIZED}.safetensors")
-        save_weights(quantized.student.network, made[-1])
-    return made
 
 
 def _describe_other(space: Workspace, spec: TeacherSpec, name: str) -> Model:

@@ -118,8 +118,8 @@ class QuantizationTraining:
 
     Attributes:
         precision: Of the file: one with integer weights.
-        learning_rate: Falls from here to zero along a cosine; `None` is a hundredth of the student's with `sgd`, a tenth
-            with `adamw`.
+        learning_rate: Falls from here to zero along a cosine; `None` is a hundredth of the student's with `sgd`, a
+            tenth with `adamw`.
         samples: Of the training split, from which the ranges of activations are taken first.
         learn_ranges: Share of the training in which ranges learn too; 0 keeps those that were observed.
     """

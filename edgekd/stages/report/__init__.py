@@ -77,7 +77,9 @@ def report(run: Run, *, folder: Path) -> Report:
 
 
 def worth_lines(run: Run) -> tuple[str, ...]:
-    """Say what distilling and learning with rounding were worth, and which losses hardly count, a line each; none where nothing was distilled.
+    """Say what distilling and learning with rounding were worth, and which losses hardly count, a line each.
+
+    There are none where nothing was distilled.
 
     >>> worth_lines(Run(name="empty", folder=Path(), recipe=""))
     ()
