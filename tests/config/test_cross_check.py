@@ -10,7 +10,17 @@ import pytest
 
 from edgekd.config import load_recipe
 from edgekd.config.cross_check import cross_check
-from edgekd.records import AssistantSpec, BenchmarkSpec, Budget, DistillSpec, ExportSpec, LossTerm, Recipe, TeacherSpec
+from edgekd.records import (
+    AssistantSpec,
+    BenchmarkSpec,
+    Budget,
+    DistillSpec,
+    ExportSpec,
+    LossTerm,
+    QuantizationTraining,
+    Recipe,
+    TeacherSpec,
+)
 
 SIZE = Budget(metric="file_size", limit="1 kB")
 ACCURACY = Budget(metric="accuracy", limit="90 %")
@@ -24,6 +34,7 @@ def found(**changes: Any) -> list[str]:
 def test_what_fits_together_passes() -> None:
     assert found() == []
     assert found(teachers=(), distill=DistillSpec()) == []
+    assert found(distill=DistillSpec(quantization=QuantizationTraining())) == []
     wild = replace(SIZE, metric="latency", limit="1 ms", target="h*", precision="*", format="on*")  # type: ignore[arg-type]  # as TOML may
     assert found(budgets=(wild,)) == []
     assert found(budgets=(replace(SIZE, role="teacher", precision="fp32"), replace(SIZE, format="torch"))) == []
@@ -51,6 +62,23 @@ def test_what_fits_together_passes() -> None:
         (
             {"export": ExportSpec(precisions=("fp32", "int8"))},
             "own.toml: export.precisions: unknown precision 'int8'; allowed: fp32",
+        ),
+        (
+            {"distill": DistillSpec(quantization=QuantizationTraining(precision="static_wi8_ai16"))},
+            "own.toml: distill.quantization.precision: no file is made in static_wi8_ai16; allowed: static_wi8_ai8; "
+            'add "static_wi8_ai16" to export.precisions',
+        ),
+        (
+            {"distill": DistillSpec(quantization=QuantizationTraining(precision="fp16"))},
+            "own.toml: distill.quantization.precision: unknown precision with integer weights 'fp16'; allowed: dynamic",
+        ),
+        (
+            {"assistants": (AssistantSpec(model="mlp", train=DistillSpec(quantization=QuantizationTraining())),)},
+            "own.toml: assistants.0.train.quantization: is for the student only; leave it out",
+        ),
+        (
+            {"budgets": (replace(ACCURACY, role="simulated"),)},
+            "own.toml: budgets.0.role: there is no simulated to measure; add a table [distill.quantization]",
         ),
         ({"export": ExportSpec(formats=("onnx", "onnx"))}, "own.toml: export.formats: 'onnx' is there twice"),
         ({"export": ExportSpec(precisions=("fp32", "fp32"))}, "export.precisions: 'fp32' is there twice"),
