@@ -17,8 +17,8 @@ from edgekd.records import Model, QuantizationOutcome
 
 Run = Callable[..., pipeline.Outcome]
 FOUR = "weight_only_wi4_afp32"
-ROUNDED = ("student.hidden=[64, 64]", "distill.quantization.epochs=2", "distill.batch_size=64")
-STATIC = (*ROUNDED, "export.precisions=['fp32', 'static_wi8_ai8']")
+PLAIN = ("student.hidden=[64, 64]", "distill.batch_size=64", "export.precisions=['fp32', 'static_wi8_ai8']")
+ROUNDED = (*PLAIN, "distill.quantization.epochs=2")
 
 
 def model(outcome: pipeline.Outcome, name: str) -> Model:
@@ -26,10 +26,10 @@ def model(outcome: pipeline.Outcome, name: str) -> Model:
 
 
 def test_weights_ranges_and_scores_are_kept(recipe: Path, run: Run) -> None:
-    outcome = run(*STATIC, until="export")
+    outcome = run(*ROUNDED, until="export")
     assert outcome.run.quantization is not None
     assert outcome.run.quantization.kept
-    assert outcome.run.quantization.ranges.keys() == {"input", "0", "2", "4"} or outcome.run.quantization.ranges
+    assert len(outcome.run.quantization.ranges) == 4  # the input, and three layers
     assert {name: len(each) for name, each in outcome.run.histories.items()} == {
         "teacher-0": 3,
         "student": 3,
@@ -55,8 +55,8 @@ def test_weights_ranges_and_scores_are_kept(recipe: Path, run: Run) -> None:
     assert samples.keys() == {"student-calibrated", "student-quantized"}
     assert (np.array(samples["student-quantized"]) == right).mean() >= 0.98
     # The same recipe makes nothing again, and gives the same bytes elsewhere.
-    assert run(*STATIC, until="export").made == ()
-    again = run(*STATIC, out="again")
+    assert run(*ROUNDED, until="export").made == ()
+    again = run(*ROUNDED, out="again")
     assert model(again, "student-quantized").sha256 == rounded.sha256
 
 
@@ -85,7 +85,7 @@ def test_what_was_learned_goes_with_the_table_that_asked_for_it(recipe: Path, ru
     assert (folder / "quantization.json").exists()
     assert store.read_json(folder / "quantization.json", QuantizationOutcome).precision == "static_wi8_ai8"
     assert run(*ROUNDED, "distill.quantization.epochs=1").made == ("distill",)
-    outcome = run(*ROUNDED[:1], *ROUNDED[2:])
+    outcome = run(*PLAIN)
     assert outcome.made == ("distill",)
     assert model(outcome, "student").sha256 == student
     assert not (folder / "quantization.json").exists()
@@ -115,7 +115,7 @@ def test_what_can_not_be_traced_is_refused_before_anything_is_trained(recipe: Pa
     )
     for teachers in ((), ("teachers=[]",)):
         with pytest.raises(EdgekdError, match=r"can't trace what .*quantization-aware training"):
-            run("student={model='branching:build'}", "distill.quantization.epochs=1", *teachers)
+            run(*ROUNDED[1:], "student={model='branching:build'}", *teachers)
         assert not list((recipe.parent / "run").rglob("*.safetensors"))
 
 
@@ -124,7 +124,7 @@ def test_a_recipe_says_it_in_one_table(recipe: Path) -> None:
     loaded = load_recipe(str(recipe), [f"export.precisions=['{FOUR}']"]).recipe.distill.quantization
     assert loaded is not None
     assert (loaded.precision, loaded.learn_ranges, loaded.epochs) == (FOUR, 0.5, 5)
-    with pytest.raises(EdgekdError, match=r"distill.quantization.epoch.*did you mean 'epochs'"):
+    with pytest.raises(EdgekdError, match=r"distill.quantization: unknown key 'epoch'.*did you mean 'epochs'"):
         load_recipe(str(recipe), ["distill.quantization.epoch=3", f"export.precisions=['{FOUR}']"])
     with pytest.raises(EdgekdError, match=r"distill.quantization.learn_ranges"):
         load_recipe(str(recipe), ["distill.quantization.learn_ranges=1.5", f"export.precisions=['{FOUR}']"])

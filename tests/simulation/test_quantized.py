@@ -37,7 +37,7 @@ def test_weights_and_ranges_are_all_that_is_kept(precision: str) -> None:
     assert not any(isinstance(each, FakeQuantizer) for each in found.network.modules())
     kept = load(save(dict(found.network.state_dict())))
     again = Quantized.load(student(), INPUTS[:2], kept, precision=precision, ranges=dict(found.ranges), sha256="7")
-    # Ends of ranges are rounded numbers: scales may differ in their last bit, and a sum at the edge of a step with them.
+    # Ends of ranges are rounded numbers: scales may differ in their last bit, and a sum at a step's edge with them.
     assert np.abs(again.outputs(INPUTS) - expected).max() <= 1.01 * np.ptp(expected) / 255
     assert (np.abs(again.outputs(INPUTS) - expected) < 1e-5).mean() > 0.99
     assert (again.precision, again.sha256, again.ranges) == (precision, "7", found.ranges)
