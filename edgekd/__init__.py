@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from edgekd.api import benchmark, distill, export
     from edgekd.datasets import Dataset, Split
     from edgekd.errors import EdgekdError
-    from edgekd.records import BenchmarkSpec, Budget, DistillSpec, MixedPrecisionSpec, Release, Schedule
+    from edgekd.records import (
+        BenchmarkSpec,
+        Budget,
+        DistillSpec,
+        MixedPrecisionSpec,
+        QuantizationTraining,
+        Release,
+        Schedule,
+    )
     from edgekd.stages.gate import gate
 
 __all__ = [
@@ -23,6 +31,7 @@ __all__ = [
     "DistillSpec",
     "EdgekdError",
     "MixedPrecisionSpec",
+    "QuantizationTraining",
     "Release",
     "Schedule",
     "Split",
@@ -40,6 +49,7 @@ _HOME = {
     "DistillSpec": "records",
     "EdgekdError": "errors",
     "MixedPrecisionSpec": "records",
+    "QuantizationTraining": "records",
     "Release": "records",
     "Schedule": "records",
     "Split": "datasets",

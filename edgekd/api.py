@@ -138,6 +138,7 @@ def export(
     raw = spec.takes_raw(calibration.task)
     return stage(
         student.network if isinstance(student, Distilled) else student,
+        quantized=student.quantized.student if isinstance(student, Distilled) and student.quantized else None,
         folder=Path(folder),
         spec=spec,
         calibration=calibration.samples(calibration.train.inputs, raw=raw),

@@ -11,7 +11,18 @@ from edgekd.calibrators import try_calibrator
 from edgekd.config.files import common_io, load_target
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.quantizers import check_mixed, check_precision
-from edgekd.records import MIXED, PRECISIONS, Budget, DistillSpec, ExportSpec, LossTerm, Recipe, Schedule, TeacherSpec
+from edgekd.records import (
+    MIXED,
+    PRECISIONS,
+    Budget,
+    DistillSpec,
+    ExportSpec,
+    LossTerm,
+    Recipe,
+    Schedule,
+    TeacherSpec,
+    decode_precision,
+)
 from edgekd.stages.gate import gate
 from edgekd.units import parse_size
 
@@ -107,7 +118,7 @@ def _check_trainings(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
                 parse_size(spec.cache_budget)
             except ConfigError as error:
                 yield f"{key}.cache_budget", error
-        for field, neutral in (("control", False), ("seeds", 1)):
+        for field, neutral in (("control", False), ("seeds", 1), ("quantization", None)):
             if key != "distill" and getattr(spec, field) != neutral:
                 yield f"{key}.{field}", ConfigError("is for the student only", next_step="leave it out")
         for tracker in spec.trackers:
@@ -116,6 +127,26 @@ def _check_trainings(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
         for index, term in enumerate(spec.losses):
             yield from _check_features(term, spec, key, index)
             yield from _check_schedules(term, f"{key}.losses.{index}")
+    yield from _check_quantization(recipe)
+
+
+def _check_quantization(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
+    """Check that a file is made of what learns with its rounding."""
+    if recipe.distill.quantization is None:
+        return
+    precision, key = recipe.distill.quantization.precision, "distill.quantization.precision"
+    whole = [each for each in PRECISIONS if decode_precision(each).weights.startswith("int")]
+    if precision not in whole:
+        yield key, _unknown("precision with integer weights", precision, whole)
+    elif precision not in _made(recipe):
+        yield (
+            key,
+            ConfigError(
+                f"no file is made in {precision}",
+                allowed=", ".join(each for each in _made(recipe) if each in whole) or None,
+                next_step=f'add "{precision}" to export.precisions',
+            ),
+        )
 
 
 def _check_schedules(term: LossTerm, key: str) -> Iterator[tuple[str, EdgekdError]]:
@@ -236,6 +267,8 @@ def _find_untrained(budget: Budget, recipe: Recipe) -> str | None:
         return "add [[assistants]]"
     if budget.role == "control" and not recipe.distill.control:
         return "set distill.control = true"
+    if budget.role == "simulated" and not recipe.distill.quantization:
+        return "add a table [distill.quantization]"
     if budget.role == "repeat" and recipe.distill.seeds == 1:
         return "set distill.seeds to 2 or more"
     return None

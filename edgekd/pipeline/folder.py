@@ -10,9 +10,22 @@ from pathlib import Path
 from edgekd import store
 from edgekd.config import load_budgets
 from edgekd.errors import StoreError
-from edgekd.records import Budget, EpochRecord, LayerParity, Measurement, MixedSearch, Model, Release, Run, Teaching
+from edgekd.records import (
+    Budget,
+    EpochRecord,
+    LayerParity,
+    Measurement,
+    MixedSearch,
+    Model,
+    QuantizationOutcome,
+    Release,
+    Run,
+    Teaching,
+)
 
 RECIPE, OVERRIDES, ENVIRONMENT = "recipe.toml", "overrides.json", "environment.json"
+# Of the step that distils: what learning with rounding came to, and the name of what it left.
+QUANTIZATION, QUANTIZED = "quantization.json", "student-quantized"
 TOOLS = (
     "torch",
     "onnx",
@@ -63,6 +76,8 @@ def open_run(folder: Path) -> Run:
             layers |= store.read_json(place / "layers.json", dict[str, tuple[LayerParity, ...]])
         if (place / "mixed.json").exists():
             mixed |= store.read_json(place / "mixed.json", dict[str, MixedSearch])
+    quantization = folder / "distill" / QUANTIZATION
+    learned = quantization.is_file() and (folder / "distill" / "stage.json").exists()
     environment = folder / ENVIRONMENT
     release = folder / "gate" / "release.json"
     judged = release.exists() and (folder / "gate" / "stage.json").exists()
@@ -76,6 +91,7 @@ def open_run(folder: Path) -> Run:
         teachings=teachings,
         layers=layers,
         mixed=mixed,
+        quantization=store.read_json(quantization, QuantizationOutcome) if learned else None,
         release=store.read_json(release, Release) if judged else None,
         environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
     )

@@ -33,6 +33,7 @@ def _export(space: Workspace, folder: Path) -> list[Path]:
     spec = replace(space.recipe.export, io=space.recipe.export.io or common_io(targets))
     exported = export(
         space.student(),
+        quantized=space.quantized_student(),
         folder=folder,
         spec=spec,
         calibration=data.samples(data.train.inputs, raw=spec.takes_raw(data.task)),

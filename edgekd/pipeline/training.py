@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from edgekd import registry, store
 from edgekd.metrics import better
+from edgekd.pipeline.folder import QUANTIZED
+from edgekd.pipeline.rounding import keep_rounded
 from edgekd.pipeline.workspace import Workspace, undated, write, write_models
 from edgekd.records import (
     AssistantSpec,
@@ -28,7 +30,7 @@ from edgekd.store import hash_of_path
 if TYPE_CHECKING:
     from torch import nn
 
-    from edgekd.stages.distill import Distilled
+    from edgekd.stages.distill import Distilled, QuantizationTrained
 
 _log = logging.getLogger("edgekd")
 
@@ -125,10 +127,12 @@ def assist(space: Workspace, folder: Path) -> list[Path]:
 
 
 def distil(space: Workspace, folder: Path) -> list[Path]:
-    """Distil the student, once for each seed, with its control; the best on validation data ships."""
-    from edgekd.stages.distill import distill
+    """Distil the student, once for each seed, with its control; the best on validation data ships, and learns on."""
+    from edgekd.stages.distill import distill, learn_rounded, rehearse
 
     spec, data = space.recipe.distill, space.data
+    if spec.quantization and not space.recipe.teachers:  # else it was rehearsed before they were trained
+        rehearse(space.network(space.recipe.student, spec.seed), data=data, teacher=None, spec=spec)
     arms: list[_Arm] = []
     for seed in range(spec.seed, spec.seed + spec.seeds):
         suffix = f"-seed-{seed}" if spec.seeds > 1 else ""
@@ -137,20 +141,31 @@ def distil(space: Workspace, folder: Path) -> list[Path]:
             data=data,
             teachers=space.teachers_of(len(space.recipe.assistants)),
             transfer=space.transfer,
-            spec=replace(spec, seed=seed),
+            spec=replace(spec, seed=seed, quantization=None),
             folder=folder / f"seed-{seed}" if suffix else folder,
             progress=space.progress,
             name=f"student{suffix}",
         )
-        arms.append(_Arm(trained, "repeat" if suffix else "student", f"student{suffix}"))
+        arms.append(_Arm(trained, "repeat" if suffix else "student", f"student{suffix}", seed))
         if trained.control:
-            arms.append(_Arm(trained.control, "control", f"control{suffix}"))
+            arms.append(_Arm(trained.control, "control", f"control{suffix}", seed))
     students = [arm for arm in arms if arm.role != "control"]
     best = students[0]
     for arm in students[1:]:
         if better(arm.trained.history[0].metric, arm.trained.score, best.trained.score):
             best = arm
-    return _keep(space, folder, arms, best)
+    quantized = None
+    if spec.quantization:
+        quantized = learn_rounded(
+            best.trained.network,
+            data=data,
+            teachers=space.teachers_of(len(space.recipe.assistants)),
+            transfer=space.transfer,
+            spec=replace(spec, seed=best.seed),
+            folder=folder / "quantized",
+            progress=space.progress,
+        )
+    return _keep(space, folder, arms, best, quantized)
 
 
 def replay(space: Workspace) -> list[tuple[str, float]]:
@@ -173,16 +188,18 @@ def replay(space: Workspace) -> list[tuple[str, float]]:
 class _Arm:
     """One trained network of the distillation step, under its name and role."""
 
-    def __init__(self, trained: Distilled, role: Role, name: str) -> None:
-        self.trained, self.role, self.name = trained, role, name
+    def __init__(self, trained: Distilled, role: Role, name: str, seed: int) -> None:
+        self.trained, self.role, self.name, self.seed = trained, role, name, seed
 
 
-def _keep(space: Workspace, folder: Path, arms: Sequence[_Arm], best: _Arm) -> list[Path]:
+def _keep(
+    space: Workspace, folder: Path, arms: Sequence[_Arm], best: _Arm, quantized: QuantizationTrained | None
+) -> list[Path]:
     """Write all networks, and look at the test split: once, when all choices are made."""
     from edgekd.stages.distill import describe_weights, measure_network, save_weights
 
     data = space.data
-    shipped = [*arms] if best.role == "student" else [*arms, _Arm(best.trained, "student", "student")]
+    shipped = [*arms] if best.role == "student" else [*arms, _Arm(best.trained, "student", "student", best.seed)]
     models: list[Model] = []
     measured: list[Measurement] = []
     for teacher, model in space.measurable_teachers():
@@ -194,9 +211,15 @@ def _keep(space: Workspace, folder: Path, arms: Sequence[_Arm], best: _Arm) -> l
         models.append(model)
         measured += measure_network(network, data.test, data, model)
     histories: dict[str, tuple[EpochRecord, ...]] = {arm.name: arm.trained.history for arm in arms}
+    files = [model.path for model in models]
+    if quantized:
+        histories[QUANTIZED] = quantized.history
+        student = next(model for model in models if model.role == "student")
+        made, described, found = keep_rounded(quantized, student=student, data=data, folder=folder)
+        files, models, measured = [*files, *made], [*models, *described], [*measured, *found]
     teachings: dict[str, Teaching] = {"student": best.trained.teaching} if best.trained.teaching else {}
     return [
-        *(model.path for model in models),
+        *files,
         write_models(space, folder, models),
         write(folder / "histories.json", histories),
         write(folder / "teachings.json", teachings),
@@ -267,6 +290,8 @@ def distil_parameters(space: Workspace) -> object:
         _what_counts(recipe.distill),
         _shares(space),
         code_of(*plug_ins),
+        # Others learn nothing of it.
+        store.code_fingerprint("simulation") if recipe.distill.quantization else None,
     ]
 
 
@@ -276,7 +301,7 @@ def code_of(*plug_ins: tuple[str, str]) -> list[str]:
 
 
 def _schedule_of(spec: AssistantSpec, recipe: Recipe) -> DistillSpec:
-    return spec.train or replace(recipe.distill, control=False, seeds=1)
+    return spec.train or replace(recipe.distill, control=False, seeds=1, quantization=None)
 
 
 def _what_counts(spec: DistillSpec) -> DistillSpec:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from edgekd import datasets, registry, store
 from edgekd.config import LoadedRecipe
 from edgekd.errors import ConfigError
+from edgekd.pipeline.folder import QUANTIZATION, QUANTIZED
 from edgekd.progress import Progress
-from edgekd.records import DataSpec, Measurement, Model, NetworkSpec, TeacherSpec
+from edgekd.records import DataSpec, Measurement, Model, NetworkSpec, QuantizationOutcome, TeacherSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgekd.simulation import Quantized
     from edgekd.stages.distill import Teacher
 
 
@@ -209,6 +211,28 @@ class Workspace:
             network=self.network(self.recipe.student, 0), weights=self.store.stage("distill") / "student.safetensors"
         )
         return network
+
+    def quantized_student(self) -> Quantized | None:
+        """Load the student that learned with rounding, if there is one and it gained."""
+        place = self.store.stage("distill")
+        if not (place / QUANTIZATION).exists():
+            return None
+        outcome = store.read_json(place / QUANTIZATION, QuantizationOutcome)
+        if not outcome.kept:
+            return None
+        from safetensors.torch import load_file
+
+        from edgekd.simulation import Quantized
+
+        weights = place / f"{QUANTIZED}.safetensors"
+        return Quantized.load(
+            self.student(),
+            self.data.ready(self.data.validation, 2),
+            load_file(weights),
+            precision=outcome.precision,
+            ranges=outcome.ranges,
+            sha256=store.sha256_of(weights),
+        )
 
 
 def write(path: Path, value: object) -> Path:

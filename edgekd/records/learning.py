@@ -113,6 +113,25 @@ class AugmentationTerm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QuantizationTraining:
+    """How the student learns on with the rounding of a file that it will become.
+
+    Attributes:
+        precision: Of the file: one with integer weights.
+        learning_rate: Falls from here to zero along a cosine; `None` is a hundredth of the student's with `sgd`, a
+            tenth with `adamw`.
+        samples: Of the training split, from which the ranges of activations are taken first.
+        learn_ranges: Share of the training in which ranges learn too; 0 keeps those that were observed.
+    """
+
+    precision: str = "static_wi8_ai8"
+    epochs: Count = 5
+    learning_rate: Positive | None = None
+    samples: Count = 256
+    learn_ranges: Annotated[float, Interval(ge=0, le=1)] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistillSpec:
     """How a network is trained, with teachers (a student) or without (a teacher).
 
@@ -141,6 +160,7 @@ class DistillSpec:
         control: Train the same student without teachers too, to know what they were worth.
         seeds: How often to repeat it all with other seeds; the best on validation data is kept.
         trackers: Experiment trackers of accelerate: `tensorboard`, `mlflow`, `wandb`.
+        quantization: Of the student that ships, when it is trained; `None` leaves its files to calibration.
     """
 
     epochs: Count = 30
@@ -174,6 +194,7 @@ class DistillSpec:
     control: bool = False
     seeds: Count = 1
     trackers: tuple[str, ...] = ()
+    quantization: QuantizationTraining | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

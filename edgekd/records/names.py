@@ -13,8 +13,9 @@ from edgekd.errors import ConfigError
 
 # `other`: a teacher's file that edgekd reads but does not make (Keras, transformers, logits).
 Format = Literal["torch", "onnx", "tflite", "other"]
-# `repeat`: the student once more with another seed; `control`: the student trained without teacher.
-Role = Literal["teacher", "assistant", "student", "repeat", "control"]
+# `repeat`: the student once more with another seed; `control`: the student trained without teacher; `simulated`: the
+# student with the rounding of a file, in torch.
+Role = Literal["teacher", "assistant", "student", "repeat", "control", "simulated"]
 Task = Literal["single_label", "multi_label", "regression", "reconstruction"]
 Basis = Literal["measured", "emulated", "estimated"]
 Status = Literal["pass", "fail", "inconclusive", "unmeasured"]

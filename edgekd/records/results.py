@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgekd.errors import MeasurementError
-from edgekd.records.names import Basis, Format, Head, Role, Status
+from edgekd.records.names import Basis, Format, Head, Ranges, Role, Status
 from edgekd.records.specs import Budget
 
 
@@ -212,6 +212,28 @@ class Correction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QuantizationOutcome:
+    """What learning with a precision's rounding gave the student, on validation data.
+
+    Attributes:
+        metric: What the scores are.
+        float_score: Of the student without any rounding.
+        calibrated_score: With the precision simulated, ranges as observed and weights as they were.
+        trained_score: The same after the training.
+        kept: Whether files are made of the trained weights: they score no worse than calibration alone.
+        ranges: Of activations by operator, as learned; none of precisions with float activations.
+    """
+
+    precision: str
+    metric: str
+    float_score: float
+    calibrated_score: float
+    trained_score: float
+    kept: bool
+    ranges: Ranges = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LayerParity:
     """How one layer's outputs in a file differ from those in the float32 file, after all that came before it.
 
@@ -343,5 +365,6 @@ class Run:
     teachings: Mapping[str, Teaching] = field(default_factory=dict)
     layers: Mapping[str, tuple[LayerParity, ...]] = field(default_factory=dict)
     mixed: Mapping[str, MixedSearch] = field(default_factory=dict)
+    quantization: QuantizationOutcome | None = None
     release: Release | None = None
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from edgekd.simulation.folding import WEIGHTED, fold
 from edgekd.simulation.operators import Operator, kind_of, operators
+from edgekd.simulation.quantized import Quantized
 from edgekd.simulation.quantizers import FakeQuantizer, HalfWeights, WeightQuantizer, channel_scales
 from edgekd.simulation.simulating import (
     channel_axis,
@@ -12,13 +13,14 @@ from edgekd.simulation.simulating import (
     strip,
     weight_bits,
 )
-from edgekd.simulation.watching import activations, batches, call_of, observe, part, weighted_layers
+from edgekd.simulation.watching import activations, batches, call_of, observe, part, tap, untap, weighted_layers
 
 __all__ = [
     "WEIGHTED",
     "FakeQuantizer",
     "HalfWeights",
     "Operator",
+    "Quantized",
     "WeightQuantizer",
     "activations",
     "batches",
@@ -35,6 +37,8 @@ __all__ = [
     "set_ranges",
     "simulate",
     "strip",
+    "tap",
+    "untap",
     "weight_bits",
     "weighted_layers",
 ]

@@ -32,7 +32,8 @@ def fold(network: nn.Module, example: NDArray[np.float32]) -> fx.GraphModule:
 
     W' = W * g / sqrt(v + eps), b' = (b - m) * g / sqrt(v + eps) + beta, for each output channel (Jacob et al. 2018,
     arXiv:1712.05877, equation 14). Dropout and identities go. Modules keep their paths, and each node knows its site:
-    a module's path, or for a function the path of the module that called it and the function's name.
+    a module's path, or for a function the path of the module that called it and the function's name. It also knows
+    which modules' outputs it gives, those of blocks too.
 
     Args:
         network: Not changed; in any mode, on any device.
@@ -97,8 +98,10 @@ class _Tracer(fx.Tracer):
         return isinstance(m, (*WEIGHTED, *_NORMS)) or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        self.deepest = self.path_of_module(m)
+        self.deepest = path = self.path_of_module(m)
         result = super().call_module(m, forward, args, kwargs)
+        if isinstance(result, fx.Proxy):
+            result.node.meta["gives"] = (*result.node.meta.get("gives", ()), path)
         self.deepest = self.deepest.rpartition(".")[0]
         return result
 
@@ -129,7 +132,9 @@ def _drop_idle(folded: fx.GraphModule) -> None:
     for node in list(folded.graph.nodes):
         called = getattr(node.target, "__name__", node.target) if node.op in ("call_function", "call_method") else ""
         if isinstance(_module(folded, node), _IDLE) or called in _IDLE_CALLS:
-            node.replace_all_uses_with(node.args[0])
+            before = node.args[0]
+            before.meta["gives"] = (*before.meta.get("gives", ()), *node.meta.get("gives", ()))
+            node.replace_all_uses_with(before)
             folded.graph.erase_node(node)
     folded.delete_all_unused_submodules()
 
@@ -156,6 +161,7 @@ def _fold_norms(folded: fx.GraphModule) -> None:
         else:
             fused = fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, TRANSPOSED))
         folded.set_submodule(str(before.target), fused)
+        before.meta["gives"] = node.meta.get("gives", ())  # what the layer gave before its norm is nowhere now
         node.replace_all_uses_with(before)
         folded.graph.erase_node(node)
     folded.delete_all_unused_submodules()

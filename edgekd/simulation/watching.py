@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
+from edgekd.errors import ExportError, did_you_mean
 from edgekd.simulation.folding import WEIGHTED
 from edgekd.simulation.operators import operators
 
 _BATCH = 64
+_TAPS = "taps"
 
 
 def batches(samples: NDArray[np.float32], size: int = _BATCH) -> Iterator[Tensor]:
@@ -80,6 +82,59 @@ def call_of(network: fx.GraphModule, path: str) -> fx.Node:
         node for node in network.graph.nodes if node.op == "call_module" and node.target == path
     )
     return next(calls)
+
+
+def tap(network: fx.GraphModule, paths: Iterable[str]) -> dict[str, str]:
+    """Make what modules of the network before it was traced give visible again, as outputs of modules that do nothing.
+
+    Blocks are no modules of a graph, and a simulated network's numbers are those behind its rounding.
+
+    Args:
+        network: Folded or simulated; changed in place. `untap` takes them out again.
+        paths: Of modules, as `named_modules` of the network that was traced calls them.
+
+    Returns:
+        For each path that of the module whose output it is.
+
+    Raises:
+        ExportError: Nothing gives that any more: a layer whose batch norm is folded into it, or what has no one tensor.
+
+    >>> from edgekd.simulation.folding import fold
+    >>> folded = fold(nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), nn.Linear(2, 1)), np.zeros((1, 2), "f"))
+    >>> tap(folded, ["0"])
+    {'0': 'taps.0'}
+    """
+    givers = {path: node for node in network.graph.nodes for path in node.meta.get("gives", ())}
+    found = {}
+    network.add_submodule(_TAPS, nn.ModuleDict())
+    for path in paths:
+        if path not in givers:
+            raise ExportError(
+                f"no output of '{path}' is left: a batch norm is folded into it, or it gives no single tensor",
+                where="student",
+                allowed="the batch norm behind it, an activation or a block",
+                next_step=did_you_mean(path, givers),
+            )
+        # A module's own name has no dots.
+        found[path] = f"{_TAPS}.{path.replace('.', '/')}"
+        network.add_submodule(found[path], nn.Identity())
+        with network.graph.inserting_after(givers[path]):
+            network.graph.call_module(found[path], (givers[path],))
+    network.recompile()
+    return found
+
+
+def untap(network: fx.GraphModule) -> None:
+    """Take out what `tap` put into a network.
+
+    Args:
+        network: Changed in place.
+    """
+    for node in list(network.graph.nodes):
+        if node.op == "call_module" and str(node.target).startswith(f"{_TAPS}."):
+            network.graph.erase_node(node)
+    network.delete_all_unused_submodules()
+    network.recompile()
 
 
 def activations(folded: fx.GraphModule, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

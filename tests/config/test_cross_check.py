@@ -18,6 +18,7 @@ from edgekd.records import (
     ExportSpec,
     LossTerm,
     MixedPrecisionSpec,
+    QuantizationTraining,
     Recipe,
     TeacherSpec,
 )
@@ -43,6 +44,7 @@ def test_what_fits_together_passes() -> None:
         # A format leaves out the candidates that it does not have.
         assert found(export=replace(mixed(**budget), formats=("onnx",))) == []
     assert found(budgets=(replace(SIZE, precision="mixed"),), export=mixed(max_drop="1 pt")) == []
+    assert found(distill=DistillSpec(quantization=QuantizationTraining())) == []
     wild = replace(SIZE, metric="latency", limit="1 ms", target="h*", precision="*", format="on*")  # type: ignore[arg-type]  # as TOML may
     assert found(budgets=(wild,)) == []
     assert found(budgets=(replace(SIZE, role="teacher", precision="fp32"), replace(SIZE, format="torch"))) == []
@@ -94,6 +96,22 @@ def test_what_fits_together_passes() -> None:
         (
             {"export": mixed(max_drop="1 pt", candidates=("fp16", "fp32", "dynamic_wi8_afp32"))},
             "export.mixed: no layer can have dynamic_wi8_afp32; allowed: onnx: fp32",
+        ),
+        (
+            {"distill": DistillSpec(quantization=QuantizationTraining(precision="static_wi8_ai16"))},
+            "own.toml: distill.quantization.precision: no file is made in static_wi8_ai16; allowed: static_wi8_ai8",
+        ),
+        (
+            {"distill": DistillSpec(quantization=QuantizationTraining(precision="fp16"))},
+            "own.toml: distill.quantization.precision: unknown precision with integer weights 'fp16'; allowed: dynamic",
+        ),
+        (
+            {"assistants": (AssistantSpec(model="mlp", train=DistillSpec(quantization=QuantizationTraining())),)},
+            "own.toml: assistants.0.train.quantization: is for the student only; leave it out",
+        ),
+        (
+            {"budgets": (replace(ACCURACY, role="simulated"),)},
+            "own.toml: budgets.0.role: there is no simulated to measure; add a table [distill.quantization]",
         ),
         ({"export": ExportSpec(formats=("onnx", "onnx"))}, "own.toml: export.formats: 'onnx' is there twice"),
         ({"export": ExportSpec(precisions=("fp32", "fp32"))}, "export.precisions: 'fp32' is there twice"),

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,6 +23,7 @@ from edgekd.stages.distill.fit import Lesson, fit
 from edgekd.stages.distill.outcome import describe_weights, measure_network, save_weights, serialise_weights
 from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_student
 from edgekd.stages.distill.processes import find_processes
+from edgekd.stages.distill.quantizing import QuantizationTrained, Rehearsal
 from edgekd.stages.distill.teachers import Teacher, check_shares, on_device, teacher_of
 from edgekd.stages.distill.teaching import AdaptedTeacher, LiveTeachers
 from edgekd.stages.distill.terms import Objective, Term, load_terms
@@ -30,9 +32,11 @@ from edgekd.stages.distill.views import Views, channels_last, default_device
 __all__ = [
     "AdaptedTeacher",
     "Distilled",
+    "QuantizationTrained",
     "Teacher",
     "describe_weights",
     "distill",
+    "learn_rounded",
     "measure_network",
     "on_device",
     "rehearse",
@@ -69,12 +73,14 @@ class Distilled:
         network: With the weights of its best epoch, in eval mode.
         teaching: What the teachers were worth; `None` without teachers.
         control: The same network trained without teachers, where the spec asks for it.
+        quantized: What learning on with rounding gave, where the spec asks for it.
     """
 
     network: nn.Module
     history: tuple[EpochRecord, ...]
     teaching: Teaching | None = None
     control: Distilled | None = None
+    quantized: QuantizationTrained | None = None
 
     @property
     def score(self) -> float:
@@ -124,8 +130,89 @@ def distill(
         ModelError: A teacher has other classes than the data or knows nothing, or the student has nothing to train.
         StoreError: A cache is damaged or of something else.
         TrainingError: The loss is not a number.
+        ExportError: The spec asks for quantization, and the student can't be traced.
     """
     spec = spec or DistillSpec()
+    given: dict[str, Any] = {
+        "data": data,
+        "teachers": teachers,
+        "teacher_weights": teacher_weights,
+        "transfer": transfer,
+        "progress": progress,
+    }
+    if spec.quantization:
+        # What it would stumble over is found before hours of training, not after.
+        terms = _check(student, data, transfer, spec, has_teachers=bool(teachers), name=name)
+        check_network(student.to(default_device()), data, name, default_device())
+        Rehearsal(student, data, spec, terms, name)
+    trained = _learn(student, **given, spec=replace(spec, quantization=None), folder=folder, name=name)
+    if spec.quantization:
+        place = folder / "quantized" if folder else None
+        quantized = learn_rounded(student, **given, spec=spec, folder=place, name=f"{name}-quantized")
+        trained = replace(trained, quantized=quantized)
+    return trained
+
+
+def learn_rounded(
+    student: nn.Module,
+    *,
+    data: Dataset,
+    teachers: Sequence[nn.Module | Teacher] = (),
+    teacher_weights: Sequence[float] | None = None,
+    transfer: Split | None = None,
+    spec: DistillSpec,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    name: str = "student-quantized",
+) -> QuantizationTrained:
+    """Let a trained student learn on from the same teachers, with the rounding of the file that it becomes.
+
+    Args:
+        student: Trained; stays as it is.
+        data: As for `distill`.
+        teachers: As for `distill`; their caches are read again.
+        teacher_weights: As for `distill`.
+        transfer: As for `distill`.
+        spec: The student's, with `quantization`.
+        folder: Keeps a checkpoint of its own.
+        progress: Hears of batches.
+        name: For messages and progress.
+
+    Returns:
+        The rounded student where it scores no worse on validation data than by calibration alone, and both scores.
+
+    Raises:
+        EdgekdError: As `distill`.
+    """
+    terms = _check(student, data, transfer, spec, has_teachers=bool(teachers), name=name)
+    rehearsal = Rehearsal(student, data, spec, terms, name)
+    learned = _learn(
+        rehearsal.network,
+        data=data,
+        teachers=teachers,
+        teacher_weights=teacher_weights,
+        transfer=transfer,
+        spec=rehearsal.spec,
+        folder=folder,
+        progress=progress,
+        name=name,
+    )
+    return rehearsal.judge(learned.history)
+
+
+def _learn(
+    student: nn.Module,
+    *,
+    data: Dataset,
+    teachers: Sequence[nn.Module | Teacher],
+    teacher_weights: Sequence[float] | None,
+    transfer: Split | None,
+    spec: DistillSpec,
+    folder: Path | None,
+    progress: Progress | None,
+    name: str,
+) -> Distilled:
+    """Train a network, or one with rounding in it, in place."""
     live = [each for each in teachers if isinstance(each, nn.Module)]
     check_shares([1.0] * len(teachers) if teacher_weights is None else teacher_weights, len(teachers), name)
     check_student(student, live, name)
@@ -201,6 +288,8 @@ def rehearse(
     check_network(student.to(device), data, name, device)
     views = Views(transfer or data.train, data, spec.augmentations, spec.augmentation_seed, device)
     needs_features = any(term.needs_features for term in terms)
+    if spec.quantization:
+        Rehearsal(student, data, spec, terms, name)
     if spec.cache != "off" and not needs_features:
         kept_of(views, spec, data.outputs)
     if teacher is not None and needs_features:

@@ -23,7 +23,7 @@ from edgekd.metrics import better
 from edgekd.progress import Progress, Silent
 from edgekd.records import DistillSpec, EpochRecord, TermShare
 from edgekd.stages.distill.checkpoint import Checkpoint, copy_state, load_checkpoint
-from edgekd.stages.distill.optimization import average_of, learning_rate, limit_norms, make_optimizer
+from edgekd.stages.distill.optimization import average_of, limit_norms, make_optimizer, scales_of, set_rates
 from edgekd.stages.distill.processes import Alone, Processes
 from edgekd.stages.distill.teachers import hash_of
 from edgekd.stages.distill.teaching import Teachers
@@ -133,7 +133,9 @@ class _Loop:
         # Made first: wrappers and hooks must not be copied into it.
         self.average = average_of(lesson.network, self.spec.ema) if self.spec.ema else None
         self.trained = [*lesson.network.parameters(), *lesson.objective.parameters()]
-        self.wrapped, self.optimizer = self.processes.prepare(lesson.network, make_optimizer(self.trained, self.spec))
+        self.wrapped, self.optimizer = self.processes.prepare(
+            lesson.network, make_optimizer(self.trained, self.spec, scales_of(lesson.network))
+        )
         self.forward = torch.compile(self.wrapped) if self.spec.compile else self.wrapped
         self.batch_size = min(self.spec.batch_size, len(self.views))
         self.batch_size -= self.batch_size % self.processes.count  # where there are fewer samples than a batch has
@@ -196,15 +198,14 @@ class _Loop:
         )
 
     def _train(self, epoch: int) -> tuple[float, tuple[TermShare, ...]]:
-        self.wrapped.train()
+        # A network that is to become integers has no statistics of a batch any more: its norms are what they will be.
+        self.wrapped.train(self.spec.quantization is None)
         order = self._order(epoch)
         total = torch.zeros((), device=self.device)
         shares: tuple[TermShare, ...] = ()
         for step in range(self.steps):
             indices = order[step * self.batch_size : (step + 1) * self.batch_size]
-            rate = learning_rate(self.spec, epoch * self.steps + step, self.steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            set_rates(self.optimizer, self.spec, epoch * self.steps + step, self.steps)
             self.optimizer.zero_grad(set_to_none=True)
             for part, share in self._parts(indices, epoch):
                 terms = self._terms(part, epoch, step)
@@ -341,6 +342,7 @@ def _dependencies(lesson: Lesson) -> list[object]:
         del spec[key]
     augmentations = [registry.function("augmentations", term.name) for term in lesson.spec.augmentations]
     terms = lesson.objective.terms
+    simulated = ["simulation"] if lesson.spec.quantization else []
     return [
         spec,
         [term.spec for term in terms],
@@ -352,7 +354,7 @@ def _dependencies(lesson: Lesson) -> list[object]:
         torch.__version__,
         torch.get_num_threads(),
         lesson.processes.count,
-        store.code_fingerprint("stages/distill", "augmentations", "losses", "metrics"),
+        store.code_fingerprint("stages/distill", "augmentations", "losses", "metrics", *simulated),
         _hash_code([type(module) for module in lesson.network.modules()]),
         _hash_code([*augmentations, *(term.loss for term in terms)]),
     ]

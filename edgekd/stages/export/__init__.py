@@ -20,12 +20,15 @@ from edgekd.stages.export.bare import export_file
 from edgekd.stages.export.calibrating import SampleSource
 from edgekd.stages.export.converting import convert, pack
 from edgekd.stages.export.correcting import correct
+from edgekd.stages.export.learned import Learned
 from edgekd.stages.export.making import Chosen, Exported, Job, Source, is_static, prepared_source
 from edgekd.stages.export.mixing import Mixer
 from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec, check_weights
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from edgekd.simulation import Quantized
 
 __all__ = ["Exported", "export", "export_file"]
 
@@ -38,6 +41,7 @@ def export(
     *,
     folder: Path,
     spec: ExportSpec | None = None,
+    quantized: Quantized | None = None,
     calibration: SampleSource,
     check: NDArray[np.float32],
     labels: NDArray[np.int64] | None = None,
@@ -59,6 +63,8 @@ def export(
         student: Takes (N, C, H, W) or (N, F), gives (N, outputs): logits or values. Stays as it is.
         folder: Made when missing.
         spec: Formats, precisions, and how many calibration samples; `None` takes the defaults.
+        quantized: The student that learned with the rounding of a precision: files of that precision are made of its
+            weights and ranges, and checked against what it gives.
         calibration: Inputs of the training split, shape (N, …): an array, or anything whose slices are arrays. Raw
             where the spec says so, else as the network takes them.
         check: The same of the validation split, shape (N, …).
@@ -112,12 +118,14 @@ def export(
         if labels is not None:
             warn_of_missing_classes(labels[chosen.numbers], classes)
     plain, _ = pack(student)
-    folded = spec.takes_raw(task) and preprocessing.is_needed
-    outputs = _predict(
-        with_head(plain, spec.head if spec.head == "probabilities" else "logits"),
-        preprocessing.apply(check) if folded else check,
-    )
-    ended = absorb(plain, preprocessing, torch.from_numpy(check[:_EXAMPLES])) if folded else plain
+    folded = preprocessing if spec.takes_raw(task) and preprocessing.is_needed else None
+    ready = folded.apply(check) if folded else check
+    outputs = _predict(with_head(plain, spec.head if spec.head == "probabilities" else "logits"), ready)
+
+    def taking_raw(inner: nn.Module) -> nn.Module:
+        return absorb(inner, folded, torch.from_numpy(check[:_EXAMPLES])) if folded else inner
+
+    ended = taking_raw(plain)
     network, packed = pack(with_head(ended, spec.head))
     mixer = None
     if spec.mixed:
@@ -125,8 +133,14 @@ def export(
             raise DataError("no validation split to choose precisions on", where="export.mixed")
         # A head changes no layer, and logits say more than what it makes of them.
         mixer = Mixer(ended, spec, inputs=validation, labels=validation_labels, task=task)
-    corrected, worth = correct(network, spec, samples=chosen, check=check, progress=progress)
+    learned = Learned.of(quantized, ready, raw=check, preprocessing=folded, head=spec.head) if quantized else None
+    corrected, worth = correct(
+        network, spec, samples=chosen, check=check, progress=progress, learned=learned.precision if learned else None
+    )
+    if quantized:
+        corrected[quantized.precision] = pack(with_head(taking_raw(quantized.network), spec.head))[1]
     job = Job(
+        learned=learned,
         name=name,
         spec=spec,
         check=check,

@@ -17,10 +17,10 @@ from edgekd import child, registry, store
 from edgekd.errors import ExportError
 from edgekd.inspection import Anatomy
 from edgekd.records import LayerParity, QuantizationPlan
-from edgekd.stages.export.calibrating import Samples, watch_all
+from edgekd.stages.export.calibrating import Samples, match, watch_all
 from edgekd.stages.export.parting import compare_layers
 from edgekd.stages.export.placing import Places, place
-from edgekd.stages.export.watching import Tensors, batch_size, dequantized, quantized
+from edgekd.stages.export.watching import Tensors, batch_size, dequantized, quantized, watch
 from edgekd.stats import Stream
 
 if TYPE_CHECKING:
@@ -107,6 +107,25 @@ def find_places(
         ExportError: The file can't run.
     """
     return _in_child(f"the {format_name} runtime", path, place, format_name, path, weights, activations, probes)
+
+
+def recognise(format_name: str, path: Path, known: Tensors, inputs: NDArray[np.float32]) -> dict[str, str | None]:
+    """Find out, in a child, which known activation each one of a float file is.
+
+    Args:
+        format_name: `onnx` or `tflite`.
+        path: The float file.
+        known: By name, what they hold for `inputs`.
+        inputs: A few samples, (N, ...).
+
+    Raises:
+        ExportError: The file can't run.
+    """
+    return _in_child(f"the {format_name} runtime", path, _recognise, format_name, path, known, inputs)
+
+
+def _recognise(format_name: str, path: Path, known: Tensors, inputs: NDArray[np.float32]) -> dict[str, str | None]:
+    return match(known, watch(format_name, path).run(inputs))
 
 
 def quantize(format_name: str, plans: Sequence[tuple[Path, QuantizationPlan, Path]]) -> None:

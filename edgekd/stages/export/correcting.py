@@ -27,6 +27,7 @@ def correct(
     samples: SampleSource | None,
     check: NDArray[np.float32],
     progress: Progress | None,
+    learned: str | None = None,
 ) -> tuple[dict[str, bytes], tuple[Correction, ...]]:
     """Correct a copy of the student for each precision that stores integers.
 
@@ -36,6 +37,7 @@ def correct(
         samples: For calibration; corrections learn from them.
         check: Of the validation split; they judge.
         progress: Hears of corrections that take long.
+        learned: A precision whose rounding the weights have learned already: corrections would undo it.
 
     Returns:
         By precision the corrected networks as bytes for the converters, of precisions for which something was kept; and
@@ -55,6 +57,9 @@ def correct(
     precisions = dict.fromkeys(precision for _, precision in spec.pairs())
     for precision in precisions:
         if not decode_precision(precision).weights.startswith("int"):
+            continue
+        if precision == learned:
+            _log.info("export: no corrections for %s: its weights and ranges were learned with its rounding", precision)
             continue
         judge = _Judge(folded, precision, learned_from, check)
         best, before = folded, judge.error(folded)

@@ -34,6 +34,7 @@ from edgekd.records import (
 )
 from edgekd.stages.export.calibrating import Samples, SampleSource, batches_of, choose_ranges
 from edgekd.stages.export.converting import Written, calibrate, prepare, quantize, read_and_run, tools_of
+from edgekd.stages.export.learned import Learned
 from edgekd.stages.export.mixing import Mix, Mixer
 from edgekd.stages.export.verifying import Parity, compare, verify_anatomy, verify_outputs
 from edgekd.stats import Stream
@@ -114,6 +115,7 @@ class Job:
         outputs: What the student gives for them, (N, outputs).
         converted: Whether edgekd's own converters made the float files.
         mixer: Searches the layers' precisions of mixed files, where the spec asks for them.
+        learned: Of the student that learned with a precision's rounding.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Job:
     input_scale: float = 1.0
     converted: bool = True
     mixer: Mixer | None = None
+    learned: Learned | None = None
 
     def file_names(self) -> list[str]:
         """Give the names of all files that are asked for, in order."""
@@ -205,7 +208,7 @@ class Job:
             inputs=file.anatomy.inputs,
             outputs=file.anatomy.outputs,
             parameters=file.anatomy.parameters,
-            parent_sha256=self.parent_sha256,
+            parent_sha256=learned.sha256 if (learned := self._learned_in(file.precision)) else self.parent_sha256,
             made_by=tools_of(file.format, file.precision, converted=self.converted),
             input_scale=self.input_scale,
             head=self.spec.head if self.task == "single_label" else "values",
@@ -251,6 +254,9 @@ class Job:
         }
         # What explains a file's errors.
         judged = {each: mix.loosest if mix and each == MIXED else each for each in precisions}
+        for each in precisions:
+            if learned := self._learned_in(each):
+                plans[each] = learned.laid_over(plans[each], plain.format, source_of[each].prepared)
         quantize(
             plain.format,
             [
@@ -281,7 +287,8 @@ class Job:
                 head=head,
                 layers=mix.weights if mix and precision == MIXED else None,
             )
-            parity = compare(self.outputs, read.outputs, self.task, head=head)
+            learned = self._learned_in(precision)
+            parity = compare(learned.outputs if learned else self.outputs, read.outputs, self.task, head=head)
             verify_outputs(path.name, judged[precision], parity, read.layers)
             if precision not in wanted:
                 continue
@@ -298,6 +305,9 @@ class Job:
             )
             advance()
         return sorted(files, key=lambda file: wanted.index(file.precision))
+
+    def _learned_in(self, precision: str) -> Learned | None:
+        return self.learned if self.learned and self.learned.precision == precision else None
 
     def _plan(self, precision: str, streams: Mapping[str, Stream]) -> QuantizationPlan:
         if not precision.startswith("static"):

@@ -13,6 +13,7 @@ from edgekd.stages.report.comparison import Row, TargetFigures, summary_rows
 from edgekd.stages.report.gain import Gain, gain_lines, gain_of
 from edgekd.stages.report.page import render
 from edgekd.stages.report.quality import label_of, lower_is_better, points_text, score_text
+from edgekd.stages.report.rounding import Rounding, rounding_lines, rounding_of
 from edgekd.stages.report.summary import Figure, Summary, joined, summarise
 from edgekd.stages.report.verdict import Verdict, verdict_of
 from edgekd.store import to_json, write_bytes, write_json
@@ -21,6 +22,7 @@ __all__ = [
     "Figure",
     "Gain",
     "Report",
+    "Rounding",
     "Row",
     "Summary",
     "TargetFigures",
@@ -75,14 +77,16 @@ def report(run: Run, *, folder: Path) -> Report:
 
 
 def worth_lines(run: Run) -> tuple[str, ...]:
-    """Say what distilling was worth, and which losses hardly count, a line each; none where nothing was distilled.
+    """Say what distilling and learning with rounding were worth, and which losses hardly count, a line each.
+
+    There are none where nothing was distilled.
 
     >>> worth_lines(Run(name="empty", folder=Path(), recipe=""))
     ()
     """
-    gain = gain_of(run)
+    gain, rounding = gain_of(run), rounding_of(run)
     warnings = [f"warning: {each.warning}" for each in balances(run.histories) if each.warning]
-    return (*(gain_lines(gain) if gain else ()), *warnings)
+    return (*(gain_lines(gain) if gain else ()), *(rounding_lines(rounding)[:1] if rounding else ()), *warnings)
 
 
 def _content(run: Run) -> Any:
@@ -97,6 +101,7 @@ def _content(run: Run) -> Any:
                 "evidence": run.release.evidence if run.release else (),
                 "summary": summary_rows(run),
                 "gain": gain_of(run),
+                "rounding": rounding_of(run),
                 "teachings": run.teachings,
                 "balance": balances(run.histories),
                 "mixed": run.mixed,

@@ -70,7 +70,8 @@ class Row:
 def summary_rows(run: Run) -> tuple[Row, ...]:
     """Put every model file of a run beside the others: teachers first, then as the run made them.
 
-    The student's other seeds, which do not ship, are left out, and controls of several seeds are one row.
+    What does not ship is left out: the student's other seeds, and what it gives with a file's rounding in torch.
+    Controls of several seeds are one row.
 
     Returns:
         One row a file, also for files that only measurements know of.
@@ -79,7 +80,7 @@ def summary_rows(run: Run) -> tuple[Row, ...]:
     >>> summary_rows(Run(name="empty", folder=Path(), recipe=""))
     ()
     """
-    measurements = joined(each for each in run.measurements if each.role != "repeat")
+    measurements = joined(each for each in run.measurements if each.role not in _APART)
     metric = primary_metric(measurements)
     teachers = [each for each in measurements if each.role == "teacher" and each.metric == metric and each.samples]
     rows = [
@@ -94,7 +95,7 @@ def summary_rows(run: Run) -> tuple[Row, ...]:
             metric=metric,
         )
         for model in run.models
-        if model.role != "repeat"
+        if model.role not in _APART
     ]
     known = {(row.role, row.sha256) for row in rows}
     for each in measurements:
@@ -119,6 +120,7 @@ def summary_rows(run: Run) -> tuple[Row, ...]:
     return tuple(sorted((*others, *_one_row(controls)), key=lambda row: _ORDER.index(row.role)))
 
 
+_APART = ("repeat", "simulated")
 _ORDER = ("teacher", "assistant", "control", "student")
 
 

@@ -21,6 +21,7 @@ from edgekd.stages.report.latency import latencies
 from edgekd.stages.report.layers import layer_chart, layer_tables, parted_lines
 from edgekd.stages.report.mixed import mixed_chart, mixed_lines, mixed_tables
 from edgekd.stages.report.quality import label_of, primary_metric
+from edgekd.stages.report.rounding import rounding_lines, rounding_of
 from edgekd.stages.report.teachers import chain_of, lessons_of
 from edgekd.stages.report.tradeoff import tradeoff
 from edgekd.stages.report.training import training
@@ -74,7 +75,7 @@ def render(run: Run) -> str:
     """Write the whole page of a run as HTML."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    rows, gain = summary_rows(run), gain_of(run)
+    rows, gain, rounding = summary_rows(run), gain_of(run), rounding_of(run)
     lessons = lessons_of(run, rows)
     drawn: dict[str, Sequence[Chart]] = {
         "tradeoff": [chart] if (chart := tradeoff(rows)) else [],
@@ -105,6 +106,8 @@ def render(run: Run) -> str:
         rows=rows,
         title=capitalised(label_of(rows[0].metric if rows else primary_metric(()))),
         pooled=any(row.seeds > 1 for row in rows),
+        rounding=rounding,
+        rounding_sentences=rounding_lines(rounding) if rounding else (),
         gain=gain,
         sentences=gain_lines(gain) if gain else (),
         arms=arms_of(gain) if gain else (),

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -21,9 +22,17 @@ from edgekd import registry
 from edgekd.datasets import Dataset, Split
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress
-from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
+from edgekd.records import AugmentationTerm, DistillSpec, LossTerm, QuantizationTraining
+from edgekd.simulation import FakeQuantizer
 from edgekd.stages.distill import Distilled, distill
-from edgekd.stages.distill.optimization import average_of, learning_rate, limit_norms, make_optimizer
+from edgekd.stages.distill.optimization import (
+    average_of,
+    learning_rate,
+    limit_norms,
+    make_optimizer,
+    scales_of,
+    set_rates,
+)
 
 Make = Callable[..., nn.Module]
 Own = Callable[[str], str]
@@ -292,3 +301,59 @@ def test_compiled_it_trains_alike(data: Dataset, quarters: Make) -> None:
     )
     assert losses_of(compiled) == pytest.approx(losses_of(plain), rel=1e-3)
     assert compiled.network.state_dict().keys() == plain.network.state_dict().keys()
+
+
+# --- scales by which activations are rounded -------------------------------------------------------------
+
+
+def rounding() -> tuple[nn.Sequential, FakeQuantizer, FakeQuantizer]:
+    small = FakeQuantizer("small", bits=8, low=0.0, high=0.255)
+    fixed = FakeQuantizer("fixed", bits=8, low=0.0, high=1.0, fixed=True)
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 3), small, fixed), small, fixed
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_scales_do_not_decay_and_fixed_ones_do_not_learn(optimizer: Literal["sgd", "adamw"]) -> None:
+    network, small, fixed = rounding()
+    spec = DistillSpec(optimizer=optimizer, momentum=0.0, weight_decay=0.5, warmup_epochs=0, schedule="constant")
+    made = make_optimizer(network.parameters(), spec, scales_of(network))
+    before = copy.deepcopy(network)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    set_rates(made, spec, 0, 10)
+    made.step()
+    weights, old = network.get_parameter("0.weight"), before.get_parameter("0.weight")
+    torch.testing.assert_close(weights, old * (1 - 0.1 * 0.5))  # decay by rate times weight_decay, in both
+    assert [float(each.scale.detach()) for each in (small, fixed)] == pytest.approx([0.001, 1 / 256])
+    assert not any(fixed.scale is each for group in made.param_groups for each in group["params"])
+
+
+def test_adam_moves_scales_in_proportion_to_their_size() -> None:
+    network, small, _ = rounding()
+    spec = DistillSpec(optimizer="adamw", learning_rate=0.01, weight_decay=0.0, warmup_epochs=0, schedule="constant")
+    made = make_optimizer(network.parameters(), spec, scales_of(network))
+    for parameter in network.parameters():
+        parameter.grad = torch.full_like(parameter, 3.0)
+    set_rates(made, spec, 0, 10)
+    made.step()
+    # Adam's first step is the rate itself, whatever the gradient (Kingma and Ba 2015, section 2.1).
+    assert float(small.scale.detach()) == pytest.approx(0.001 * (1 - 0.01), rel=1e-4)
+
+
+@pytest.mark.parametrize(("share", "frozen"), [(0.0, "yes yes yes"), (0.5, "no yes yes"), (1.0, "no no no")])
+def test_ranges_stand_still_from_a_share_of_the_training_on(share: float, frozen: str) -> None:
+    network, _, _ = rounding()
+    quantization = QuantizationTraining(epochs=3, learn_ranges=share)
+    spec = DistillSpec(epochs=3, warmup_epochs=0, learning_rate=0.1, quantization=quantization)
+    made = make_optimizer(network.parameters(), spec, scales_of(network))
+    for step, still in zip((0, 15, 29), frozen.split(), strict=True):  # of 30
+        set_rates(made, spec, step, 10)
+        weights, scales = (group["lr"] for group in made.param_groups)
+        assert weights == learning_rate(spec, step, 10) > 0
+        assert scales == (0.0 if still == "yes" else weights)
+
+
+def test_without_scales_there_is_one_group() -> None:
+    made = make_optimizer(mlp().parameters(), SPEC, scales_of(mlp()))
+    assert len(made.param_groups) == 1

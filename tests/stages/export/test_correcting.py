@@ -1,6 +1,9 @@
 """Corrections are kept where they gain on validation data, and only there."""
 
+import logging
+
 import numpy as np
+import pytest
 import torch
 from cloudpickle import loads
 from torch import nn
@@ -45,6 +48,16 @@ def test_what_does_not_gain_is_left_out() -> None:
     assert corrected == {}
     assert not worth.kept
     assert worth.after >= worth.before
+
+
+def test_what_has_learned_its_rounding_is_left_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "edgekd"):
+        corrected, worth = correct(
+            network(), SPEC, samples=SAMPLES, check=SAMPLES, progress=None, learned="weight_only_wi4_afp32"
+        )
+    assert [each.precision for each in worth] == ["static_wi8_ai8"]
+    assert "weight_only_wi4_afp32" not in corrected
+    assert "no corrections for weight_only_wi4_afp32: its weights and ranges were learned" in caplog.text
 
 
 def test_without_corrections_nothing_is_traced() -> None:
