@@ -16,6 +16,7 @@ from edgekd.packagers._checks import check_format
 from edgekd.records import Cargo
 
 FORMATS = ("onnx",)
+SUITS, KEEPS = "all", "values"
 
 _TIMEOUT_S = 600.0
 

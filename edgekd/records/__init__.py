@@ -13,10 +13,19 @@ from edgekd.records.learning import (
     TransferSpec,
 )
 from edgekd.records.linting import Finding, Severity
-from edgekd.records.making import CorrectionTerm, ExportSpec, Preprocessing, QuantizationPlan, QuantSpec
+from edgekd.records.making import (
+    CorrectionTerm,
+    ExportSpec,
+    PackagerTerm,
+    PackageSpec,
+    Preprocessing,
+    QuantizationPlan,
+    QuantSpec,
+)
 from edgekd.records.names import (
     PRECISIONS,
     Basis,
+    Content,
     Format,
     Head,
     IoType,
@@ -28,7 +37,17 @@ from edgekd.records.names import (
     Task,
     decode_precision,
 )
-from edgekd.records.packaging import Cargo, Content, Figure, NpuSummary, Vectors
+from edgekd.records.packaging import (
+    Cargo,
+    Figure,
+    Manifest,
+    ManifestFile,
+    ManifestStep,
+    NpuSummary,
+    Package,
+    PackedFile,
+    Vectors,
+)
 from edgekd.records.results import (
     CacheFacts,
     Check,
@@ -72,11 +91,18 @@ __all__ = [
     "IoType",
     "LayerParity",
     "LossTerm",
+    "Manifest",
+    "ManifestFile",
+    "ManifestStep",
     "Measurement",
     "Model",
     "NetworkSpec",
     "NpuSummary",
     "Options",
+    "Package",
+    "PackageSpec",
+    "PackagerTerm",
+    "PackedFile",
     "Precision",
     "Preprocessing",
     "QuantSpec",

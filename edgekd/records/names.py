@@ -35,6 +35,8 @@ PRECISIONS = (
     "weight_only_wi8_afp32",
     "weight_only_wi4_afp32",
 )
+# What the numbers of an input are; audio is a spectrogram or another front end's features.
+Content = Literal["image", "audio", "text", "features"]
 # Between a model file and what calls it.
 IoType = Literal["int8", "int16", "uint8", "float32"]
 # What a file's last operator gives: `class` is an index.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgekd.errors import MeasurementError
+from edgekd.records.linting import Finding
 from edgekd.records.names import Basis, Format, Head, Role, Status
 from edgekd.records.specs import Budget
 
@@ -284,5 +285,7 @@ class Run:
     histories: Mapping[str, tuple[EpochRecord, ...]] = field(default_factory=dict)
     teachings: Mapping[str, Teaching] = field(default_factory=dict)
     layers: Mapping[str, tuple[LayerParity, ...]] = field(default_factory=dict)
+    corrections: tuple[Correction, ...] = ()
+    findings: tuple[Finding, ...] = ()
     release: Release | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
