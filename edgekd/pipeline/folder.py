@@ -10,7 +10,18 @@ from pathlib import Path
 from edgekd import store
 from edgekd.config import load_budgets
 from edgekd.errors import StoreError
-from edgekd.records import Budget, EpochRecord, LayerParity, Measurement, Model, Release, Run, Teaching
+from edgekd.records import (
+    Budget,
+    Correction,
+    EpochRecord,
+    Finding,
+    LayerParity,
+    Measurement,
+    Model,
+    Release,
+    Run,
+    Teaching,
+)
 
 RECIPE, OVERRIDES, ENVIRONMENT = "recipe.toml", "overrides.json", "environment.json"
 TOOLS = (
@@ -60,9 +71,9 @@ def open_run(folder: Path) -> Run:
             teachings |= store.read_json(place / "teachings.json", dict[str, Teaching])
         if (place / "layers.json").exists():
             layers |= store.read_json(place / "layers.json", dict[str, tuple[LayerParity, ...]])
+    corrections, findings = folder / "export" / "corrections.json", folder / "lint" / "findings.json"
     environment = folder / ENVIRONMENT
     release = folder / "gate" / "release.json"
-    judged = release.exists() and (folder / "gate" / "stage.json").exists()
     return Run(
         name=folder.resolve().name,
         folder=folder,
@@ -72,9 +83,16 @@ def open_run(folder: Path) -> Run:
         histories=histories,
         teachings=teachings,
         layers=layers,
-        release=store.read_json(release, Release) if judged else None,
+        corrections=tuple(store.read_json(corrections, list[Correction])) if _is_made(corrections) else (),
+        findings=tuple(store.read_json(findings, list[Finding])) if _is_made(findings) else (),
+        release=store.read_json(release, Release) if _is_made(release) else None,
         environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
     )
+
+
+def _is_made(file: Path) -> bool:
+    """Whether a file is there, of a step that is done."""
+    return file.is_file() and (file.parent / "stage.json").is_file()
 
 
 def environment_here() -> dict[str, str]:

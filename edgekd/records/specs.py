@@ -98,5 +98,5 @@ class Recipe:
     distill: DistillSpec = field(default_factory=DistillSpec)
     export: ExportSpec = field(default_factory=ExportSpec)
     benchmark: BenchmarkSpec = BenchmarkSpec()
-    package: PackageSpec = PackageSpec()
+    package: PackageSpec = field(default_factory=PackageSpec)
     budgets: tuple[Budget, ...] = ()

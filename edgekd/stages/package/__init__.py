@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekd import store
-from edgekd.errors import EdgekdError, ExportError, MissingExtraError
+from edgekd.errors import EdgekdError, ExportError, MissingExtraError, write_error
 from edgekd.progress import Progress, Silent
 from edgekd.records import Cargo, Package, PackagerTerm, PackedFile, Target
 from edgekd.stages.package.choosing import Task, formats_of, is_microcontroller, tasks_of
 from edgekd.stages.package.proving import Copy, as_taken, make_vectors, prove
 
-__all__ = ["as_taken", "is_microcontroller", "make_vectors", "package"]
+__all__ = ["as_taken", "formats_of", "is_microcontroller", "make_vectors", "package"]
 
 _log = logging.getLogger("edgekd")
 # Packagers wait for other programs more than they compute.
@@ -48,9 +48,9 @@ def package(
         cargos: By the package's folder, relative to `folder`; `"."` is `folder` itself.
         folder: Made when missing.
         targets: Where the files run: C sources are for microcontrollers, Vela is for accelerators.
-        packagers: `None` takes those that suit a file and the targets. Of these, one that can't make anything of a file,
-            or that is not installed, is left out with a warning. One that is named here, and makes something of none of
-            the files, is an error.
+        packagers: `None` takes those that suit a file and the targets that lint finds no error for. One of these that
+            refuses a file, or is not installed, is left out with a warning. One that is named here, and makes something
+            of none of the files, is an error.
         progress: Told of each finished file.
 
     Returns:
@@ -66,7 +66,8 @@ def package(
     >>> place = Path(tempfile.mkdtemp())
     >>> ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy"]
     >>> graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", ends[:1], ends[1:])
-    >>> onnx.save(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)]), place / "m.onnx")
+    >>> file = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)])
+    >>> onnx.save(file, place / "m.onnx")
     >>> from edgekd.stages.benchmark import describe_file
     >>> cargo = Cargo(model=describe_file(place / "m.onnx"), labels=("a", "b", "c", "d"))
     >>> (made,) = package({".": cargo}, folder=place / "p", packagers=[PackagerTerm(name="onnx_metadata")])
@@ -78,7 +79,7 @@ def package(
     try:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             futures = [
-                pool.submit(_pack, cargo, folder, place, tasks_of(cargo.model, targets, packagers))
+                pool.submit(_pack, cargo, folder, place, tasks_of(cargo.model, _fit(cargo, targets), packagers))
                 for place, cargo in cargos.items()
             ]
             packed = []
@@ -93,6 +94,12 @@ def package(
     return tuple(each.package for each in packed)
 
 
+def _fit(cargo: Cargo, targets: Sequence[Target]) -> list[Target]:
+    """The targets that lint finds no error for."""
+    refused = {each.target for each in cargo.findings if each.severity == "error"}
+    return [target for target in targets if target.name not in refused]
+
+
 def _pack(cargo: Cargo, folder: Path, place: str, tasks: Sequence[Task]) -> _Packed:
     files: dict[str, PackedFile] = {}
     copies: list[Copy] = []
@@ -101,7 +108,7 @@ def _pack(cargo: Cargo, folder: Path, place: str, tasks: Sequence[Task]) -> _Pac
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise store.write_error(target, error) from error
+        raise write_error(target, error) from error
     for task in tasks:
         # What stops half-way leaves nothing.
         with tempfile.TemporaryDirectory(dir=target, prefix=store.PARTIAL) as partial:

@@ -81,7 +81,7 @@ def formats_of(name: str) -> tuple[str, ...]:
 def _tasks(term: PackagerTerm, targets: Sequence[Target]) -> Iterator[Task]:
     pack = registry.function("packagers", term.name)
     module = sys.modules[pack.__module__]
-    keeps = getattr(module, "KEEPS", "")
+    keeps: Literal["", "bits", "values"] = getattr(module, "KEEPS", "")
     known = [option.name for option in registry.describe("packagers", term.name).parameters]
     accelerators = [*dict.fromkeys(target.accelerator for target in targets if target.accelerator)]
     if "accelerator" not in known or "accelerator" in term.options or not accelerators:

@@ -85,7 +85,8 @@ def as_taken(samples: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
         return samples.astype(spec.dtype)
     limits = np.iinfo(spec.dtype)
     whole = np.rint(samples.astype(np.float64) / spec.scale) + (spec.zero_point or 0)
-    return np.clip(whole, limits.min, limits.max).astype(spec.dtype)
+    taken: NDArray[Any] = np.clip(whole, limits.min, limits.max).astype(spec.dtype)
+    return taken
 
 
 def prove(copies: Sequence[Copy]) -> None:
@@ -97,8 +98,10 @@ def prove(copies: Sequence[Copy]) -> None:
     runs = []
     for copy in copies:
         inputs = (copy.cargo.vectors.inputs,) if copy.cargo.vectors else noise_for(copy.cargo.model)
-        for path in (copy.cargo.model.path, copy.path):
-            runs.append(_Run(path=path, runtime=_RUNTIME_OF[path.suffix.removeprefix(".")], inputs=inputs))
+        runs += [
+            _Run(path=path, runtime=_RUNTIME_OF[path.suffix.removeprefix(".")], inputs=inputs)
+            for path in (copy.cargo.model.path, copy.path)
+        ]
     outputs = _run(runs)
     for copy, originals, copied in zip(copies, outputs[::2], outputs[1::2], strict=True):
         for wanted, given in zip(originals, copied, strict=True):
@@ -123,8 +126,8 @@ def _is_same(wanted: NDArray[Any], given: NDArray[Any], *, exact: bool) -> bool:
 def noise_for(model: Model, count: int = 2, seed: int = 0) -> Arrays:
     """Random inputs as a file takes them, an array (N, …) each; indices stay small, for they may look up a table.
 
-    >>> model = Model(name="m", path=Path("m"), format="onnx", precision="fp32", role="student", sha256="", size_bytes=0,
-    ...               inputs=(TensorSpec(name="x", shape=(None, 3), dtype="float32"),))
+    >>> model = Model(name="m", path=Path("m"), format="onnx", precision="fp32", role="student", sha256="",
+    ...               size_bytes=0, inputs=(TensorSpec(name="x", shape=(None, 3), dtype="float32"),))
     >>> noise_for(model)[0].shape
     (2, 3)
     """
