@@ -164,7 +164,7 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
     """Run a recipe up to a step, and print what it gave."""
     from edgekd import pipeline
     from edgekd.config import load_recipe
-    from edgekd.console import Terminal, comparison_table
+    from edgekd.console import Terminal, comparison_table, findings_table
 
     loaded = load_recipe(source, overrides)
     folder = out or Path("runs") / loaded.recipe.name
@@ -177,11 +177,15 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
         outcome = pipeline.run(loaded, folder=folder, until=step, progress=progress)
     with terminal.logging_to(folder):
         terminal.print("", comparison_table(outcome.run), "")
+        if outcome.run.findings and step in ("benchmark", "package", "report"):
+            terminal.print(findings_table(outcome.run.findings, "Lint"), "")
         release = outcome.run.release if step == "report" else None
         if release:
             _print_release(terminal, release)
             terminal.say(f"report: {folder / 'report' / 'report.html'}")
         terminal.say(f"files: {folder / ('distill' if step == 'distill' else 'export')}")
+        if step in ("package", "report") and loaded.recipe.package.packagers != ():
+            terminal.say(f"packages: {folder / 'package'}")
     terminal.result(
         {
             "folder": folder,

@@ -13,6 +13,7 @@ from edgekd import registry, store
 from edgekd.config import LoadedRecipe
 from edgekd.errors import StoreError
 from edgekd.launch import process_rank
+from edgekd.pipeline.bare import FileFacts, package_file
 from edgekd.pipeline.folder import (
     ENVIRONMENT,
     OVERRIDES,
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STEPS",
+    "FileFacts",
     "Outcome",
     "check_files",
     "open_budgets",
     "open_run",
+    "package_file",
     "replay_caches",
     "rewrite_report",
     "run",

@@ -15,9 +15,9 @@ from edgekd.errors import EdgekdError, ExportError, MissingExtraError, write_err
 from edgekd.progress import Progress, Silent
 from edgekd.records import Cargo, Package, PackagerTerm, PackedFile, Target
 from edgekd.stages.package.choosing import Task, formats_of, is_microcontroller, tasks_of
-from edgekd.stages.package.proving import Copy, as_taken, make_vectors, prove
+from edgekd.stages.package.proving import Copy, make_vectors, noise_for, prove
 
-__all__ = ["as_taken", "formats_of", "is_microcontroller", "make_vectors", "package"]
+__all__ = ["formats_of", "is_microcontroller", "make_vectors", "noise_for", "package"]
 
 _log = logging.getLogger("edgekd")
 # Packagers wait for other programs more than they compute.
