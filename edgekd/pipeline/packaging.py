@@ -80,7 +80,7 @@ def cargos_of(space: Workspace, run: Run) -> dict[str, Cargo]:
         ]
     )
     facts = Facts.of(data)
-    teachers = _teacher_lines(run)
+    teachers = _teacher_lines(space, run)
     cargos = {}
     for model, vector in zip(models, vectors, strict=True):
         arena = arenas[model.sha256]
@@ -218,15 +218,18 @@ def figures_of(run: Run, model: Model) -> tuple[Figure, ...]:
     return tuple(found)
 
 
-def _teacher_lines(run: Run) -> tuple[str, ...]:
+def _teacher_lines(space: Workspace, run: Run) -> tuple[str, ...]:
     from edgekd.stages.report import label_of, score_text, summary_rows
 
+    specs = space.recipe.teachers
+    networks = {f"teacher-{index}": spec.model or spec.source for index, spec in enumerate(specs)}
+    networks |= {f"assistant-{index}": spec.model for index, spec in enumerate(space.recipe.assistants)}
     lines = []
     for row in summary_rows(run):
         if row.role in ("teacher", "assistant"):
             parameters = f", {row.parameters:,} parameters" if row.parameters else ""
             score = f", {label_of(row.metric)} {score_text(row.score.value, row.metric)}" if row.score else ""
-            lines.append(f"{row.model}{parameters}{score}")
+            lines.append(f"{row.model} ({networks.get(row.model, 'another network')}){parameters}{score}")
     return tuple(lines)
 
 

@@ -26,6 +26,9 @@ SHORT = [
 ]
 
 
+ALL = ["teachers", "assistants", "distill", "export", "lint", "benchmark", "package", "gate", "report"]
+
+
 @dataclass(frozen=True)
 class Shortened:
     edgekd: Command
@@ -101,14 +104,14 @@ def test_nothing_to_do_is_done_at_once(made: Shortened) -> None:
     started = time.monotonic()
     again = made.run("--json")
     took_s = time.monotonic() - started
-    assert steps(again) == ([], ["teachers", "assistants", "distill", "export", "benchmark", "gate", "report"])
+    assert steps(again) == ([], ALL)
     # 3 s on a machine that does nothing else.
     assert took_s < 10
 
 
 def test_a_budget_changes_the_verdict_and_the_report_only(copy: Shortened) -> None:
     again = copy.run("--set", "budgets.3.limit='20 kB'", "--json")
-    assert steps(again) == (["gate", "report"], ["teachers", "assistants", "distill", "export", "benchmark"])
+    assert steps(again) == (["gate", "report"], ALL[:-2])
     assert again.returncode == 1
     assert json.loads(again.stdout)["status"] == "fail"
 
@@ -165,12 +168,13 @@ def test_a_flipped_byte_is_found_and_mended(copy: Shortened) -> None:
     found = copy.command("verify", "--json")
     assert found.returncode == 1
     states = json.loads(found.stdout)
-    assert [name for name, state in states.items() if state != "ok"] == ["export/student.fp32.onnx"]
+    wrong = {name: state for name, state in states.items() if state != "ok"}
+    assert wrong.pop("export/student.fp32.onnx") == "changed"
+    # All that was made of it, and nothing else, has lost what it was made from.
+    assert {*wrong.values()} == {"orphan"}
+    assert {*wrong} == {name for name in states if name.startswith("package/onnx/student.fp32/")}
     # The files come out as they were, so what was measured of them still holds.
-    assert steps(copy.run("--json")) == (
-        ["export"],
-        ["teachers", "assistants", "distill", "benchmark", "gate", "report"],
-    )
+    assert steps(copy.run("--json")) == (["export"], [each for each in ALL if each != "export"])
     assert model.read_bytes() == right
     assert copy.command("verify").returncode == 0
 

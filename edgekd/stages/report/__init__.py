@@ -99,6 +99,8 @@ def _content(run: Run) -> Any:
                 "gain": gain_of(run),
                 "teachings": run.teachings,
                 "balance": balances(run.histories),
+                "corrections": run.corrections,
+                "findings": run.findings,
                 "metrics": [summarise(each) for each in joined(run.measurements)],
                 "models": [{**to_json(model), "path": _relative(model.path, run.folder)} for model in run.models],
                 "environment": run.environment,
