@@ -40,6 +40,7 @@ EVERY = {
     "init",
     "inspect",
     "lint",
+    "package",
     "recipes",
     "report",
     "run",

@@ -105,6 +105,13 @@ def _pack(cargo: Cargo, folder: Path, place: str, tasks: Sequence[Task]) -> _Pac
     copies: list[Copy] = []
     refusals: dict[str, EdgekdError] = {}
     target = folder / place
+    model = cargo.model
+    if model.path.is_file() and store.sha256_of(model.path) != model.sha256:
+        raise ExportError(
+            "not the file that was measured",
+            where=str(model.path),
+            next_step="run the recipe again, or bring the file back",
+        )
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
