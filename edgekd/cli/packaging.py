@@ -101,7 +101,7 @@ def _options(texts: Sequence[str], packagers: Sequence[str]) -> dict[str, dict[s
     for text in texts:
         place, equals, value = text.partition("=")
         name, dot, key = place.strip().partition(".")
-        if not (equals and dot and key) or name not in packagers:
+        if not (equals and dot and key) or key == "name" or name not in packagers:
             raise ConfigError(
                 f"'{text}'",
                 where="--option",

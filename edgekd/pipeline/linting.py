@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +14,7 @@ from edgekd.lints import keeps_from_running, lint, with_own_processor
 from edgekd.pipeline.workspace import Workspace, write
 from edgekd.records import Finding, Model, Target
 
+_log = logging.getLogger("edgekd")
 _NO_RUNTIME = "no_runtime"
 
 
@@ -21,7 +23,11 @@ def lint_files(space: Workspace, folder: Path) -> list[Path]:
     targets = lint_targets(space)
     with ThreadPoolExecutor(2) as pool:  # threads wait for the children that parse
         found = list(pool.map(lambda model: _lint(model, targets), exported_files(space)))
-    return [write(folder / "findings.json", [finding for each in found for finding in each])]
+    findings = [finding for each in found for finding in each]
+    for each in findings:
+        if keeps_from_running(each):
+            _log.warning("lint: %s is not measured on %s: %s", each.model, each.target, each.what)
+    return [write(folder / "findings.json", findings)]
 
 
 def lint_targets(space: Workspace) -> list[Target]:

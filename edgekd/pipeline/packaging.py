@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgekd import registry, store
 from edgekd.config import load_target
-from edgekd.datasets import Dataset
+from edgekd.datasets import STANDARDISATION, Dataset
 from edgekd.pipeline.folder import open_run
 from edgekd.pipeline.linting import exported_files
 from edgekd.pipeline.workspace import Workspace, write
@@ -48,6 +48,7 @@ def package_parameters(space: Workspace) -> object:
     return [
         space.data_fingerprint,
         recipe.package,
+        recipe.export.raw_input,
         recipe.name,
         recipe.description,
         recipe_text(space),
@@ -74,12 +75,9 @@ def cargos_of(space: Workspace, run: Run) -> dict[str, Cargo]:
     spec, data, models = space.recipe.package, space.data, exported_files(space)
     arenas = {model.sha256: _arena(run.measurements, model) for model in models}
     vectors = make_vectors(
-        [
-            (model, _samples(data, model, spec.vectors), bool(arenas[model.sha256]) and _has_tflite_micro())
-            for model in models
-        ]
+        [(model, _samples(space, model), bool(arenas[model.sha256]) and _has_tflite_micro()) for model in models]
     )
-    facts = Facts.of(data)
+    facts = Facts.of(data, raw_input=space.recipe.export.takes_raw(data.task))
     teachers = _teacher_lines(space, run)
     cargos = {}
     for model, vector in zip(models, vectors, strict=True):
@@ -89,7 +87,7 @@ def cargos_of(space: Workspace, run: Run) -> dict[str, Cargo]:
             labels=data.classes if data.task in ("single_label", "multi_label") else (),
             task=data.task,
             content=spec.content or facts.content,
-            head="logits" if data.task in ("single_label", "multi_label") else "values",
+            head="logits" if data.task == "multi_label" else model.head,
             title=spec.title or space.recipe.name,
             description=spec.description or space.recipe.description,
             version=spec.version,
@@ -124,8 +122,8 @@ class Facts:
     front_end: Mapping[str, str | float]
 
     @classmethod
-    def of(cls, data: Dataset) -> Facts:
-        """Find them.
+    def of(cls, data: Dataset, *, raw_input: bool = False) -> Facts:
+        """Find them; with `raw_input` the files do what scales and standardises.
 
         Standardised values are ((x - mean) / deviation) * scale, which is (x * scale - mean * scale) / deviation. Where
         they go along another axis than channels or features, they stay with the front end.
@@ -137,6 +135,8 @@ class Facts:
         ('image', (0.0, 255.0))
         """
         told: dict[str, Any] = dict(data.front_end)
+        if raw_input:
+            told = {key: value for key, value in told.items() if key not in STANDARDISATION}
         mean: tuple[float, ...] = ()
         std: tuple[float, ...] = ()
         if told.get("standardised_axis") == 1 and len(data.input_shape) in (1, 3):
@@ -170,10 +170,11 @@ def _plain(value: Any) -> str | float:
     return ", ".join(str(each) for each in value) if isinstance(value, list | tuple) else str(value)
 
 
-def _samples(data: Dataset, model: Model, count: int) -> NDArray[np.float32]:
+def _samples(space: Workspace, model: Model) -> NDArray[np.float32]:
     from edgekd.stages.benchmark import fit_layout
 
-    return fit_layout(data.ready(data.validation, count), model)
+    data, raw = space.data, space.recipe.export.takes_raw(space.data.task)
+    return fit_layout(data.ready(data.validation, space.recipe.package.vectors, raw=raw), model)
 
 
 def _has_tflite_micro() -> bool:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """One number about a model file, as people read it.
