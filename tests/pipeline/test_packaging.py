@@ -52,6 +52,9 @@ def test_standardised_features_become_mean_and_std_of_raw_values() -> None:
     network = (raw - mean) / np.array(deviation) * scale
     np.testing.assert_allclose((raw * scale - facts.mean) / np.array(facts.std), network)
     assert facts.front_end == {"features": "a, b, c"}
+    # A file that takes raw values does it itself.
+    facts = Facts.of(dataset(np.zeros((4, 3), np.float32), scale, front_end=told), raw_input=True)
+    assert (facts.mean, facts.std, facts.front_end) == ((), (), {"features": "a, b, c"})
 
 
 def test_a_spectrogram_is_audio_and_tells_its_front_end() -> None:
