@@ -21,7 +21,7 @@ from rich.text import Text
 from edgekd import store
 from edgekd.errors import EdgekdError, write_error
 from edgekd.progress import Silent
-from edgekd.records import Finding, Measurement, Release, Run
+from edgekd.records import Measurement, Release, Run
 from edgekd.units import METRICS, human, human_as
 
 if TYPE_CHECKING:
@@ -369,17 +369,6 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
         table.add_column(column)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    return table
-
-
-def findings_table(findings: Sequence[Finding], title: str | None = None) -> Table:
-    """What lint found, a row each."""
-    rows = [
-        (each.severity, each.model, each.target, each.rule, each.layer[-40:], each.what, each.next_step)
-        for each in findings
-    ]
-    table = plain_table(("", "file", "target", "rule", "layer", "what", "what to do"), rows)
-    table.title, table.title_justify = title, "left"
     return table
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgekd.cli.group import EXIT_REFUSED, command, json_option
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgekd.records import Finding
 
 
 @command("""
@@ -22,7 +29,7 @@ from edgekd.cli.group import EXIT_REFUSED, command, json_option
 def lint(models: tuple[Path, ...], names: tuple[str, ...], as_json: bool) -> int:
     """Say what of a model file a target can't run, or runs slower than it need; exit 1 on errors."""
     from edgekd.config import load_target
-    from edgekd.console import Terminal, findings_table
+    from edgekd.console import Terminal
     from edgekd.lints import lint as find
     from edgekd.lints import with_own_processor
 
@@ -38,6 +45,19 @@ def lint(models: tuple[Path, ...], names: tuple[str, ...], as_json: bool) -> int
     )
     terminal.result(found)
     return EXIT_REFUSED if errors else 0
+
+
+def findings_table(findings: Sequence[Finding], title: str | None = None) -> Table:
+    """What was found, a row each."""
+    from edgekd.console import plain_table
+
+    rows = [
+        (each.severity, each.model, each.target, each.rule, each.layer[-40:], each.what, each.next_step)
+        for each in findings
+    ]
+    table = plain_table(("", "file", "target", "rule", "layer", "what", "what to do"), rows)
+    table.title, table.title_justify = title, "left"
+    return table
 
 
 def _count(number: int, noun: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgekd.cli.group import EXIT_OF, command, json_option, out_option, set_option
+from edgekd.cli.lint import findings_table
 from edgekd.launch import process_rank
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
     """Run a recipe up to a step, and print what it gave."""
     from edgekd import pipeline
     from edgekd.config import load_recipe
-    from edgekd.console import Terminal, comparison_table, findings_table
+    from edgekd.console import Terminal, comparison_table
 
     loaded = load_recipe(source, overrides)
     folder = out or Path("runs") / loaded.recipe.name

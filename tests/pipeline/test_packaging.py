@@ -114,7 +114,7 @@ def test_the_file_with_metadata_predicts_what_the_measured_one_does(packaged: Pa
     for path in paths:
         session = onnxruntime.InferenceSession(path)
         outputs.append(session.run(None, {session.get_inputs()[0].name: samples})[0])
-    np.testing.assert_array_equal(*outputs)
+    np.testing.assert_array_equal(outputs[0], outputs[1])
     assert (outputs[0].argmax(1) == np.load(recipe.parent / "clouds.npz")["y_test"]).mean() > 0.5
 
 
