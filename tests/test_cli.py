@@ -40,6 +40,7 @@ EVERY = {
     "init",
     "inspect",
     "lint",
+    "package",
     "recipes",
     "report",
     "run",
@@ -276,16 +277,32 @@ def test_what_bench_measured_can_be_gated_and_reported(measured: Path, model: Pa
     assert "--budgets" in without.stderr
 
 
-def test_verify_holds_files_against_the_manifest(tmp_path: Path) -> None:
+def test_verify_says_of_each_file_what_is_wrong_with_it(tmp_path: Path) -> None:
     import hashlib
 
-    (tmp_path / "model.bin").write_bytes(b"right")
-    manifest = {"model.bin": hashlib.sha256(b"right").hexdigest(), "gone.bin": "00"}
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    done = call("verify", tmp_path, "--json")
-    assert (done.returncode, json.loads(done.stdout)) == (1, {"model.bin": "ok", "gone.bin": "missing"})
-    (tmp_path / "gone.bin").write_bytes(b"")
-    assert json.loads(call("verify", tmp_path, "--json").stdout)["gone.bin"] == "changed"
+    right = hashlib.sha256(b"right").hexdigest()
+    empty = {"recipe": "", "overrides": [], "data": "", "teachers": {}, "environment": {}, "steps": {}, "findings": []}
+    files = {
+        "export/a.onnx": {"sha256": right, "size_bytes": 5, "step": "export"},
+        "export/gone.onnx": {"sha256": "00", "size_bytes": 5, "step": "export"},
+        "package/a.ort": {"sha256": right, "size_bytes": 5, "step": "package", "parents": ["00"]},
+    }
+    (tmp_path / "manifest.json").write_text(
+        json.dumps({"edgekd_manifest": 2, **empty, "layers": "", "corrections": "", "files": files})
+    )
+    for name in ("export/a.onnx", "export/more.onnx", "package/a.ort"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"right")
+    done = call("verify", tmp_path)
+    assert done.returncode == 1
+    lines = {line.split()[1]: line for line in done.stdout.splitlines() if "/" in line}
+    assert lines["export/a.onnx"].split() == ["ok", "export/a.onnx"]
+    assert lines["export/gone.onnx"].startswith("missing")
+    assert "take it away before the folder ships" in lines["export/more.onnx"]
+    assert "what it was made from is changed, missing or unknown" in lines["package/a.ort"]
+    assert "1 of 4 files are what the manifest says" in done.stdout
+    (tmp_path / "export/gone.onnx").write_bytes(b"")
+    assert json.loads(call("verify", tmp_path, "--json").stdout)["export/gone.onnx"] == "changed"
 
 
 @pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1", "COLUMNS": "40", "TERM": "dumb"}], ids=str)

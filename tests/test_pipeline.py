@@ -122,7 +122,7 @@ def test_two_folders_get_the_same_bytes(recipe: Path) -> None:
     manifests = [(recipe.parent / out / "manifest.json").read_bytes() for out in ("run", "other")]
     assert manifests[0] == manifests[1]
     # 11 files of three steps, and what was asked, with what, on which versions.
-    assert len(json.loads(manifests[0])) == 14
+    assert len(json.loads(manifests[0])["files"]) == 14
 
 
 def test_later_steps_are_forgotten_when_they_read_other_bytes(recipe: Path) -> None:
@@ -184,9 +184,10 @@ def test_verify_tells_changed_from_missing(recipe: Path) -> None:
 def test_the_manifest_holds_the_hashes_of_the_files(recipe: Path) -> None:
     run(recipe)
     folder = recipe.parent / "run"
-    listed = json.loads((folder / "manifest.json").read_text())
-    for name, digest in listed.items():
-        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    listed = json.loads((folder / "manifest.json").read_text())["files"]
+    for name, file in listed.items():
+        content = (folder / name).read_bytes()
+        assert (hashlib.sha256(content).hexdigest(), len(content)) == (file["sha256"], file["size_bytes"])
     assert {"recipe.toml", "distill/student.safetensors", "teachers/teacher-0.safetensors"} <= set(listed)
 
 

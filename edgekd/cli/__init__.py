@@ -9,11 +9,11 @@ import traceback
 
 import click
 
-from edgekd.cli import caches, exporting, facts, lint, stages
+from edgekd.cli import caches, exporting, facts, lint, packaging, stages
 from edgekd.cli.group import EXIT_BUG, EXIT_INTERRUPTED, EXIT_READER_GONE, EXIT_USER, edgekd
 from edgekd.errors import EdgekdError, write_error
 
-__all__ = ["caches", "edgekd", "exporting", "facts", "lint", "main", "stages"]
+__all__ = ["caches", "edgekd", "exporting", "facts", "lint", "main", "packaging", "stages"]
 
 # What the system refuses whoever asks: no room, no permission.
 _NOT_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}

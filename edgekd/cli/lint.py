@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +11,9 @@ import click
 from edgekd.cli.group import EXIT_REFUSED, command, json_option
 
 if TYPE_CHECKING:
-    from edgekd.records import Target
+    from rich.table import Table
 
-_CPUINFO = Path("/proc/cpuinfo")
+    from edgekd.records import Finding
 
 
 @command("""
@@ -30,19 +29,15 @@ _CPUINFO = Path("/proc/cpuinfo")
 def lint(models: tuple[Path, ...], names: tuple[str, ...], as_json: bool) -> int:
     """Say what of a model file a target can't run, or runs slower than it need; exit 1 on errors."""
     from edgekd.config import load_target
-    from edgekd.console import Terminal, plain_table
+    from edgekd.console import Terminal
     from edgekd.lints import lint as find
+    from edgekd.lints import with_own_processor
 
     terminal = Terminal(as_json=as_json)
-    targets = [_with_own_processor(load_target(name)) for name in dict.fromkeys(names)]
+    targets = [with_own_processor(load_target(name)) for name in dict.fromkeys(names)]
     found = [finding for model in models for finding in find(model, targets)]
-    rows = [
-        (each.severity, each.model, each.target, each.rule, each.layer[-40:], each.what, each.next_step)
-        for each in found
-    ]
-    if rows:
-        columns = ("", "file", "target", "rule", "layer", "what", "what to do")
-        terminal.print(plain_table(columns, rows))
+    if found:
+        terminal.print(findings_table(found))
     errors = sum(each.severity == "error" for each in found)
     terminal.say(
         f"{_count(errors, 'error')}, {_count(len(found) - errors, 'warning')} in {_count(len(models), 'file')} "
@@ -52,22 +47,17 @@ def lint(models: tuple[Path, ...], names: tuple[str, ...], as_json: bool) -> int
     return EXIT_REFUSED if errors else 0
 
 
-def _with_own_processor(target: Target) -> Target:
-    """Fill in what a target file leaves out about this machine."""
-    if target.transport != "local" or target.arch is not None or target.cpu_features is not None:
-        return target
-    return dataclasses.replace(target, arch=platform.machine(), cpu_features=_processor_features())
+def findings_table(findings: Sequence[Finding], title: str | None = None) -> Table:
+    """What was found, a row each."""
+    from edgekd.console import plain_table
 
-
-def _processor_features() -> tuple[str, ...] | None:
-    """Instructions of this processor as Linux names them: `flags` on x86, `Features` on ARM; `None` elsewhere."""
-    if not _CPUINFO.is_file():
-        return None
-    for line in _CPUINFO.read_text(encoding="utf-8").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return tuple(value.split())
-    return None
+    rows = [
+        (each.severity, each.model, each.target, each.rule, each.layer[-40:], each.what, each.next_step)
+        for each in findings
+    ]
+    table = plain_table(("", "file", "target", "rule", "layer", "what", "what to do"), rows)
+    table.title, table.title_justify = title, "left"
+    return table
 
 
 def _count(number: int, noun: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgekd.cli.group import EXIT_OF, command, json_option, out_option, set_option
+from edgekd.cli.lint import findings_table
 from edgekd.launch import process_rank
 
 if TYPE_CHECKING:
@@ -177,11 +178,15 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
         outcome = pipeline.run(loaded, folder=folder, until=step, progress=progress)
     with terminal.logging_to(folder):
         terminal.print("", comparison_table(outcome.run), "")
+        if outcome.run.findings and step in ("benchmark", "package", "report"):
+            terminal.print(findings_table(outcome.run.findings, "Lint"), "")
         release = outcome.run.release if step == "report" else None
         if release:
             _print_release(terminal, release)
             terminal.say(f"report: {folder / 'report' / 'report.html'}")
         terminal.say(f"files: {folder / ('distill' if step == 'distill' else 'export')}")
+        if step in ("package", "report") and loaded.recipe.package.packagers != ():
+            terminal.say(f"packages: {folder / 'package'}")
     terminal.result(
         {
             "folder": folder,

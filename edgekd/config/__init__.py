@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import store
-from edgekd.config.cross_check import cross_check
+from edgekd.config.cross_check import check_package, cross_check
 from edgekd.config.files import RECIPES, common_io, find, load_target, parse, read_text, recipe_names, target_names
 from edgekd.config.reader import PLUG_IN_OF, Table, build
 from edgekd.errors import ConfigError
@@ -18,6 +18,7 @@ from edgekd.records import Budget, Recipe
 __all__ = [
     "LoadedRecipe",
     "build",
+    "check_package",
     "common_io",
     "copy_recipe",
     "json_schema",

@@ -18,12 +18,14 @@ from edgekd.records import (
     DistillSpec,
     ExportSpec,
     LossTerm,
+    PackageSpec,
     Recipe,
     Schedule,
     TeacherSpec,
     decode_precision,
 )
 from edgekd.stages.gate import gate
+from edgekd.stages.package import formats_of
 from edgekd.units import parse_size
 
 # Measured once for a file, not on targets.
@@ -41,7 +43,13 @@ def cross_check(recipe: Recipe, where: str) -> list[EdgekdError]:
     Returns:
         Every problem found.
     """
-    found = [*_check_teachers(recipe), *_check_trainings(recipe), *_check_names(recipe), *_check_budgets(recipe)]
+    found = [
+        *_check_teachers(recipe),
+        *_check_trainings(recipe),
+        *_check_names(recipe),
+        *check_package(recipe.package, recipe.export.formats, "package"),
+        *_check_budgets(recipe),
+    ]
     return [
         ConfigError(error.what, where=f"{where}: {key}", allowed=error.allowed, next_step=error.next_step)
         for key, error in found
@@ -202,6 +210,61 @@ def _check_names(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
             common_io(targets)
         except EdgekdError as error:
             yield "export.io", error
+
+
+def check_package(spec: PackageSpec, formats: Sequence[str], key: str) -> Iterator[tuple[str, EdgekdError]]:
+    """Check what is said of packages.
+
+    Args:
+        spec: Well-formed.
+        formats: Of the files there will be.
+        key: Where it stands in the recipe.
+
+    Yields:
+        A key, and what is wrong there.
+    """
+    if spec.licence:
+        try:
+            check_licence(spec.licence)
+        except EdgekdError as error:
+            yield f"{key}.licence", error
+    names = [term.name for term in spec.packagers or ()]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"{key}.packagers", ConfigError(f"'{name}' is there twice")
+    for index, name in enumerate(names):
+        try:
+            takes = formats_of(name)
+        except EdgekdError:
+            continue  # the reader has said what is wrong with it
+        if not {*takes} & {*formats}:
+            yield (
+                f"{key}.packagers.{index}",
+                ConfigError(
+                    f"packager '{name}' has no file to package",
+                    allowed=f"formats {', '.join(takes)}",
+                    next_step="export one, or leave it out",
+                ),
+            )
+
+
+def check_licence(text: str) -> None:
+    """Refuse what is no SPDX expression.
+
+    Raises:
+        ConfigError: It is none.
+
+    >>> check_licence("MIT OR Apache-2.0")
+    """
+    from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+
+    try:
+        canonicalize_license_expression(text)
+    except InvalidLicenseExpression:
+        raise ConfigError(
+            f"licence '{text}'",
+            allowed="identifiers of https://spdx.org/licenses, with AND, OR and WITH; LicenseRef-NAME for others",
+            next_step="e.g. Apache-2.0, MIT, CC-BY-4.0, LicenseRef-Proprietary",
+        ) from None
 
 
 def _check_precisions(spec: ExportSpec) -> Iterator[tuple[str, EdgekdError]]:

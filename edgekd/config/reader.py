@@ -21,6 +21,7 @@ from edgekd.records import (
     DataSpec,
     LossTerm,
     NetworkSpec,
+    PackagerTerm,
     QuantSpec,
     Schedule,
     TeacherSpec,
@@ -42,6 +43,7 @@ PLUG_IN_OF: dict[type, tuple[str, str]] = {
     AugmentationTerm: ("augmentations", "name"),
     QuantSpec: ("calibrators", "method"),
     CorrectionTerm: ("corrections", "name"),
+    PackagerTerm: ("packagers", "name"),
 }
 # What pydantic calls the number in `NotNegative | Schedule`.
 _NUMBER = "constrained-float"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgekd import registry
 from edgekd.inspection import Anatomy, inspect
+from edgekd.lints._processor import with_own_processor as with_own_processor
 from edgekd.records import Finding, Target
 
 _ORDER = {"error": 0, "warning": 1}
@@ -50,3 +51,15 @@ def lint(model: Path | Anatomy, targets: Sequence[Target]) -> tuple[Finding, ...
         for each in find(graph=graph, target=target)
     ]
     return tuple(sorted(found, key=lambda each: _ORDER[each.severity]))
+
+
+def keeps_from_running(found: Finding) -> bool:
+    """Whether a file with this finding does not run on the target at all.
+
+    Warnings never do. Nor do errors of rules that say so by `RUNS = True`: the file runs, and something else is wrong.
+
+    >>> found = Finding(rule="hybrid_operator", severity="error", target="chip", what="", next_step="")
+    >>> keeps_from_running(found), keeps_from_running(dataclasses.replace(found, rule="io_type"))
+    (True, False)
+    """
+    return found.severity == "error" and not getattr(registry.load("lints", found.rule), "RUNS", False)

@@ -9,6 +9,8 @@ from edgekd.lints._graph import finding
 from edgekd.lints._vela import why_left
 from edgekd.records import Finding, Target
 
+RUNS = True  # It runs, on the CPU.
+
 
 def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     """Find what the target's accelerator does not take.

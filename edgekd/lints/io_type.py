@@ -8,6 +8,8 @@ from edgekd.inspection import Anatomy
 from edgekd.lints._graph import finding, is_integer_file, is_micro
 from edgekd.records import Finding, Target
 
+RUNS = True  # It runs, and apps hand over something else.
+
 
 def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     """Hold the types of inputs and outputs against those that the target names, or that a microcontroller needs.

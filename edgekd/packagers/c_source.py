@@ -17,6 +17,7 @@ from edgekd.packagers._templates import render
 from edgekd.records import Cargo, TensorSpec, Vectors
 
 FORMATS = ("tflite",)
+SUITS = "microcontroller"
 PRECISIONS = ("fp32", "static_wi8_ai8", "static_wi8_ai16")
 
 _TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}

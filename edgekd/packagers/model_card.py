@@ -12,6 +12,7 @@ from edgekd.packagers._templates import render
 from edgekd.records import Cargo, TensorSpec
 
 FORMATS = ("tflite", "onnx")
+SUITS = "all"
 
 _TAGS = {
     "image": "image-classification",

@@ -11,6 +11,7 @@ from edgekd.packagers._checks import check_ends, check_format
 from edgekd.records import Cargo
 
 FORMATS = ("onnx",)
+SUITS, KEEPS = "all", "bits"
 
 
 def pack(*, cargo: Cargo, folder: Path) -> tuple[Path, ...]:

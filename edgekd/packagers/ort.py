@@ -16,8 +16,16 @@ from edgekd.packagers._checks import check_format
 from edgekd.records import Cargo
 
 FORMATS = ("onnx",)
+SUITS, KEEPS = "all", "values"
 
 _TIMEOUT_S = 600.0
+# Its package imports torch where there is one, which takes seconds and is for other tools.
+_TOOL = """
+import runpy, sys
+sys.modules["torch"] = None
+sys.argv[0] = "convert_onnx_models_to_ort"
+runpy.run_module("onnxruntime.tools.convert_onnx_models_to_ort", run_name="__main__")
+"""
 
 
 def pack(*, cargo: Cargo, folder: Path, platform: Literal["arm", "amd64"] = "arm") -> tuple[Path, ...]:
@@ -50,8 +58,8 @@ def pack(*, cargo: Cargo, folder: Path, platform: Literal["arm", "amd64"] = "arm
 
 
 def _convert(source: Path, out: Path, platform: str, name: str) -> None:
-    tool = ["onnxruntime.tools.convert_onnx_models_to_ort", str(source), "--output_dir", str(out)]
-    command = [*_fixed_addresses(), sys.executable, "-m", *tool, "--optimization_style", "Fixed"]
+    command = [*_fixed_addresses(), sys.executable, "-c", _TOOL, str(source), "--output_dir", str(out)]
+    command += ["--optimization_style", "Fixed"]
     try:
         done = subprocess.run(
             [*command, "--target_platform", platform],

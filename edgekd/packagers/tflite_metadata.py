@@ -15,6 +15,7 @@ from edgekd.packagers._checks import channels_of, check_ends, check_format, chec
 from edgekd.records import Cargo
 
 FORMATS = ("tflite",)
+SUITS, KEEPS = "all", "bits"
 
 _log = logging.getLogger("edgekd")
 _ENTRY = b"TFLITE_METADATA"

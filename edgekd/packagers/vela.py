@@ -18,6 +18,8 @@ from edgekd.records import Cargo, NpuSummary, decode_precision
 from edgekd.registry import require_all
 
 FORMATS = ("tflite",)
+PRECISIONS = ("static_wi8_ai8", "static_wi8_ai16")
+SUITS = "accelerator"
 NEEDS = ("ethosu",)
 
 _TIMEOUT_S = 600.0
@@ -60,7 +62,7 @@ def pack(
         raise ExportError(
             f"an accelerator runs no {cargo.model.precision}",
             where=cargo.model.name,
-            allowed="static_wi8_ai8, static_wi8_ai16",
+            allowed=", ".join(PRECISIONS),
         )
     require_all(NEEDS)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as temporary:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from edgekd import registry, store
 from edgekd.config import LoadedRecipe
 from edgekd.errors import StoreError
 from edgekd.launch import process_rank
+from edgekd.pipeline.bare import FileFacts, package_file
 from edgekd.pipeline.folder import (
     ENVIRONMENT,
     OVERRIDES,
@@ -22,6 +23,7 @@ from edgekd.pipeline.folder import (
     open_budgets,
     open_run,
 )
+from edgekd.pipeline.manifest import MANIFEST, update_manifest, verify, write_manifest
 from edgekd.pipeline.steps import STEPS
 from edgekd.pipeline.team import TOGETHER, Team, follow
 from edgekd.pipeline.training import replay
@@ -34,10 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STEPS",
+    "FileFacts",
     "Outcome",
     "check_files",
     "open_budgets",
     "open_run",
+    "package_file",
     "replay_caches",
     "rewrite_report",
     "run",
@@ -45,7 +49,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger("edgekd")
-_MANIFEST = "manifest.json"
 _STEP_FILES = {".onnx", ".tflite", ".safetensors", ".json"}
 
 
@@ -102,7 +105,7 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
             before = space.store.record(step.name)
             started = time.perf_counter()
             # A manifest is of a finished run.
-            (folder / _MANIFEST).unlink(missing_ok=True)
+            (folder / MANIFEST).unlink(missing_ok=True)
             outputs = step.make(space, space.store.begin(step.name))
             team.end(step.name)
             _drop_what_is_out_of_date(space.store, step, before, outputs)
@@ -113,7 +116,7 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
         for step in steps:
             for checkpoint in space.store.stage(step.name).rglob("checkpoint.pt"):
                 checkpoint.unlink()
-        write_manifest(space.store)
+        write_manifest(space.store, STEPS, space.data_fingerprint)
     return Outcome(run=open_run(folder), made=tuple(made), skipped=tuple(skipped))
 
 
@@ -142,19 +145,6 @@ def _drop_what_is_out_of_date(
             (run_folder.stage(later.name) / "stage.json").unlink(missing_ok=True)
 
 
-def write_manifest(run_folder: store.RunFolder) -> None:
-    """List what the run was asked, and every file of its finished steps, with hashes."""
-    files: dict[str, str] = {}
-    for step in STEPS:
-        marker = run_folder.stage(step.name) / "stage.json"
-        if marker.exists():
-            record = store.read_json(marker, store.StageRecord)
-            files |= {f"{step.name}/{name}": digest for name, digest in record.outputs.items()}
-    asked = [name for name in (RECIPE, OVERRIDES, ENVIRONMENT) if (run_folder.path / name).is_file()]
-    files |= {name: store.sha256_of(run_folder.path / name) for name in asked}
-    store.write_json(run_folder.path / _MANIFEST, files)
-
-
 def rewrite_report(folder: Path) -> Report:
     """Write a run's report again, finished or not; a finished run's manifest goes with it.
 
@@ -170,8 +160,8 @@ def rewrite_report(folder: Path) -> Report:
         written = report(opened, folder=folder / "report")
         if earlier:
             run_folder.finish("report", earlier.fingerprint, [written.json_path, written.html_path])
-            if (folder / _MANIFEST).exists():
-                write_manifest(run_folder)
+            if (folder / MANIFEST).exists():
+                update_manifest(run_folder)
     return written
 
 
@@ -193,31 +183,3 @@ def replay_caches(loaded: LoadedRecipe, folder: Path) -> list[tuple[str, float]]
             "no teachers here", where=str(folder), next_step="give the folder that `edgekd run` wrote with --out"
         )
     return replay(Workspace(loaded, folder, Silent()))
-
-
-def verify(folder: Path) -> Mapping[str, str]:
-    """Hold every file of a run against the manifest.
-
-    Returns:
-        File to `ok`, `changed` or `missing`.
-
-    Raises:
-        StoreError: No manifest, or one that names files outside the folder.
-    """
-    if not (folder / _MANIFEST).is_file():
-        raise StoreError(
-            "no manifest: not a run folder, or a run that is not finished",
-            where=str(folder),
-            next_step="give the folder that `edgekd run` wrote, or finish it by the same command",
-        )
-    manifest = store.read_json(folder / _MANIFEST, dict[str, str])
-    found = {}
-    for name, digest in manifest.items():
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise StoreError(f"the manifest names '{name}', outside the run folder", where=str(folder))
-        if not path.is_file():
-            found[name] = "missing"
-        else:
-            found[name] = "ok" if store.sha256_of(path) == digest else "changed"
-    return found

@@ -12,7 +12,9 @@ from edgekd.config import load_budgets
 from edgekd.errors import StoreError
 from edgekd.records import (
     Budget,
+    Correction,
     EpochRecord,
+    Finding,
     LayerParity,
     Measurement,
     MixedSearch,
@@ -77,10 +79,9 @@ def open_run(folder: Path) -> Run:
         if (place / "mixed.json").exists():
             mixed |= store.read_json(place / "mixed.json", dict[str, MixedSearch])
     quantization = folder / "distill" / QUANTIZATION
-    learned = quantization.is_file() and (folder / "distill" / "stage.json").exists()
+    corrections, findings = folder / "export" / "corrections.json", folder / "lint" / "findings.json"
     environment = folder / ENVIRONMENT
     release = folder / "gate" / "release.json"
-    judged = release.exists() and (folder / "gate" / "stage.json").exists()
     return Run(
         name=folder.resolve().name,
         folder=folder,
@@ -91,10 +92,17 @@ def open_run(folder: Path) -> Run:
         teachings=teachings,
         layers=layers,
         mixed=mixed,
-        quantization=store.read_json(quantization, QuantizationOutcome) if learned else None,
-        release=store.read_json(release, Release) if judged else None,
+        quantization=store.read_json(quantization, QuantizationOutcome) if _is_made(quantization) else None,
+        corrections=tuple(store.read_json(corrections, list[Correction])) if _is_made(corrections) else (),
+        findings=tuple(store.read_json(findings, list[Finding])) if _is_made(findings) else (),
+        release=store.read_json(release, Release) if _is_made(release) else None,
         environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
     )
+
+
+def _is_made(file: Path) -> bool:
+    """Whether a file is there, of a step that is done."""
+    return file.is_file() and (file.parent / "stage.json").is_file()
 
 
 def environment_here() -> dict[str, str]:

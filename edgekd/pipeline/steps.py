@@ -13,6 +13,8 @@ from edgekd import registry, store
 from edgekd.config import common_io, load_target
 from edgekd.datasets import STANDARDISATION
 from edgekd.pipeline.folder import TOOLS, open_run
+from edgekd.pipeline.linting import exported_files, lint_files, lint_targets, unfit_pairs
+from edgekd.pipeline.packaging import needs_packages, package_files, package_parameters
 from edgekd.pipeline.training import (
     assist,
     assist_parameters,
@@ -23,7 +25,6 @@ from edgekd.pipeline.training import (
     teach_parameters,
 )
 from edgekd.pipeline.workspace import Step, Workspace, undated, write, write_models
-from edgekd.records import Model
 
 
 def _export(space: Workspace, folder: Path) -> list[Path]:
@@ -53,6 +54,7 @@ def _export(space: Workspace, folder: Path) -> list[Path]:
         write(folder / "measurements.json", undated(exported.measurements)),
         write(folder / "layers.json", exported.layers),
         *([write(folder / "mixed.json", exported.mixed)] if exported.mixed else []),
+        write(folder / "corrections.json", exported.corrections),
         *_write_front_end(folder, data.front_end, raw_input=spec.takes_raw(data.task)),
     ]
 
@@ -68,17 +70,14 @@ def _benchmark(space: Workspace, folder: Path) -> list[Path]:
     from edgekd.stages.benchmark import benchmark
 
     data = space.data
-    models = [
-        replace(model, path=space.store.path / model.path)
-        for model in store.read_json(space.store.stage("export") / "models.json", list[Model])
-    ]
     measurements = benchmark(
-        models,
+        exported_files(space),
         targets=[load_target(name) for name in space.recipe.benchmark.targets],
         spec=space.recipe.benchmark,
         inputs=data.ready(data.test, raw=space.recipe.export.takes_raw(data.task)),
         labels=data.test.labels,
         task=data.task,
+        unfit=unfit_pairs(space),
         folder=folder,
         progress=space.progress,
     )
@@ -195,9 +194,20 @@ STEPS = (
         make=_export,
     ),
     Step(
+        name="lint",
+        depends=("export",),
+        parameters=lint_targets,
+        code=("pipeline/linting.py", "lints", "formats", "inspection.py"),
+        tools=("onnx", "ai-edge-litert"),
+        needs=_needs_nothing,
+        make=lint_files,
+    ),
+    Step(
         name="benchmark",
         depends=("export",),
+        # Not on all that lint says: words of a warning change no measurement.
         parameters=lambda space: [
+            unfit_pairs(space),
             space.data_fingerprint,
             space.recipe.benchmark,
             [load_target(name) for name in space.recipe.benchmark.targets],
@@ -210,6 +220,34 @@ STEPS = (
         make=_benchmark,
     ),
     Step(
+        name="package",
+        depends=("teachers", "assistants", "distill", "export", "lint", "benchmark"),
+        parameters=package_parameters,
+        code=(
+            "packagers",
+            "stages/package",
+            "stages/report",
+            "pipeline/packaging.py",
+            "formats",
+            "inspection.py",
+            "datasets",
+            "stats",
+            "units.py",
+        ),
+        tools=(
+            "onnx",
+            "onnxruntime",
+            "ai-edge-litert",
+            "tflite-micro",
+            "ethos-u-vela",
+            "flatbuffers",
+            "jinja2",
+            "numpy",
+        ),
+        needs=needs_packages,
+        make=package_files,
+    ),
+    Step(
         name="gate",
         depends=("distill", "export", "benchmark"),
         parameters=lambda space: space.recipe.budgets,
@@ -220,7 +258,7 @@ STEPS = (
     ),
     Step(
         name="report",
-        depends=("teachers", "assistants", "distill", "export", "benchmark", "gate"),
+        depends=("teachers", "assistants", "distill", "export", "lint", "benchmark", "gate"),
         parameters=lambda space: [space.loaded.text, space.loaded.overrides],
         code=("stages/report", "stats", "units.py"),
         tools=("vl-convert-python",),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from edgekd.records.names import MIXED, Count, Format, IoType, Options, Ranges, Seed, Task
+from annotated_types import Ge
+
+from edgekd.records.names import MIXED, Content, Count, Format, IoType, Options, Ranges, Seed, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,3 +152,34 @@ class ExportSpec:
     def pairs(self) -> tuple[tuple[Format, str], ...]:
         """Formats and precisions, in the order of the files."""
         return tuple((each, precision) for each in self.formats for precision in self.precisions_of(each))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagerTerm:
+    """One packager, by plug-in name."""
+
+    name: str
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageSpec:
+    """What goes around each file, and what its author says of it.
+
+    Attributes:
+        packagers: `None` takes those that suit the file and the targets; an empty list packages nothing.
+        licence: An SPDX expression, such as `Apache-2.0`.
+        limits: What the files should not be used for, and what is not known.
+        content: What inputs are; `None` tells it by the data.
+        vectors: Validation samples with what the file gives for them, to prove an integration; 0 for none.
+    """
+
+    packagers: tuple[PackagerTerm, ...] | None = None
+    title: str = ""
+    description: str = ""
+    version: str = ""
+    author: str = ""
+    licence: str = ""
+    limits: str = ""
+    content: Content | None = None
+    vectors: Annotated[int, Ge(0)] = 4

@@ -40,6 +40,8 @@ PRECISIONS = (
 LAYER_PRECISIONS = (*PRECISIONS, "static_wi4_ai8")
 # Such a file's own.
 MIXED = "mixed"
+# What the numbers of an input are; audio is a spectrogram or another front end's features.
+Content = Literal["image", "audio", "text", "features"]
 # Between a model file and what calls it.
 IoType = Literal["int8", "int16", "uint8", "float32"]
 # What a file's last operator gives: `class` is an index.

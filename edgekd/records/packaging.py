@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from edgekd.records.names import Basis, Head, Task
+from edgekd.records.linting import Finding
+from edgekd.records.names import Basis, Content, Head, Task
 from edgekd.records.results import Model
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-# What the numbers of an input are; audio is a spectrogram or another front end's features.
-Content = Literal["image", "audio", "text", "features"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +65,7 @@ class Cargo:
         front_end: What makes features of a recording: rates, windows, bins.
         limits: What it should not be used for, and what is not known.
         recipe: The TOML that it was made by.
+        findings: What lint says of it on its targets.
     """
 
     model: Model
@@ -92,6 +91,7 @@ class Cargo:
     front_end: Mapping[str, str | float] = field(default_factory=dict)
     limits: str = ""
     recipe: str = ""
+    findings: tuple[Finding, ...] = ()
 
     @property
     def name(self) -> str:
@@ -179,3 +179,86 @@ class NpuSummary:
     npu_operators: int
     cpu_operators: int
     basis: Basis = "estimated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedFile:
+    """One file of a package; its path is relative to the package's folder."""
+
+    path: str
+    packager: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """What was put around one model file.
+
+    Attributes:
+        model: Name of the file.
+        folder: Where it is, relative to the folder of all packages.
+        files: Each made from the model file.
+        left_out: By packager, why it made nothing.
+    """
+
+    model: str
+    model_sha256: str
+    folder: str
+    files: tuple[PackedFile, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestFile:
+    """One file of a run.
+
+    Attributes:
+        step: That made it; empty for what the run was asked.
+        parents: sha256 of the files, or of the teachers from elsewhere, that a model file was made from.
+        made_by: The tools that made a model file, with their versions.
+    """
+
+    sha256: str
+    size_bytes: int
+    step: str = ""
+    parents: tuple[str, ...] = ()
+    made_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestStep:
+    """A finished step: what it depended on, in one hash, and the versions that decide what it makes."""
+
+    fingerprint: str
+    tools: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """All that a run made, and what of.
+
+    Attributes:
+        edgekd_manifest: Format of this file; raised when a key changes its meaning.
+        recipe: sha256 of the recipe's text.
+        overrides: What the command line set in its place.
+        data: Hash of the data's bytes and of how they are split.
+        teachers: sha256 of each by name, also of those whose files are not in the run.
+        environment: Versions of what makes and measures files.
+        steps: By name, in order.
+        findings: What lint said of the files on their targets.
+        layers: The file that says how layers differ from those of the float32 files; empty where there is none.
+        corrections: The same of what corrections were worth.
+        files: By path in the run folder.
+    """
+
+    edgekd_manifest: int
+    recipe: str
+    overrides: tuple[str, ...]
+    data: str
+    teachers: Mapping[str, str]
+    environment: Mapping[str, str]
+    steps: Mapping[str, ManifestStep]
+    findings: tuple[Finding, ...]
+    layers: str
+    corrections: str
+    files: Mapping[str, ManifestFile]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgekd.errors import MeasurementError
+from edgekd.records.linting import Finding
 from edgekd.records.names import Basis, Format, Head, Ranges, Role, Status
 from edgekd.records.specs import Budget
 
@@ -366,5 +367,7 @@ class Run:
     layers: Mapping[str, tuple[LayerParity, ...]] = field(default_factory=dict)
     mixed: Mapping[str, MixedSearch] = field(default_factory=dict)
     quantization: QuantizationOutcome | None = None
+    corrections: tuple[Correction, ...] = ()
+    findings: tuple[Finding, ...] = ()
     release: Release | None = None
     environment: Mapping[str, str] = field(default_factory=dict)

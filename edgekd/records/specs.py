@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgekd.records.learning import AssistantSpec, DataSpec, DistillSpec, NetworkSpec, TeacherSpec, TransferSpec
-from edgekd.records.making import ExportSpec
+from edgekd.records.making import ExportSpec, PackageSpec
 from edgekd.records.names import Basis, Count, Format, IoType, NotNegative, Positive, Role
 
 
@@ -98,4 +98,5 @@ class Recipe:
     distill: DistillSpec = field(default_factory=DistillSpec)
     export: ExportSpec = field(default_factory=ExportSpec)
     benchmark: BenchmarkSpec = BenchmarkSpec()
+    package: PackageSpec = field(default_factory=PackageSpec)
     budgets: tuple[Budget, ...] = ()

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from edgekd.cli import lint as subcommand
-from edgekd.config import load_target
 
 
 def lint(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -61,15 +57,3 @@ def test_mistakes_exit_2(arguments: list[str], message: str) -> None:
     done = lint(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
-
-
-def test_this_machine_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512_vnni\n\nprocessor\t: 1\nflags\t\t: fpu\n")
-    monkeypatch.setattr(subcommand, "_CPUINFO", cpuinfo)
-    target = subcommand._with_own_processor(load_target("host"))
-    assert (target.arch, target.cpu_features) == (platform.machine(), ("fpu", "avx2", "avx512_vnni"))
-    # What a target file says stands.
-    assert subcommand._with_own_processor(load_target("cortex-m4")) == load_target("cortex-m4")
-    monkeypatch.setattr(subcommand, "_CPUINFO", tmp_path / "none")
-    assert subcommand._with_own_processor(load_target("host")).cpu_features is None

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edgekd import registry
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 # The number of threads decides in which order sums are made, so it is part of what equal bytes depend on.
@@ -122,6 +124,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _may_differ(file: Path) -> bool:
+    """Cards hold measured times, and records their hashes; ORT files follow addresses where these can't be fixed."""
+    unlike = {"README.md", "packages.json", "stage.json"}
+    addresses = registry.load("packagers", "ort")._fixed_addresses()
+    return "package" in file.parts and (file.name in unlike or (file.suffix == ".ort" and not addresses))
+
+
 @pytest.fixture(scope="session")
 def hashes() -> Callable[[Path], dict[str, str]]:
     """Hash all that must be the same bytes in every run of a recipe."""
@@ -129,9 +138,9 @@ def hashes() -> Callable[[Path], dict[str, str]]:
     def of(folder: Path) -> dict[str, str]:
         return {
             file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-            for stage in ("teachers", "assistants", "distill", "export")
+            for stage in ("teachers", "assistants", "distill", "export", "package")
             for file in sorted((folder / stage).rglob("*"))
-            if file.is_file()
+            if file.is_file() and not _may_differ(file)
         }
 
     return of

@@ -203,7 +203,10 @@ def test_a_record_that_is_damaged(command: str, content: str, edgekd: Command, t
 
 def test_a_manifest_that_leaves_its_folder(edgekd: Command, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "manifest.json").write_text('{"../secret": "00"}')
+    about = '"recipe": "", "overrides": [], "data": "", "teachers": {}, "environment": {}, "steps": {}, "findings": []'
+    files = '"files": {"../secret": {"sha256": "00", "size_bytes": 1}}'
+    text = f'{{"edgekd_manifest": 2, {about}, "layers": "", "corrections": "", {files}}}'
+    (tmp_path / "run" / "manifest.json").write_text(text)
     assert_refused(edgekd("verify", "run", cwd=tmp_path), tmp_path, "../secret", "outside the run folder")
 
 

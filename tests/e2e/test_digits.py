@@ -1,6 +1,7 @@
 """The shipped recipe, shortened: what is skipped, what is remade, what the gate says."""
 
 import json
+import runpy
 import shutil
 import subprocess
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgekd.units import METRICS
@@ -24,6 +26,9 @@ SHORT = [
     *("--set", "budgets.2.limit='1 %'"),
     *("--set", "budgets.5.limit='1 s'"),
 ]
+
+
+ALL = ["teachers", "assistants", "distill", "export", "lint", "benchmark", "package", "gate", "report"]
 
 
 @dataclass(frozen=True)
@@ -97,18 +102,96 @@ def test_budgets_have_evidence_of_every_kind(made: Shortened) -> None:
     assert metrics == {"accuracy", "accuracy_drop", "parity", "file_size", "arena_size", "latency"} <= set(METRICS)
 
 
+def test_packages_hold_what_apps_and_firmwares_need(made: Shortened) -> None:
+    packages = json.loads((made.folder / "package" / "packages.json").read_text())
+    by_model = {each["model"]: {file["packager"] for file in each["files"]} for each in packages}
+    onnx, tflite = {"onnx_metadata", "ort"}, {"tflite_metadata", "c_source"}
+    assert by_model == {
+        f"student.{precision}.{name}": {*suits, "snippets", "model_card"}
+        for name, suits in (("onnx", onnx), ("tflite", tflite))
+        for precision in ("fp32", "static_wi8_ai8")
+    }
+    assert [each["left_out"] for each in packages] == [{}] * 4
+    assert f"packages: {made.folder / 'package'}" in made.first.stdout
+
+
+def scans() -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's scans, (1797, 8, 8, 1) from 0 to 16, and their digits."""
+    bunch = pytest.importorskip("sklearn.datasets").load_digits()
+    return bunch.images[..., None].astype(np.float32), bunch.target
+
+
+@pytest.mark.parametrize("precision", ["fp32", "static_wi8_ai8"])
+def test_a_file_with_metadata_gives_the_very_outputs_of_the_measured_one(made: Shortened, precision: str) -> None:
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+    name, outputs = f"student.{precision}", []
+    packed = made.folder / "package" / "tflite" / name / f"{name}.metadata.tflite"
+    for path in (made.folder / "export" / f"{name}.tflite", packed):
+        model = interpreter.Interpreter(model_path=str(path))
+        model.allocate_tensors()
+        taken, given = model.get_input_details()[0], model.get_output_details()[0]
+        scale, zero_point = taken["quantization"]
+        found = []
+        for scan in scans()[0][:200, None]:
+            value = np.rint(scan / scale) + zero_point if scale else scan
+            model.set_tensor(taken["index"], value.astype(taken["dtype"]))
+            model.invoke()
+            found.append(model.get_tensor(given["index"]))
+        outputs.append(np.concatenate(found))
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    assert outputs[0].std() > 0
+
+
+def test_the_python_snippet_runs_the_packaged_file_on_raw_scans(made: Shortened) -> None:
+    place = made.folder / "package" / "tflite" / "student.static_wi8_ai8"
+    images = scans()[0][:8]
+    snippet = runpy.run_path(str(place / "student.static_wi8_ai8_snippet.py"))
+    ours = [snippet["run"](str(place / "student.static_wi8_ai8.metadata.tflite"), image) for image in images]
+    other = made.folder / "package" / "onnx" / "student.fp32"
+    snippet = runpy.run_path(str(other / "student.fp32_snippet.py"))
+    theirs = [snippet["run"](str(other / "student.fp32.metadata.onnx"), image.transpose(2, 0, 1)) for image in images]
+    # Two formats and two precisions of one student: what differs is rounding.
+    assert np.corrcoef(np.ravel(ours), np.ravel(theirs))[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("precision", ["fp32", "static_wi8_ai8"])
+def test_c_sources_compile_and_hold_what_tflite_micro_gives(made: Shortened, precision: str, tmp_path: Path) -> None:
+    gcc, micro = shutil.which("gcc"), pytest.importorskip("tflite_micro").runtime
+    if gcc is None:
+        pytest.skip("there is no gcc here")
+    place = made.folder / "package" / "tflite" / f"student.{precision}"
+    main = tmp_path / "main.c"
+    main.write_text(
+        '#include <stdio.h>\n#include "model_data.h"\n#include "model_test.h"\nint main(void) {\n'
+        "  fwrite(model_test_inputs, sizeof model_test_inputs, 1, stdout);\n"
+        "  fwrite(model_test_outputs, sizeof model_test_outputs, 1, stdout);\n  return 0;\n}\n"
+    )
+    sources = [place / "model_data.c", place / "model_test.c", main]
+    command = [gcc, "-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{place}", *sources, "-lm", "-o", tmp_path / "main"]
+    subprocess.run(list(map(str, command)), check=True)
+    said = subprocess.run([tmp_path / "main"], capture_output=True, check=True).stdout
+    dtype = np.dtype(np.float32 if precision == "fp32" else np.int8)
+    values = np.frombuffer(said, dtype)
+    inputs, outputs = values[: 4 * 64].reshape(4, 1, 8, 8, 1), values[4 * 64 :].reshape(4, 10)
+    model = micro.Interpreter.from_bytes((made.folder / "export" / f"student.{precision}.tflite").read_bytes())
+    for scan, wanted in zip(inputs, outputs, strict=True):
+        model.set_input(scan, 0)
+        model.invoke()
+        np.testing.assert_array_equal(model.get_output(0)[0], wanted)
+
+
 def test_nothing_to_do_is_done_at_once(made: Shortened) -> None:
     started = time.monotonic()
     again = made.run("--json")
     took_s = time.monotonic() - started
-    assert steps(again) == ([], ["teachers", "assistants", "distill", "export", "benchmark", "gate", "report"])
+    assert steps(again) == ([], ALL)
     # 3 s on a machine that does nothing else.
     assert took_s < 10
 
 
 def test_a_budget_changes_the_verdict_and_the_report_only(copy: Shortened) -> None:
     again = copy.run("--set", "budgets.3.limit='20 kB'", "--json")
-    assert steps(again) == (["gate", "report"], ["teachers", "assistants", "distill", "export", "benchmark"])
+    assert steps(again) == (["gate", "report"], ALL[:-2])
     assert again.returncode == 1
     assert json.loads(again.stdout)["status"] == "fail"
 
@@ -165,12 +248,13 @@ def test_a_flipped_byte_is_found_and_mended(copy: Shortened) -> None:
     found = copy.command("verify", "--json")
     assert found.returncode == 1
     states = json.loads(found.stdout)
-    assert [name for name, state in states.items() if state != "ok"] == ["export/student.fp32.onnx"]
+    wrong = {name: state for name, state in states.items() if state != "ok"}
+    assert wrong.pop("export/student.fp32.onnx") == "changed"
+    # All that was made of it, and nothing else, has lost what it was made from.
+    assert {*wrong.values()} == {"orphan"}
+    assert {*wrong} == {name for name in states if name.startswith("package/onnx/student.fp32/")}
     # The files come out as they were, so what was measured of them still holds.
-    assert steps(copy.run("--json")) == (
-        ["export"],
-        ["teachers", "assistants", "distill", "benchmark", "gate", "report"],
-    )
+    assert steps(copy.run("--json")) == (["export"], [each for each in ALL if each != "export"])
     assert model.read_bytes() == right
     assert copy.command("verify").returncode == 0
 

@@ -9,7 +9,7 @@ import pytest
 
 from edgekd import registry
 from edgekd.inspection import inspect
-from edgekd.lints import lint
+from edgekd.lints import keeps_from_running, lint
 from tests.lints.places import HOST, MICRO, NPU, refusal, vela
 from tests.lints.tflite_files import Operator, activation, write_tflite
 
@@ -78,3 +78,15 @@ def test_findings_name_file_and_target_and_errors_come_first(shared_data: Path) 
     assert {each.model for each in found} == {path.name}
     assert {each.target for each in found} == {"npu", "other"}
     assert all(each.what and each.next_step and "\n" not in each.what for each in found)
+
+
+@pytest.mark.parametrize("name", [*REFERENCES, *OTHERS])
+def test_what_keeps_a_file_from_running_is_what_tflite_micro_refuses(shared_data: Path, name: str) -> None:
+    path = shared_data / "models" / f"{name}.tflite"
+    # Errors of what apps hand over, or of an accelerator that takes nothing, don't.
+    odd = dataclasses.replace(MICRO, io=("int16",), accelerator="ethos-u55-128")
+    findings = lint(path, [odd])
+    assert any(each.rule == "io_type" and each.severity == "error" for each in findings)
+    # Of a file of unsigned bytes, only its ends are told: it is tried, and then refused.
+    told = refusal(path) is not None and inspect(path).inputs[0].dtype != "uint8"
+    assert any(map(keeps_from_running, findings)) == told

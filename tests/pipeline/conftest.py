@@ -1,5 +1,7 @@
 """A recipe on three clouds of points, so few that its training takes no time."""
 
+import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,14 +48,35 @@ def make_clouds(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return inputs, labels
 
 
+def write_recipe(folder: Path) -> Path:
+    (x_train, y_train), (x_test, y_test) = make_clouds(400, 0), make_clouds(TEST, 1)
+    np.savez(folder / "clouds.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    (folder / "clouds.toml").write_text(RECIPE)
+    return folder / "clouds.toml"
+
+
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The recipe's file, in the working folder; its data has a test split of its own."""
-    (x_train, y_train), (x_test, y_test) = make_clouds(400, 0), make_clouds(TEST, 1)
-    np.savez(tmp_path / "clouds.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-    (tmp_path / "clouds.toml").write_text(RECIPE)
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "clouds.toml"
+    return write_recipe(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def packaged_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the recipe up to its packages, made once: exporting takes its time."""
+    place = tmp_path_factory.mktemp("packaged")
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("default")  # of exporters
+        patch.setenv("EDGEKD_CACHE", str(place / "cache"))
+        patch.chdir(place)
+        return pipeline.run(load_recipe(str(write_recipe(place))), folder=place / "run", until="package").run.folder
+
+
+@pytest.fixture
+def packaged(packaged_once: Path, recipe: Path) -> Path:
+    """A copy of that run, beside the recipe: the same command goes on there."""
+    return Path(shutil.copytree(packaged_once, recipe.parent / "run"))
 
 
 @pytest.fixture

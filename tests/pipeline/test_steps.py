@@ -94,7 +94,7 @@ def test_what_the_firmware_must_do_first_is_beside_the_files(table: np.ndarray) 
     settings = ("export.precisions=['fp32']", "distill.control=false")
     outcome = run_heat("export", *settings, "export.raw_input=false")
     front_end = json.loads(Path("run/export/front_end.json").read_text())
-    assert "export/front_end.json" in json.loads(Path("run/manifest.json").read_text())
+    assert "export/front_end.json" in json.loads(Path("run/manifest.json").read_text())["files"]
     # By these numbers a raw sample becomes what the ONNX file takes: it then gives what the data's own inputs give.
     from edgekd.datasets import open_dataset
 
@@ -128,7 +128,9 @@ def test_without_a_front_end_there_is_no_file(recipe: Path, run: Callable[..., p
     outcome = run(until="export")
     export = recipe.parent / "run" / "export"
     listed = [file.name for file in export.iterdir()]
-    assert sorted(listed) == ["layers.json", "measurements.json", "models.json", "stage.json", "student.fp32.onnx"]
+    assert sorted(listed) == [
+        *("corrections.json", "layers.json", "measurements.json", "models.json", "stage.json", "student.fp32.onnx")
+    ]
     # Nor one that an earlier recipe left, whose record went with the earlier student's.
     (export / "front_end.json").write_text("{}")
     assert run("distill.seed=1", until="export").made == ("distill", "export")

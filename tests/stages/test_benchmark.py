@@ -243,6 +243,14 @@ def test_a_file_that_another_target_reads_is_skipped_in_silence(
     assert not caplog.records
 
 
+def test_pairs_that_are_known_not_to_run_are_left_out(channel_means: Model) -> None:
+    other = dataclasses.replace(channel_means, name="other.onnx")
+    found = benchmark([channel_means, other], targets=[HOST], spec=QUICK, unfit=[("other.onnx", "host")])
+    assert {each.model for each in found if each.target == "host"} == {channel_means.name}
+    # Its size is a fact wherever it runs.
+    assert {each.model for each in found if each.metric == "file_size"} == {channel_means.name, "other.onnx"}
+
+
 def test_a_rejected_file_is_an_error_only_where_nothing_else_runs_it(
     shared_data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def benchmark(
     inputs: NDArray[np.float32] | None = None,
     labels: NDArray[Any] | None = None,
     task: Task = "single_label",
+    unfit: Collection[tuple[str, str]] = (),
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[Measurement, ...]:
@@ -54,6 +55,7 @@ def benchmark(
             of 0 and 1; (N, outputs).
         task: What the files' outputs are. All its metrics (see `edgekd.metrics.metrics_of`) come from one pass over the
             inputs; those that have no meaning for the labels, such as `auc` without anomalies, are left out.
+        unfit: Names of files and of targets that they are known not to run on: these pairs are left out.
         folder: Keeps the raw events and outputs of every process, below `folder/target`.
         progress: Hears how far it is.
 
@@ -70,7 +72,7 @@ def benchmark(
     """
     check_labels(inputs, labels, task)
     found = [each for model in models for each in _sizes(model)]
-    plan = _plan(models, targets)
+    plan = _plan(models, targets, unfit)
     progress = progress or Silent()
     progress.start("benchmark", len(plan) * STEPS)
     try:
@@ -87,7 +89,7 @@ def benchmark(
     return tuple(found)
 
 
-def _plan(models: Sequence[Model], targets: Sequence[Target]) -> list[Pair]:
+def _plan(models: Sequence[Model], targets: Sequence[Target], unfit: Collection[tuple[str, str]]) -> list[Pair]:
     runtimes = {name: registry.load("runtimes", name) for target in targets for name in target.runtimes}
     plan = []
     for target in targets:
@@ -99,7 +101,7 @@ def _plan(models: Sequence[Model], targets: Sequence[Target]) -> list[Pair]:
         if targets and not any(pair.model is model for pair in plan):
             names = ", ".join(target.name for target in targets)
             _LOG.warning("%s: no runtime of %s reads %s; only its size is measured", model.name, names, model.format)
-    return [pair for pair in plan if _fits_flash(pair)]
+    return [pair for pair in plan if (pair.model.name, pair.target.name) not in unfit and _fits_flash(pair)]
 
 
 def _fits_flash(pair: Pair) -> bool:

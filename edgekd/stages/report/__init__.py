@@ -105,6 +105,8 @@ def _content(run: Run) -> Any:
                 "teachings": run.teachings,
                 "balance": balances(run.histories),
                 "mixed": run.mixed,
+                "corrections": run.corrections,
+                "findings": run.findings,
                 "metrics": [summarise(each) for each in joined(run.measurements)],
                 "models": [{**to_json(model), "path": _relative(model.path, run.folder)} for model in run.models],
                 "environment": run.environment,

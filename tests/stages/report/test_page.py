@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edgekd.records import Run
+from edgekd.records import Correction, Finding, Run
 from edgekd.stages.report import report
 
 Make = Callable[[], Run]
@@ -168,3 +168,31 @@ def test_a_browser_draws_every_chart(width: int, distilled: Make, tmp_path: Path
     ]
     assert all('data-drawn="yes"' in each for each in plots)
     assert [line for line in process.stderr.splitlines() if ":CONSOLE" in line] == []
+
+
+def test_the_page_says_what_lint_found_and_what_corrections_were_worth(distilled: Make, tmp_path: Path) -> None:
+    found = Finding(
+        rule="hybrid_operator",
+        severity="error",
+        target="cortex-m4",
+        what="CONV_2D takes float data and <int8> weights",
+        next_step="export it as static_wi8_ai8",
+        operator="CONV_2D",
+        layer="stem/conv",
+        model="student.dynamic_wi8_afp32.tflite",
+    )
+    corrections = (
+        Correction(precision="static_wi8_ai8", name="equalization", before=0.2, after=0.31, kept=False),
+        Correction(precision="static_wi8_ai8", name="bias_correction", before=0.2, after=0.0456, kept=True),
+    )
+    content, html = written(replace(distilled(), findings=(found,), corrections=corrections), tmp_path)
+    text = plain(html)
+    assert "error student.dynamic_wi8_afp32.tflite cortex-m4 hybrid_operator stem/conv CONV_2D" in text
+    assert "&lt;int8&gt; weights export it as static_wi8_ai8" in text
+    assert "static_wi8_ai8 equalization 20 % 31 % left out" in text
+    assert "static_wi8_ai8 bias_correction 20 % 4.56 % kept" in text
+    assert [each["after"] for each in content["corrections"]] == [0.31, 0.0456]
+    assert content["findings"][0]["layer"] == "stem/conv"
+    _, html = written(distilled(), tmp_path)
+    assert 'id="lint"' not in html
+    assert 'id="corrections"' not in html
