@@ -66,7 +66,7 @@ EXTRAS = {
     "audio": (("kaldi-native-fbank", "kaldi_native_fbank"), ("soundfile", "soundfile"), ("soxr", "soxr")),
     "images": (("pillow", "PIL"),),
     "hub": (("datasets", "datasets"),),
-    "keras": (("tensorflow", "tensorflow"),),
+    "keras": (("tensorflow", "tensorflow"), ("tf2onnx", "tf2onnx")),
     "transformers": (("transformers", "transformers"),),
 }
 EXTRA_OF = {module: extra for extra, packages in EXTRAS.items() if extra for _, module in packages}

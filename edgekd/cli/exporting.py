@@ -1,4 +1,4 @@
-"""The subcommand that makes model files, of a recipe or of a model file of the user's own."""
+"""The subcommand that makes model files, of a recipe or of a model of the user's own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from edgekd.records import IoType, Task
     from edgekd.stages.export import Exported
+    from edgekd.stages.export.given import FileFormat
 
 
 @command("""
@@ -22,9 +23,19 @@ if TYPE_CHECKING:
     edgekd export my-recipe.toml --set 'export.precisions=["fp16"]'
     edgekd export model.tflite --precision static_wi8_ai8 --calibration samples.npz
     edgekd export model.onnx --precision fp16 --precision weight_only_wi8_afp32 --calibration samples.npz
+    edgekd export model.keras --precision static_wi8_ai8 --calibration samples.npz --format tflite
+    edgekd export saved_model/ --precision static_wi8_ai8 --calibration samples.npz
+    edgekd export google/mobilenet_v2_1.0_224 --precision static_wi8_ai8 --calibration samples.npz
 """)
 @click.argument("source", metavar="RECIPE | MODEL")
 @click.option("--precision", "precisions", multiple=True, help="Of a model file; may be given often.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["onnx", "tflite"]),
+    help="May be given often [default: of .onnx and .tflite files their own, else both].",
+)
 @click.option("--calibration", type=click.Path(path_type=Path), help=".npz or .npy of samples as the model takes them.")
 @click.option("--array", help="Name of the array in the .npz [default: its only one, or x, or x_train].")
 @click.option(
@@ -35,9 +46,7 @@ if TYPE_CHECKING:
 @click.option(
     "--task",
     type=click.Choice(["single_label", "multi_label", "regression", "reconstruction"]),
-    default="single_label",
-    show_default=True,
-    help="What the model predicts.",
+    help="What the model predicts [default: what transformers says, else single_label].",
 )
 @out_option
 @set_option
@@ -45,41 +54,45 @@ if TYPE_CHECKING:
 def export(
     source: str,
     precisions: tuple[str, ...],
+    formats: tuple[FileFormat, ...],
     calibration: Path | None,
     array: str | None,
     samples: int,
     method: str,
     io: IoType | None,
-    task: Task,
+    task: Task | None,
     out: Path | None,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Make a recipe's ONNX and TFLite files, training first where that is not done; or quantize a model file.
+    """Make a recipe's ONNX and TFLite files, training first where that is not done; or those of a model of your own.
 
-    A float32 .onnx or .tflite file of your own is written again in the given precisions, and each is held against it on
-    samples that did not calibrate.
+    MODEL is a float32 .onnx or .tflite file, a .keras or .h5 file, a SavedModel folder, or an image, audio or text
+    classifier of transformers: its folder, or its name on the hub. It is written in the given precisions, and each file
+    is held against it on samples that did not calibrate.
     """
-    of_files = ("precisions", "calibration", "array", "samples", "method", "io", "task")
-    if not source.endswith((".onnx", ".tflite")):
-        refuse_options("for model files; for a recipe: --set 'export.precisions=[\"fp16\"]'", *of_files)
+    from edgekd.stages.export import export_given, kind_of
+
+    of_models = ("precisions", "formats", "calibration", "array", "samples", "method", "io", "task")
+    if kind_of(source) == "recipe":
+        refuse_options("for models; for a recipe: --set 'export.precisions=[\"fp16\"]'", *of_models)
         return run_until("export", source, out, overrides, as_json=as_json)
     refuse_options("for recipes only", "overrides")
     from edgekd.console import Terminal
     from edgekd.datasets import read_samples
     from edgekd.records import ExportSpec, QuantSpec
-    from edgekd.stages.export import export_file
 
     if not precisions or calibration is None:
-        raise click.UsageError("a model file needs --precision and --calibration")
+        raise click.UsageError("a model needs --precision and --calibration")
     terminal = Terminal(as_json=as_json)
     terminal.show_log()
     with terminal.progress() as progress:
-        exported = export_file(
-            Path(source),
+        exported = export_given(
+            source,
             samples=read_samples(calibration, array),
             folder=out or Path("exported"),
             spec=ExportSpec(precisions=precisions, calibration=QuantSpec(method=method, samples=samples), io=io),
+            formats=formats,
             task=task,
             progress=progress,
         )

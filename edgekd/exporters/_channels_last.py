@@ -42,6 +42,24 @@ def drop_transposes(model: Any) -> int:
     return len(graph.of_kind("TRANSPOSE"))
 
 
+def pad_with_zeros(model: Any) -> None:
+    """Where what is padded with -inf can't be negative, pad it with 0: the maximum that follows is the same.
+
+    Max pooling pads with -inf, which no integer stands for, and which spoils the range of what is padded.
+
+    Args:
+        model: `ModelT` of a float32 TFLite file; changed in place.
+    """
+    graph = _Graph(model)
+    for pad in graph.of_kind("PADV2"):
+        reader = graph.only_reader(pad.outputs[0])
+        if reader is None or graph.kind(reader) != "MAX_POOL_2D" or not graph.is_float_constant(pad.inputs[2]):
+            continue
+        if np.isneginf(graph.constant(pad.inputs[2], "<f4")).all() and graph.is_rectified(pad.inputs[0]):
+            pad.inputs[2] = graph.add_like(pad.inputs[2], np.zeros(graph.shape(pad.inputs[2]), "<f4"))
+    graph.forget_unused()
+
+
 def _reduce_channels_last(graph: _Graph, transpose: Any, reduction: Any) -> bool:
     before = graph.shape(transpose.outputs[0])
     axes = sorted({int(axis) % len(before) for axis in graph.constant(reduction.inputs[1], "<i4").ravel()})
@@ -92,6 +110,15 @@ class _Graph:
     def constant(self, tensor: int, dtype: str) -> NDArray[Any]:
         data = self.model.buffers[self.graph.tensors[tensor].buffer].data
         return np.frombuffer(b"" if data is None else bytes(data), dtype)
+
+    def is_rectified(self, tensor: int) -> bool:
+        """Whether no number of a tensor can be below 0."""
+        makers = [each for each in self.graph.operators if tensor in each.outputs]
+        if len(makers) != 1:
+            return False
+        fused = getattr(makers[0].builtinOptions, "fusedActivationFunction", None)
+        kinds = self.schema.ActivationFunctionType
+        return self.kind(makers[0]) in ("RELU", "RELU6", "RELU_0_TO_1") or fused in (kinds.RELU, kinds.RELU6)
 
     def is_float_constant(self, tensor: int) -> bool:
         is_float = self.graph.tensors[tensor].type == self.schema.TensorType.FLOAT32

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
-from edgekd.exporters._channels_last import drop_transposes
+from edgekd.exporters._channels_last import drop_transposes, pad_with_zeros
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,6 +60,7 @@ def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> N
                 allowed="none in a convolutional network",
                 next_step="replace what permutes or reshapes channels in the network, or export to ONNX only",
             )
+        pad_with_zeros(model)
         flatbuffer_utils.write_model(model, str(path))
 
 

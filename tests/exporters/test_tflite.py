@@ -53,6 +53,12 @@ def make_networks() -> dict[str, nn.Module]:
         "flattened": nn.Sequential(
             nn.Conv2d(2, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 5 * 4, 12), nn.Linear(12, 5)
         ),
+        "pooled": nn.Sequential(
+            nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        ),
+        "negative": nn.Sequential(
+            nn.Conv2d(2, 8, 3, padding=1), nn.MaxPool2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        ),
         "mean": PooledByMean(),
         "dense": nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 5)),
         "shuffled": Shuffled(),
@@ -90,7 +96,7 @@ def run(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([signature(**{taken: sample[None]})[output] for sample in inputs])
 
 
-@pytest.mark.parametrize("name", ["same", "flattened", "mean", "dense"])
+@pytest.mark.parametrize("name", ["same", "flattened", "mean", "dense", "pooled", "negative"])
 def test_runs_as_torch_does(folder: Path, name: str) -> None:
     inputs = np.random.default_rng(0).normal(size=(4, *shape_of(name))).astype(np.float32)
     with torch.inference_mode():
@@ -112,6 +118,17 @@ def test_no_operator_only_moves_data(folder: Path, name: str, operators: list[st
     found = [layer.operator for layer in inspect(folder / f"{name}.tflite").layers]
     assert len(found) == len(operators)
     assert all(one in allowed.split("|") for one, allowed in zip(found, operators, strict=True)), found
+
+
+def test_what_is_rectified_is_padded_with_numbers_that_integers_can_hold(folder: Path) -> None:
+    constants = {}
+    for name in ("pooled", "negative"):
+        interpreter = Interpreter(str(folder / f"{name}.tflite"))
+        interpreter.allocate_tensors()
+        details = interpreter._get_ops_details()
+        (pad,) = (each for each in details if each["op_name"] == "PADV2")
+        constants[name] = float(interpreter.get_tensor(pad["inputs"][2]).ravel()[0])
+    assert constants == {"pooled": 0.0, "negative": -np.inf}
 
 
 def test_input_is_channels_last(folder: Path) -> None:

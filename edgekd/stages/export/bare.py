@@ -23,6 +23,8 @@ from edgekd.store import sha256_of
 
 _CHECK_SAMPLES = 500
 _CHANNELS_FIRST = (0, 3, 1, 2)
+_FLOW = {"WHILE", "IF", "CALL_ONCE", "STABLEHLO_WHILE", "Loop", "If", "Scan"}
+_UNROLL = "unroll loops and choose branches where the file is made"
 
 
 def export_file(
@@ -54,30 +56,17 @@ def export_file(
         ExportError: A file can't be quantized, or is not what it claims.
     """
     anatomy = inspection.inspect(path)
-    _check_ends(anatomy, path)
-    if spec.corrections:
-        raise ConfigError(
-            "corrections of a model file", where="export", next_step="leave them out: they need the torch student"
-        )
-    if spec.mixed:
-        raise ConfigError(
-            "mixed precision of a model file", where="export", next_step="leave it out: it needs the torch student"
-        )
+    check_ends(anatomy, path)
+    check_flow(anatomy, path)
+    refuse_corrections(spec)
     spec = replace(spec, formats=(anatomy.format,))
     if anatomy.format == "onnx" and spec.io not in (None, "float32"):
         raise ConfigError(f"io = {spec.io}", where=str(path), allowed="float32: QDQ files take nothing else")
     check_spec(spec, path.stem)
     inputs = _as_network_inputs(samples, anatomy)
     check_inputs("calibration", inputs)
-    chosen = Chosen(inputs, spec.calibration)
-    others = np.setdiff1d(np.arange(len(inputs)), chosen.numbers)
-    check = inputs[others if len(others) else chosen.numbers][:_CHECK_SAMPLES]
-    if is_static(spec):
-        check_calibration(chosen, check)
-        if inputs.ndim == len(_CHANNELS_FIRST):
-            warn_of_noise(portray(chosen))
+    chosen, check = divide(inputs, spec)
     _, outputs = run_float(anatomy.format, path, check)
-    outputs = outputs.reshape(len(outputs), -1)
     job = Job(
         name=path.stem,
         spec=spec,
@@ -85,7 +74,7 @@ def export_file(
         outputs=outputs,
         task=task,
         parent_sha256=sha256_of(path),
-        converted=False,
+        converters={},
     )
     job.clear(folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
@@ -95,7 +84,70 @@ def export_file(
         return job.run([prepared_source(anatomy.format, plain)], chosen if is_static(spec) else None, folder, progress)
 
 
-def _check_ends(anatomy: Anatomy, path: Path) -> None:
+def refuse_corrections(spec: ExportSpec) -> None:
+    """Refuse what only a student in torch can have.
+
+    Raises:
+        ConfigError: It asks for corrections or mixed precision.
+    """
+    if spec.corrections:
+        raise ConfigError(
+            "corrections of a model file", where="export", next_step="leave them out: they need the torch student"
+        )
+    if spec.mixed:
+        raise ConfigError(
+            "mixed precision of a model file", where="export", next_step="leave it out: it needs the torch student"
+        )
+
+
+def divide(inputs: NDArray[np.float32], spec: ExportSpec) -> tuple[Chosen, NDArray[np.float32]]:
+    """Draw the samples that calibrate; the others check, or the same ones where there are no others.
+
+    Raises:
+        DataError: Samples from which no ranges can be learnt, where ranges are asked for.
+    """
+    chosen = Chosen(inputs, spec.calibration)
+    others = np.setdiff1d(np.arange(len(inputs)), chosen.numbers)
+    check = inputs[others if len(others) else chosen.numbers][:_CHECK_SAMPLES]
+    if is_static(spec):
+        check_calibration(chosen, check)
+        if inputs.ndim == len(_CHANNELS_FIRST):
+            warn_of_noise(portray(chosen))
+    return chosen, check
+
+
+def check_flow(anatomy: Anatomy, path: Path, *, next_step: str = _UNROLL) -> None:
+    """Refuse a file with loops or branches: ranges of what happens in them can't be watched.
+
+    Raises:
+        ModelError: Names the operator, and the layer that made it.
+
+    >>> from edgekd.inspection import Node
+    >>> body, loop = Node(name="step", operator="ADD", graph=1), Node(name="rnn/while", operator="WHILE")
+    >>> nothing = dict(inputs=(), outputs=(), operators=(), dtypes=(), layers=(), parameters=0, macs=0, size_bytes=0)
+    >>> anatomy = Anatomy(format="tflite", layout="flat", nodes=(loop, body), **nothing)
+    >>> check_flow(anatomy, Path("a.tflite"))
+    Traceback (most recent call last):
+        ...
+    edgekd.errors.ModelError: a.tflite: control flow: WHILE of 'rnn/while'; ...
+    """
+    if not any(node.graph for node in anatomy.nodes):
+        return
+    loops = [f"{node.operator} of '{node.name}'" for node in anatomy.nodes if not node.graph and node.operator in _FLOW]
+    raise ModelError(
+        f"control flow: {', '.join(loops) or 'several graphs'}",
+        where=str(path),
+        allowed="operators in one order",
+        next_step=next_step,
+    )
+
+
+def check_ends(anatomy: Anatomy, path: Path) -> None:
+    """Refuse several inputs or outputs, and what is quantized already.
+
+    Raises:
+        ModelError: Names them.
+    """
     for what, ends in (("input", anatomy.inputs), ("output", anatomy.outputs)):
         if len(ends) != 1:
             names = ", ".join(f"'{end.name}'" for end in ends)

@@ -51,10 +51,21 @@ def pack(student: nn.Module) -> tuple[nn.Module, bytes]:
         ) from None
 
 
-def tools_of(format_name: str, precision: str, *, converted: bool = True) -> str:
-    """Name the tools that decide a file's bytes, with their versions."""
-    kinds = [*(["exporters"] if converted else []), *([] if precision == "fp32" else ["quantizers"])]
-    tools = [tool for kind in kinds for tool in getattr(registry.load(kind, format_name), "TOOLS", ())]
+def tools_of(format_name: str, precision: str, converters: Mapping[str, tuple[str, ...]] | None = None) -> str:
+    """Name the tools that decide a file's bytes, with their versions.
+
+    Args:
+        format_name: Of the file.
+        precision: Of the file.
+        converters: By format, what made the float file; `None` for edgekd's own exporters.
+
+    >>> tools_of("onnx", "fp32", {"onnx": ("numpy",)}).split()[0]
+    'numpy'
+    """
+    if converters is None:
+        converters = {format_name: getattr(registry.load("exporters", format_name), "TOOLS", ())}
+    quantizers = () if precision == "fp32" else getattr(registry.load("quantizers", format_name), "TOOLS", ())
+    tools = (*converters.get(format_name, ()), *quantizers)
     return ", ".join(f"{tool} {version}" for tool, version in store.tool_versions(*tools).items())
 
 
@@ -190,7 +201,7 @@ def run_float(format_name: str, path: Path, inputs: NDArray[np.float32]) -> tupl
 
 def _run_float(format_name: str, path: Path, inputs: NDArray[np.float32]) -> tuple[Anatomy, NDArray[np.float32]]:
     run = {"onnx": _run_onnx, "tflite": _run_tflite}[format_name]
-    return registry.function("formats", format_name)(path), run(path, inputs)
+    return registry.function("formats", format_name)(path), _flat(run(path, inputs))
 
 
 def _in_child(what: str, path: Path, function: Callable[..., R], *args: Any) -> R:
@@ -219,7 +230,13 @@ def _read_and_run(format_name: str, files: Sequence[Written], inputs: NDArray[np
     for source in dict.fromkeys(file.source for file in files):
         made = {file.path: file.precision for file in files if file.source == source}
         layers |= dict(zip(made, compare_layers(format_name, source, made, inputs), strict=True))
-    return [Read(anatomy=read(file.path), outputs=run(file.path, inputs), layers=layers[file.path]) for file in files]
+    return [
+        Read(anatomy=read(file.path), outputs=_flat(run(file.path, inputs)), layers=layers[file.path]) for file in files
+    ]
+
+
+def _flat(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    return outputs.reshape(len(outputs), -1)
 
 
 def _run_onnx(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -113,7 +113,7 @@ class Job:
     Attributes:
         check: Inputs, (N, …), channels first.
         outputs: What the student gives for them, (N, outputs).
-        converted: Whether edgekd's own converters made the float files.
+        converters: By format, the distributions that made the float files; `None` where edgekd's own exporters did.
         mixer: Searches the layers' precisions of mixed files, where the spec asks for them.
         learned: Of the student that learned with a precision's rounding.
     """
@@ -125,9 +125,9 @@ class Job:
     task: Task
     parent_sha256: str | None = None
     input_scale: float = 1.0
-    converted: bool = True
     mixer: Mixer | None = None
     learned: Learned | None = None
+    converters: Mapping[str, tuple[str, ...]] | None = None
 
     def file_names(self) -> list[str]:
         """Give the names of all files that are asked for, in order."""
@@ -209,7 +209,7 @@ class Job:
             outputs=file.anatomy.outputs,
             parameters=file.anatomy.parameters,
             parent_sha256=learned.sha256 if (learned := self._learned_in(file.precision)) else self.parent_sha256,
-            made_by=tools_of(file.format, file.precision, converted=self.converted),
+            made_by=tools_of(file.format, file.precision, self.converters),
             input_scale=self.input_scale,
             head=self.spec.head if self.task == "single_label" else "values",
         )

@@ -134,10 +134,10 @@ def test_the_command_says_how_each_file_agrees(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("mine.onnx",), "a model file needs --precision and --calibration"),
+        (("mine.onnx",), "a model needs --precision and --calibration"),
         (("mine.onnx", "--precision", "fp16", "--calibration", "none.npz"), "none.npz"),
         (("mine.onnx", "--precision", "fp16", "--calibration", "two.npz"), "choose with --array: a, b"),
-        (("digits", "--precision", "fp16"), "--precision is for model files"),
+        (("digits", "--precision", "fp16"), "--precision is for models"),
         (("mine.onnx", "--precision", "fp16", "--calibration", "two.npz", "--set", "a=1"), "--set is for recipes only"),
     ],
 )

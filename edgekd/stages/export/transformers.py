@@ -1,0 +1,146 @@
+"""Makes model files of a classifier of Hugging Face transformers, and holds each against it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.errors import ConfigError, DataError, ModelError
+from edgekd.progress import Progress
+from edgekd.records import ExportSpec, Task
+from edgekd.stages.export.bare import divide
+from edgekd.stages.export.making import Exported, is_static
+from edgekd.stages.export.requirements import check_inputs, check_spec
+from edgekd.store import sha256_of
+
+if TYPE_CHECKING:
+    from edgekd.frameworks.transformers import Classifier
+
+WEIGHTS_FILE, PREPROCESSING_FILE = "model.safetensors", "preprocessor_config.json"
+_TASKS: dict[str, Task] = {"multi_label_classification": "multi_label", "regression": "regression"}
+# By how much of their range samples may go past what the preprocessing gives: interpolation overshoots a little.
+_SPAN = 0.1
+
+
+def export_transformers(
+    place: str | Path,
+    *,
+    samples: NDArray[np.float32],
+    folder: Path,
+    spec: ExportSpec,
+    task: Task | None = None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write a classifier of images, sounds or text in formats and precisions, each held against transformers.
+
+    It goes the way of a student: through torch into both formats. Of text, the files take token numbers as float32.
+
+    Args:
+        place: A folder that `save_pretrained` wrote, as a path; a name on the hub, as a text.
+        samples: As the network takes them: images (N, C, H, W), sounds (N, T) or (N, T, F), token numbers (N, T). Some
+            calibrate, the others (all where there are none) check.
+        folder: Made when missing; files are called as the folder or the last part of the name, with the precision.
+        spec: Formats and precisions.
+        task: What it predicts; `None` is what its configuration says.
+        progress: Told of each finished file.
+
+    Returns:
+        The files' records, and how each agrees with the network.
+
+    Raises:
+        ModelError: Not a classifier, damaged, or with weights that are not finite.
+        DataError: Samples of another shape or range, or from which no ranges can be learnt.
+        ConfigError: A precision that a format, or text, does not have.
+        ExportError: A file can't be made, or is not what it claims.
+        MissingExtraError: transformers is not installed.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> try:
+    ...     export_transformers(folder, samples=np.zeros((9, 4), "f"), folder=folder, spec=ExportSpec())
+    ... except ModelError as error:
+    ...     print(error.what)
+    the folder holds no config.json
+    """
+    from edgekd.frameworks.transformers import find_beside, open_classifier, try_out
+    from edgekd.stages.export import export
+
+    where, name = str(place), Path(place).resolve().name if isinstance(place, Path) else place.rpartition("/")[2]
+    check_spec(spec, name)
+    classifier = open_classifier(place)
+    inputs = samples.astype(np.float32, copy=False)
+    check_inputs("calibration", inputs)
+    if classifier.kind == "text":
+        _check_tokens(classifier, inputs, spec, where)
+    try_out(classifier, inputs.shape[1:], where)
+    if classifier.kind == "image" and (beside := find_beside(place, PREPROCESSING_FILE)):
+        _check_range(inputs, beside)
+    chosen, check = divide(inputs, spec)
+    weights = find_beside(place, WEIGHTS_FILE)
+    return export(
+        classifier,
+        folder=folder,
+        spec=spec,
+        calibration=inputs[chosen.numbers],
+        check=check,
+        parent_sha256=sha256_of(weights) if weights else None,
+        task=task or _TASKS.get(str(classifier.config.problem_type), "single_label"),
+        name=name,
+        progress=progress,
+    )
+
+
+def _check_tokens(classifier: Classifier, tokens: NDArray[np.float32], spec: ExportSpec, where: str) -> None:
+    if is_static(spec):
+        raise ConfigError(
+            f"precisions = {list(spec.precisions)} of a text classifier",
+            where=where,
+            allowed="fp32, fp16, dynamic or weight-only ones: 256 levels can't hold token numbers",
+        )
+    known = int(classifier.config.vocab_size)
+    if tokens.ndim != 2 or (tokens != np.rint(tokens)).any() or tokens.min() < 0 or tokens.max() >= known:
+        raise DataError(
+            f"samples of shape {tokens.shape} from {tokens.min():g} to {tokens.max():g}",
+            where="calibration",
+            allowed=f"token numbers (N, T), whole, from 0 to {known - 1}",
+            next_step="tokenize the texts, and pad them to one length",
+        )
+
+
+def _check_range(inputs: NDArray[np.float32], preprocessing: Path) -> None:
+    """Refuse images that are not as the preprocessing leaves them: ranges learnt from bytes fit no network."""
+    limits = _limits(preprocessing)
+    if limits is None:
+        return
+    low, high, formula = limits
+    slack = _SPAN * (high - low)
+    if inputs.min() < low - slack or inputs.max() > high + slack:
+        raise DataError(
+            f"samples go from {inputs.min():.3g} to {inputs.max():.3g}",
+            where="calibration",
+            allowed=f"{low:.3g} to {high:.3g}, as {preprocessing.name} says",
+            next_step=f"give {formula}, as the network takes them",
+        )
+
+
+def _limits(preprocessing: Path) -> tuple[float, float, str] | None:
+    """Smallest and largest value after an image processor, and what it computes; `None` where it does not say."""
+    try:
+        settings: dict[str, Any] = json.loads(preprocessing.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError("not a table")  # noqa: TRY004, TRY301 - as every other damage
+        scale = float(settings.get("rescale_factor", 1 / 255)) if settings.get("do_rescale", True) else 1.0
+        means, deviations = np.zeros(1), np.ones(1)
+        if settings.get("do_normalize"):
+            means = np.atleast_1d(np.asarray(settings["image_mean"], np.float64))
+            deviations = np.atleast_1d(np.asarray(settings["image_std"], np.float64))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"not the settings of an image processor: {error}", where=str(preprocessing)) from None
+    if not (deviations > 0).all():
+        raise ModelError(f"image_std = {deviations.tolist()}", where=str(preprocessing), allowed="above 0")
+    low, high = float((-means / deviations).min()), float(((255 * scale - means) / deviations).max())
+    return low, high, f"(value * {scale:.6g} - {np.round(means, 4).tolist()}) / {np.round(deviations, 4).tolist()}"
