@@ -103,9 +103,8 @@ def test_taps_see_what_hooks_saw_before_the_network_was_traced() -> None:
     assert [node.name for node in folded.graph.nodes] == before
     # In a simulated network they see what the next operator reads: at most 256 numbers.
     simulated = simulate(folded, "static_wi8_ai8", ranges=observe(folded, inputs.numpy()))
-    assert (
-        see(simulated, tap(simulated, ["first"]))["first"].unique().numel() <= 256 < expected["first"].unique().numel()
-    )
+    rounded = see(simulated, tap(simulated, ["first"]))["first"]
+    assert np.unique(rounded.numpy()).size <= 256 < np.unique(expected["first"].numpy()).size
 
 
 def test_what_folding_took_away_has_no_tap() -> None:
