@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgekd import registry
 from edgekd.errors import ModelError
+from edgekd.frameworks import optimum
 
 ALLOWED = "a folder with config.json and model.safetensors"
 CONFIG_FILE = "config.json"
@@ -69,6 +72,17 @@ class Classifier(nn.Module):
         mask = torch.ones_like(tokens) if self.pad_token is None else (tokens != self.pad_token).long()
         logits = self.network(input_ids=tokens, attention_mask=mask).logits
         return logits.float()
+
+    def write_onnx(self, example: NDArray[np.float32], path: Path) -> bool:
+        """Write itself through optimum, as `edgekd.exporters.onnx` lets networks do that know better.
+
+        Returns:
+            Whether optimum knows the architecture; else nothing is written.
+        """
+        if not optimum.knows(self):
+            return False
+        optimum.write_onnx(self, example, path)
+        return True
 
 
 def open_classifier(place: str | Path, *, outputs: int | None = None, revision: str = "main") -> Classifier:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +53,7 @@ def export(
     preprocessing: Preprocessing = Preprocessing(),  # noqa: B008 - frozen
     task: Task = "single_label",
     name: str = "student",
+    converters: Mapping[str, tuple[str, ...]] | None = None,
     progress: Progress | None = None,
 ) -> Exported:
     """Write a student in every format and precision, and check each file against the student.
@@ -77,6 +78,7 @@ def export(
         preprocessing: What makes the network's inputs of raw ones; with raw inputs the files do it.
         task: What the student predicts, which decides what it means that a file predicts the same.
         name: First part of the files' names.
+        converters: By format, the distributions that decide a float file's bytes; `None` is those of its exporter.
         progress: Told of each finished file.
 
     Returns:
@@ -150,6 +152,7 @@ def export(
         parent_sha256=parent_sha256,
         input_scale=1.0 if spec.takes_raw(task) else preprocessing.scale,
         mixer=mixer,
+        converters=converters,
     )
     job.clear(folder)
     # The name tells the run folder what to clear away after a crash.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd import registry
 from edgekd.errors import ConfigError, DataError, ModelError
 from edgekd.progress import Progress
 from edgekd.records import ExportSpec, Task
@@ -37,7 +38,8 @@ def export_transformers(
 ) -> Exported:
     """Write a classifier of images, sounds or text in formats and precisions, each held against transformers.
 
-    It goes the way of a student: through torch into both formats. Of text, the files take token numbers as float32.
+    It goes the way of a student: into ONNX through optimum, or through torch where optimum does not know the
+    architecture, into TFLite through torch. Of text, the files take token numbers as float32.
 
     Args:
         place: A folder that `save_pretrained` wrote, as a path; a name on the hub, as a text.
@@ -56,7 +58,7 @@ def export_transformers(
         DataError: Samples of another shape or range, or from which no ranges can be learnt.
         ConfigError: A precision that a format, or text, does not have.
         ExportError: A file can't be made, or is not what it claims.
-        MissingExtraError: transformers is not installed.
+        MissingExtraError: transformers or optimum is not installed.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -66,6 +68,7 @@ def export_transformers(
     ...     print(error.what)
     the folder holds no config.json
     """
+    from edgekd.frameworks import optimum
     from edgekd.frameworks.transformers import find_beside, open_classifier, try_out
     from edgekd.stages.export import export
 
@@ -80,6 +83,7 @@ def export_transformers(
     if classifier.kind == "image" and (beside := find_beside(place, PREPROCESSING_FILE)):
         _check_range(inputs, beside)
     chosen, check = divide(inputs, spec)
+    by_optimum = "onnx" in spec.formats and optimum.knows(classifier)
     weights = find_beside(place, WEIGHTS_FILE)
     return export(
         classifier,
@@ -90,8 +94,13 @@ def export_transformers(
         parent_sha256=sha256_of(weights) if weights else None,
         task=task or _TASKS.get(str(classifier.config.problem_type), "single_label"),
         name=name,
+        converters={**_exporters(spec), "onnx": optimum.TOOLS} if by_optimum else None,
         progress=progress,
     )
+
+
+def _exporters(spec: ExportSpec) -> dict[str, tuple[str, ...]]:
+    return {name: registry.load("exporters", name).TOOLS for name in spec.formats}
 
 
 def _check_tokens(classifier: Classifier, tokens: NDArray[np.float32], spec: ExportSpec, where: str) -> None:
