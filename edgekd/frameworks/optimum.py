@@ -75,6 +75,8 @@ def write_onnx(classifier: Classifier, example: NDArray[np.float32], path: Path)
 
 def _config_of(classifier: Classifier) -> Any:
     tasks = registry.require("optimum.exporters.tasks", _PURPOSE)
+    # Registers what can become ONNX.
+    registry.require("optimum.exporters.onnx.model_configs", _PURPOSE)
     try:
         constructor = tasks.TasksManager.get_exporter_config_constructor(
             "onnx", model=classifier.network, task=_TASKS[classifier.kind], library_name="transformers"

@@ -15,6 +15,11 @@ from edgekd.datasets.huggingface import load
 from edgekd.errors import ConfigError, DataError
 from edgekd.records import DataSpec
 
+# datasets 4.8 leaves the closing of CSV files to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
 pd = pytest.importorskip("pandas")  # has no types
 
 RANDOM = np.random.default_rng(0)
