@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 from edgekd import child
 from edgekd.errors import ExportError
@@ -34,15 +36,17 @@ def find_arenas(files: Sequence[tuple[Path, int]]) -> list[int]:
 
 
 def _find_here(files: Sequence[tuple[Path, int]]) -> list[int]:
-    return [_find(path, occupied_bytes) for path, occupied_bytes in files]
+    from tflite_micro import runtime
+
+    return [_find(runtime, path, occupied_bytes) for path, occupied_bytes in files]
 
 
-def _find(path: Path, occupied_bytes: int) -> int:
+def _find(runtime: Any, path: Path, occupied_bytes: int) -> int:
     content = path.read_bytes()
     # In steps; `too_small` fails, for it is less than what is occupied, or was tried.
     too_small = (occupied_bytes - 1) // STEP_BYTES
     enough, grown = too_small + 1, 1
-    while not _runs(content, enough * STEP_BYTES):
+    while not _runs(runtime, content, enough * STEP_BYTES):
         if enough * STEP_BYTES > _LARGEST * occupied_bytes:
             raise ExportError(
                 f"TFLite Micro does not run it in an arena of {enough * STEP_BYTES} bytes",
@@ -53,18 +57,27 @@ def _find(path: Path, occupied_bytes: int) -> int:
         too_small, enough, grown = enough, enough + grown, grown * 2
     while enough - too_small > 1:
         middle = (too_small + enough) // 2
-        if _runs(content, middle * STEP_BYTES):
+        if _runs(runtime, content, middle * STEP_BYTES):
             enough = middle
         else:
             too_small = middle
     return enough * STEP_BYTES
 
 
-def _runs(content: bytes, arena_bytes: int) -> bool:
-    from tflite_micro import runtime
+def _runs(runtime: Any, content: bytes, arena_bytes: int) -> bool:
+    """Try it in a fork: TFLite Micro, which there is for Linux only, crashes in some arenas that are too small."""
+    forked = os.fork()
+    if forked == 0:
+        _try(runtime, content, arena_bytes)
+    _, status = os.waitpid(forked, 0)
+    return status == 0
 
+
+def _try(runtime: Any, content: bytes, arena_bytes: int) -> NoReturn:
+    failed = 1
     try:
         runtime.Interpreter.from_bytes(content, arena_size=arena_bytes).invoke()
-    except RuntimeError:  # the only one that it raises; why is in the log of C code
-        return False
-    return True
+        failed = 0
+    finally:
+        # Whatever was raised: this process is a copy, and must not go on as the one that it was forked from.
+        os._exit(failed)
