@@ -116,9 +116,7 @@ def _self_test(packed: Path, library: Library, folder: Path, *flags: str) -> str
         *("g++", *STRICT, f"-DMODEL_ARENA_BYTES={arena}", *flags, *library.headers),
         *("-c", packed / "model_run.cc", "-o", folder / "run.o"),
     )
-    _compile(
-        *("g++", *folder.glob("*.o"), library.file, f"-Wl,-rpath,{library.file.parent}", "-o", folder / "program"),
-    )
+    _compile("g++", *folder.glob("*.o"), library.file, f"-Wl,-rpath,{library.file.parent}", "-o", folder / "program")
     done = subprocess.run([folder / "program"], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
