@@ -27,7 +27,7 @@ from edgekd.records import (
     Task,
 )
 from edgekd.stages.benchmark import benchmark, describe_file, fit_layout
-from edgekd.stages.package import is_microcontroller, make_vectors, noise_for, package
+from edgekd.stages.package import find_arenas, is_microcontroller, make_vectors, noise_for, package
 from edgekd.units import human
 
 _log = logging.getLogger("edgekd")
@@ -90,6 +90,7 @@ def package_file(
     chips = [target for target in targets if is_microcontroller(target) and target.name not in refused]
     arena = _arena(model, chips) if model.format == "tflite" else None
     on_chip = arena is not None and importlib.util.find_spec("tflite_micro") is not None
+    arenas = find_arenas([(path, int(max(arena.samples)))]) if arena and on_chip else [None]
     cargo = Cargo(
         model=model,
         labels=facts.labels,
@@ -105,7 +106,7 @@ def package_file(
         std=facts.std,
         raw_range=facts.raw_range,
         vectors=make_vectors([(model, _inputs(model, samples, spec.vectors), on_chip)])[0],
-        arena_bytes=int(max(arena.samples)) if arena else None,
+        arena_bytes=arenas[0],
         arena_target=arena.target if arena else "",
         figures=(Figure(name="file_size", value=human(model.size_bytes, "B"), number=float(model.size_bytes)),),
         limits=spec.limits,

@@ -19,7 +19,7 @@ from edgekd.pipeline.folder import open_run
 from edgekd.pipeline.linting import exported_files
 from edgekd.pipeline.workspace import Workspace, write
 from edgekd.records import Cargo, Content, Figure, Measurement, Model, Package, Run
-from edgekd.stages.package import make_vectors, package
+from edgekd.stages.package import find_arenas, make_vectors, package
 from edgekd.units import human
 
 
@@ -73,15 +73,17 @@ def recipe_text(space: Workspace) -> str:
 def cargos_of(space: Workspace, run: Run) -> dict[str, Cargo]:
     """Gather what is known of each exported file, by the folder of its package."""
     spec, data, models = space.recipe.package, space.data, exported_files(space)
-    arenas = {model.sha256: _arena(run.measurements, model) for model in models}
-    vectors = make_vectors(
-        [(model, _samples(space, model), bool(arenas[model.sha256]) and _has_tflite_micro()) for model in models]
-    )
+    arenas = {model.sha256: arena for model in models if (arena := _arena(run.measurements, model))}
+    occupied = {sha256: int(max(arena.samples)) for sha256, arena in arenas.items()} if _has_tflite_micro() else {}
+    vectors = make_vectors([(model, _samples(space, model), model.sha256 in occupied) for model in models])
+    on_chip = [model for model in models if model.sha256 in occupied]
+    least = find_arenas([(model.path, occupied[model.sha256]) for model in on_chip])
+    arena_bytes = dict(zip([model.sha256 for model in on_chip], least, strict=True))
     facts = Facts.of(data, raw_input=space.recipe.export.takes_raw(data.task))
     teachers = _teacher_lines(space, run)
     cargos = {}
     for model, vector in zip(models, vectors, strict=True):
-        arena = arenas[model.sha256]
+        arena = arenas.get(model.sha256)
         cargos[f"{model.format}/{model.name.removesuffix(f'.{model.format}')}"] = Cargo(
             model=model,
             labels=data.classes if data.task in ("single_label", "multi_label") else (),
@@ -97,7 +99,7 @@ def cargos_of(space: Workspace, run: Run) -> dict[str, Cargo]:
             std=facts.std,
             raw_range=facts.raw_range,
             vectors=vector,
-            arena_bytes=int(max(arena.samples)) if arena else None,
+            arena_bytes=arena_bytes.get(model.sha256),
             arena_target=arena.target if arena else "",
             figures=figures_of(run, model),
             teachers=teachers,

@@ -58,7 +58,8 @@ class Cargo:
         mean: One number, or one a channel; empty where nothing is subtracted.
         std: The same for what is divided by.
         raw_range: Smallest and largest raw value: of images 0 and 255. `None`: not known.
-        arena_bytes: That TFLite Micro needed, as measured on `arena_target`.
+        arena_bytes: The smallest arena in which TFLite Micro ran it, tried for `arena_target`; setting it up may take
+            more than it then occupies (`arena_size`).
         teachers: A line each.
         dataset: Its name.
         data: What it was trained and tested on, in a sentence or a paragraph.

@@ -23,9 +23,13 @@ STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror
 COMPILERS = {
     "c99": ["gcc", "-std=c99"],
     "c11": ["gcc", "-std=c11"],
-    "c++": ["g++", "-std=c++11"],
-    "cortex-m4 c": ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb"],
-    "cortex-m4 c++": ["arm-none-eabi-g++", "-mcpu=cortex-m4", "-mthumb"],
+    "c++11": ["g++", "-std=c++11"],
+    "c++17": ["g++", "-std=c++17"],
+    "cortex-m4 c99": ["arm-none-eabi-gcc", "-std=c99", "-mcpu=cortex-m4", "-mthumb"],
+    "cortex-m4 c11": ["arm-none-eabi-gcc", "-std=c11", "-mcpu=cortex-m4", "-mthumb"],
+    "cortex-m4 c++11": ["arm-none-eabi-g++", "-std=c++11", "-mcpu=cortex-m4", "-mthumb"],
+    "cortex-m7 c++17": ["arm-none-eabi-g++", "-std=c++17", "-mcpu=cortex-m7", "-mthumb"],
+    "cortex-m55 c++17": ["arm-none-eabi-g++", "-std=c++17", "-mcpu=cortex-m55", "-mthumb"],
 }
 LABELS = ('a "b"', "c\\", "what??/", "é/*x", "*/", "%s", "0", "1", "2", "3")
 
@@ -67,7 +71,7 @@ def packed(
 def test_compiles_without_warnings(compiler: str, packed: tuple[Cargo, Path], tmp_path: Path) -> None:
     command = COMPILERS[compiler]
     if not shutil.which(command[0]):
-        pytest.skip(f"no {command[0]}")
+        pytest.skip(f"no {command[0]}; on Debian: tools/install-system-packages")
     for source in ("model_data.c", "model_test.c"):
         done = subprocess.run(
             [*command, *STRICT, "-c", str(packed[1] / source), "-o", str(tmp_path / "out.o")],

@@ -14,10 +14,11 @@ from edgekd import store
 from edgekd.errors import EdgekdError, ExportError, MissingExtraError, write_error
 from edgekd.progress import Progress, Silent
 from edgekd.records import Cargo, Package, PackagerTerm, PackedFile, Target
+from edgekd.stages.package.arenas import find_arenas
 from edgekd.stages.package.choosing import Task, formats_of, is_microcontroller, tasks_of
 from edgekd.stages.package.proving import Copy, make_vectors, noise_for, prove
 
-__all__ = ["formats_of", "is_microcontroller", "make_vectors", "noise_for", "package"]
+__all__ = ["find_arenas", "formats_of", "is_microcontroller", "make_vectors", "noise_for", "package"]
 
 _log = logging.getLogger("edgekd")
 # Packagers wait for other programs more than they compute.
