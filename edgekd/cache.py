@@ -329,9 +329,7 @@ def _index_type(classes: int) -> np.dtype[np.unsignedinteger]:
 
 def cache_root() -> Path:
     """The folder of all caches: `EDGEKD_CACHE`, else `edgekd` in the user's cache folder."""
-    if place := os.environ.get("EDGEKD_CACHE"):
-        return Path(place) / "teachers"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekd" / "teachers"
+    return store.cache_place("teachers")
 
 
 def exists(folder: Path) -> bool:
