@@ -157,8 +157,10 @@ def _make(partial: Path, work: _Work) -> Root:
 def _name_and_version(file: Path) -> tuple[str, str]:
     """Both Debian's and Python's file names begin with them.
 
-    >>> _name_and_version(Path("zlib1g_1%3a1.2.13_arm64.deb")), _name_and_version(Path("ai_edge_litert-2.3.0-cp311.whl"))
-    (('zlib1g', '1:1.2.13'), ('ai-edge-litert', '2.3.0'))
+    >>> _name_and_version(Path("zlib1g_1%3a1.2.13_arm64.deb"))
+    ('zlib1g', '1:1.2.13')
+    >>> _name_and_version(Path("ai_edge_litert-2.3.0-cp311.whl"))
+    ('ai-edge-litert', '2.3.0')
     """
     if file.suffix == ".whl":
         name, version, *_ = file.name.split("-")
@@ -225,7 +227,9 @@ def _fetch_wheels(work: _Work, debs: Sequence[Path], files: Path) -> list[Path]:
     python = re.match(r"3\.\d+", versions["python3"])
     glibc = re.match(r"2\.(\d+)", versions["libc6"])
     if not python or not glibc:
-        raise work.error(f"python3 {versions['python3']} and libc6 {versions['libc6']} are no versions that edgekd knows")
+        raise work.error(
+            f"python3 {versions['python3']} and libc6 {versions['libc6']} are no versions that edgekd knows"
+        )
     here = store.tool_versions(*RUNTIMES)
     if absent := [name for name, version in here.items() if version == "absent"]:
         raise work.error(f"not in this environment, so of no known version: {', '.join(absent)}")
@@ -249,7 +253,9 @@ def _unpack(work: _Work, root: Path, debs: Iterable[Path]) -> None:
         place = root / ".emulator" if deb.name.startswith("qemu-user") else root
         place.mkdir(exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=root, suffix=".tar") as content:
-            work.call(["sh", "-c", 'dpkg-deb --fsys-tarfile "$1" > "$2"', "sh", str(deb), content.name], f"reading {deb.name}")
+            work.call(
+                ["sh", "-c", 'dpkg-deb --fsys-tarfile "$1" > "$2"', "sh", str(deb), content.name], f"reading {deb.name}"
+            )
             work.call([*tar, str(place), "-f", content.name], f"unpacking {deb.name}")
     for name in EMULATORS:
         file = root / ".emulator" / "usr" / "bin" / name
