@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,27 +77,35 @@ def export(
     of_models = ("precisions", "formats", "calibration", "array", "samples", "method", "io", "task")
     if kind_of(source) == "recipe":
         refuse_options("for models; for a recipe: --set 'export.precisions=[\"fp16\"]'", *of_models)
-        return run_until("export", source, out, overrides, as_json=as_json)
+        return run_until("kernels", source, out, overrides, as_json=as_json)
     refuse_options("for recipes only", "overrides")
-    from edgekd.console import Terminal
+    from edgekd.console import Terminal, kernels_table
     from edgekd.datasets import read_samples
+    from edgekd.pipeline.kernels import KERNEL_SAMPLES, compare_on_arm64
     from edgekd.records import ExportSpec, QuantSpec
+    from edgekd.stages.report import kernel_rows
 
     if not precisions or calibration is None:
         raise click.UsageError("a model needs --precision and --calibration")
     terminal = Terminal(as_json=as_json)
     terminal.show_log()
+    given = read_samples(calibration, array)
     with terminal.progress() as progress:
         exported = export_given(
             source,
-            samples=read_samples(calibration, array),
+            samples=given,
             folder=out or Path("exported"),
             spec=ExportSpec(precisions=precisions, calibration=QuantSpec(method=method, samples=samples), io=io),
             formats=formats,
             task=task,
             progress=progress,
         )
+    # The last samples are those that calibrate least.
+    found = compare_on_arm64(exported.models, inputs=given[-KERNEL_SAMPLES:], task=task or "single_label")
+    exported = replace(exported, measurements=(*exported.measurements, *found))
     terminal.print(exported_table(exported))
+    if found:
+        terminal.print("", kernels_table(kernel_rows(found)))
     terminal.result(exported)
     return 0
 

@@ -165,7 +165,8 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
     """Run a recipe up to a step, and print what it gave."""
     from edgekd import pipeline
     from edgekd.config import load_recipe
-    from edgekd.console import Terminal, comparison_table
+    from edgekd.console import Terminal, comparison_table, kernels_table
+    from edgekd.stages.report import kernel_rows
 
     loaded = load_recipe(source, overrides)
     folder = out or Path("runs") / loaded.recipe.name
@@ -178,6 +179,8 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
         outcome = pipeline.run(loaded, folder=folder, until=step, progress=progress)
     with terminal.logging_to(folder):
         terminal.print("", comparison_table(outcome.run), "")
+        if rows := kernel_rows(outcome.run.measurements):
+            terminal.print(kernels_table(rows), "")
         if outcome.run.findings and step in ("benchmark", "package", "report"):
             terminal.print(findings_table(outcome.run.findings, "Lint"), "")
         release = outcome.run.release if step == "report" else None
