@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from edgekd import progress
     from edgekd.inspection import Anatomy
     from edgekd.stages.report.comparison import TargetFigures
-    from edgekd.stages.report.kernels import KernelRow
     from edgekd.stages.report.summary import Figure
 
 _log = logging.getLogger("edgekd")
@@ -324,23 +323,6 @@ class _Comparison:
 def measurements_table(measurements: Sequence[Measurement]) -> RenderableType:
     """What a bare benchmark gave."""
     return comparison_table(Run(name="bench", folder=Path(), recipe="", measurements=tuple(measurements)))
-
-
-def kernels_table(rows: Sequence[KernelRow]) -> Table:
-    """How integer files agree with themselves on the kernels of another processor."""
-    lines = [
-        (
-            each.model,
-            each.target,
-            f"{each.agreeing} of {each.samples}",
-            f"{each.bit_equal} of {each.samples}",
-            f"{each.max_error:.3g}",
-        )
-        for each in rows
-    ]
-    table = plain_table(("file", "kernels of", "same prediction", "bit-equal", "largest error"), lines)
-    table.title, table.title_justify = "Other kernels, against this machine's", "left"
-    return table
 
 
 def anatomy_tables(anatomy: Anatomy, *, layers: bool) -> list[Table]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgekd.cli.group import command, json_option, out_option, set_option
-from edgekd.cli.stages import refuse_options, run_until
+from edgekd.cli.stages import kernels_table, refuse_options, run_until
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,11 +79,10 @@ def export(
         refuse_options("for models; for a recipe: --set 'export.precisions=[\"fp16\"]'", *of_models)
         return run_until("kernels", source, out, overrides, as_json=as_json)
     refuse_options("for recipes only", "overrides")
-    from edgekd.console import Terminal, kernels_table
+    from edgekd.console import Terminal
     from edgekd.datasets import read_samples
     from edgekd.pipeline.kernels import KERNEL_SAMPLES, compare_on_arm64
     from edgekd.records import ExportSpec, QuantSpec
-    from edgekd.stages.report import kernel_rows
 
     if not precisions or calibration is None:
         raise click.UsageError("a model needs --precision and --calibration")
@@ -104,8 +103,8 @@ def export(
     found = compare_on_arm64(exported.models, inputs=given[-KERNEL_SAMPLES:], task=task or "single_label")
     exported = replace(exported, measurements=(*exported.measurements, *found))
     terminal.print(exported_table(exported))
-    if found:
-        terminal.print("", kernels_table(kernel_rows(found)))
+    if table := kernels_table(found):
+        terminal.print("", table)
     terminal.result(exported)
     return 0
 
