@@ -14,7 +14,7 @@ from edgekd.errors import TargetError
 from edgekd.records import Target
 from edgekd.transports import Transport
 
-TARGETS = {
+TARGETS: dict[str, Target | str] = {
     "local": Target(name="here", description="", transport="local", runtimes=()),
     "emulated_arm64": "arm64",  # a fixture: what is there is known late
 }
@@ -23,7 +23,7 @@ TARGETS = {
 @pytest.fixture(params=TARGETS)
 def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
     found = TARGETS[request.param]
-    target = request.getfixturevalue(found) if isinstance(found, str) else found
+    target: Target = request.getfixturevalue(found) if isinstance(found, str) else found
     with registry.function("transports", target.transport)(target) as connected:
         yield connected
 

@@ -11,6 +11,7 @@ import pytest
 from edgekd.errors import TargetError
 from edgekd.records import Target
 from edgekd.transports import emulated_arm64
+from edgekd.transports._arm64_root import read_root, root_folder
 
 NOWHERE = Target(name="far", description="", transport="emulated_arm64", runtimes=())
 
@@ -35,8 +36,7 @@ def test_a_damaged_one_is_no_crash(own_cache: Path) -> None:
 def test_without_qemu_the_error_says_how_to_get_it(
     arm64: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    facts = emulated_arm64.read_root(arm64)
-    emulated_arm64.root_folder(replace(arm64, address=str(tmp_path)))
+    facts = read_root(arm64)
     (tmp_path / "root.json").write_text(
         json.dumps({"processor": facts.processor, "python": facts.python, "wheels": {}, "packages": {}})
     )
@@ -52,13 +52,14 @@ def test_programs_see_an_arm64_and_nothing_of_this_python(arm64: Target, monkeyp
     monkeypatch.setenv("LD_LIBRARY_PATH", "/of/this/machine")
     program = (
         "import json, os, platform, sys, numpy;"
-        "print(json.dumps([platform.machine(), sys.path, numpy.__file__, os.cpu_count(), 'LD_LIBRARY_PATH' in os.environ]))"
+        "leaked = 'LD_LIBRARY_PATH' in os.environ;"
+        "print(json.dumps([platform.machine(), sys.path, numpy.__file__, os.cpu_count(), leaked]))"
     )
     with emulated_arm64.connect(arm64) as transport:
         machine, path, numpy_at, processors, leaked = json.loads(
             transport.run([transport.python, "-c", program], 120).stdout
         )
-    root = str(emulated_arm64.root_folder(arm64).resolve())
+    root = str(root_folder(arm64).resolve())
     assert machine == "aarch64"
     assert all(place in ("", *[each for each in path if each.startswith(root)]) for place in path)
     assert numpy_at.startswith(root)
@@ -80,7 +81,7 @@ def test_a_crash_there_is_a_signal_here(arm64: Target) -> None:
 
 
 def test_other_versions_than_this_environment_s_are_found(arm64: Target, tmp_path: Path) -> None:
-    root = emulated_arm64.root_folder(arm64)
+    root = root_folder(arm64)
     for entry in root.iterdir():
         if entry.name != "root.json":
             (tmp_path / entry.name).symlink_to(entry)
