@@ -100,7 +100,9 @@ def export(
             progress=progress,
         )
     # The last samples are those that calibrate least.
-    found = compare_on_arm64(exported.models, inputs=given[-KERNEL_SAMPLES:], task=task or "single_label")
+    found = compare_on_arm64(
+        exported.models, exported.measurements, inputs=given[-KERNEL_SAMPLES:], task=task or "single_label"
+    )
     exported = replace(exported, measurements=(*exported.measurements, *found))
     terminal.print(exported_table(exported))
     if table := kernels_table(found):

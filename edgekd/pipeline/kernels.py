@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd import registry
+from edgekd import registry, store
 from edgekd.config import load_target
 from edgekd.pipeline.linting import exported_files
 from edgekd.pipeline.workspace import Workspace, undated, write
@@ -38,17 +38,23 @@ def compare_files(space: Workspace, folder: Path) -> list[Path]:
     if kernels_to_compare() is not None:
         data = space.data
         inputs = data.ready(data.validation, KERNEL_SAMPLES, raw=space.recipe.export.takes_raw(data.task))
-        found = compare_on_arm64(exported_files(space), inputs=inputs, task=data.task)
+        exported = store.read_json(space.store.stage("export") / "measurements.json", list[Measurement])
+        found = compare_on_arm64(exported_files(space), exported, inputs=inputs, task=data.task)
     return [write(folder / "measurements.json", undated(found))]
 
 
 def compare_on_arm64(
-    models: Sequence[Model], *, inputs: NDArray[np.float32], task: Task = "single_label"
+    models: Sequence[Model],
+    measurements: Sequence[Measurement] = (),
+    *,
+    inputs: NDArray[np.float32],
+    task: Task = "single_label",
 ) -> tuple[Measurement, ...]:
     """Run files that compute with integers here and on an emulated arm64, and hold the outputs against each other.
 
     Args:
         models: Any; float files, and those of several inputs, are left out.
+        measurements: Of their export: their `max_error` is what their precision explains.
         inputs: Samples as the network takes them; the first `KERNEL_SAMPLES` are used.
         task: What the files predict.
 
@@ -66,6 +72,7 @@ def compare_on_arm64(
     if not chosen or kernels_to_compare() is None:
         return ()
     samples = inputs[:KERNEL_SAMPLES]
+    explained = {each.model: each.samples[0] for each in measurements if each.metric == "max_error"}
     there, here = (
         {ran.model.name: ran for ran in run_samples(chosen, target=load_target(name), inputs=samples)}
         for name in (_TARGET, "host")
@@ -73,7 +80,7 @@ def compare_on_arm64(
     found: list[Measurement] = []
     for name, ran in there.items():
         parity = compare_kernels(here[name].outputs, ran.outputs, task, head=ran.model.head)
-        verify_kernels(name, parity, target=_TARGET)
+        verify_kernels(name, parity, target=_TARGET, explained=explained.get(name, 0.0))
         equal = (here[name].outputs == ran.outputs).reshape(len(samples), -1).all(axis=1)
         found += _measurements(
             ran,
