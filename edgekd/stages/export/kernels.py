@@ -66,7 +66,7 @@ def verify_kernels(name: str, parity: Parity, *, target: str, explained: float =
     edgekd.errors.ExportError: student.static_wi8_ai8.tflite on arm64-emulated: an output is off by 1 of the ...
     """
     where = f"{name} on {target}"
-    next_step = f"'edgekd lint {name} --target host' says whether integers overflow on this machine; else report it to the runtime"
+    next_step = f"see whether integers overflow on this machine: edgekd lint {name} --target host"
     if not np.isfinite(parity.max_error):
         raise ExportError("outputs that are not finite", where=where, allowed="finite outputs", next_step=next_step)
     deviation = parity.deviation or 1.0
