@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgekd.console import Terminal
     from edgekd.records import Target
 
-_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+_FOLDER = click.Path(path_type=Path, file_okay=False)
 
 _STATES = {
     "ok": "",
@@ -145,7 +145,7 @@ def _print_check(terminal: Terminal, target: Target) -> int:
 )
 @click.argument("name")
 @click.option("--from", "source", type=_FOLDER, help="A folder with what would be downloaded; no network is used.")
-@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Copy what is downloaded into a folder.")
+@click.option("--keep", type=_FOLDER, help="Copy what is downloaded into a folder.")
 @json_option
 def set_up_target(name: str, source: Path | None, keep: Path | None, as_json: bool) -> int:
     """Make what a target needs, in place of what is there, and check it.
