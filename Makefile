@@ -10,7 +10,7 @@ test: .venv/installed-dev
 	VENV=.venv tools/check
 
 test-all: .venv/installed-dev
-	tools/install-system-packages
+	ARM64_LIMIT_S=600 tools/install-system-packages
 	VENV=.venv tools/check --all
 
 # ARGS="--quick" is passed on.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -329,9 +328,7 @@ def _index_type(classes: int) -> np.dtype[np.unsignedinteger]:
 
 def cache_root() -> Path:
     """The folder of all caches: `EDGEKD_CACHE`, else `edgekd` in the user's cache folder."""
-    if place := os.environ.get("EDGEKD_CACHE"):
-        return Path(place) / "teachers"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekd" / "teachers"
+    return store.cache_place("teachers")
 
 
 def exists(folder: Path) -> bool:

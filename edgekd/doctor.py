@@ -6,14 +6,21 @@ import importlib.util
 import platform
 import shutil
 import sys
+from pathlib import Path
 
 from edgekd import registry, store
+from edgekd.config import load_target, target_names
+from edgekd.errors import ConfigError
+from edgekd.progress import Progress
 from edgekd.records import Target
 from edgekd.transports import Finding
 
+_FIND = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+_PATIENCE_S = 60.0
+
 
 def examine() -> tuple[Finding, ...]:
-    """Look at Python, every package that edgekd can use, and the disk; imports none of them.
+    """Look at Python, every package that edgekd can use, targets to be set up, and the disk; imports no package.
 
     >>> examine()[0].name
     'python'
@@ -26,6 +33,10 @@ def examine() -> tuple[Finding, ...]:
             there = importlib.util.find_spec(module) is not None
             detail = store.tool_versions(distribution)[distribution] if there else "not installed"
             findings.append(Finding(name=distribution, right=there, detail=detail, next_step="" if there else command))
+    for target in map(load_target, target_names()):
+        transport = registry.load("transports", target.transport)
+        if hasattr(transport, "state"):
+            findings.append(transport.state(target))
     free = shutil.disk_usage(".").free
     findings.append(
         Finding(
@@ -39,19 +50,44 @@ def examine() -> tuple[Finding, ...]:
 
 
 def check_target(target: Target) -> tuple[Finding, ...]:
-    """Look whether a target can be reached and has what it needs."""
+    """Look whether a target can be reached and has what it needs.
+
+    Raises:
+        TargetError: It can't be reached at all.
+    """
+    again = hasattr(registry.load("transports", target.transport), "set_up")
     with registry.function("transports", target.transport)(target) as transport:
         findings = list(transport.check())
-    for name in target.runtimes:
-        module = str(registry.load("runtimes", name).REQUIRES)
-        there = importlib.util.find_spec(module) is not None
-        extra = registry.EXTRA_OF.get(module, "")
-        findings.append(
-            Finding(
-                name=f"runtime {name}",
-                right=there,
-                detail="installed" if there else "not installed",
-                next_step="" if there else f"pip install 'edgekd[{extra}]'" if extra else "pip install edgekd",
+        for name in target.runtimes:
+            module = str(registry.load("runtimes", name).REQUIRES)
+            there = not transport.run([transport.python, "-c", _FIND, module], _PATIENCE_S).code
+            extra = registry.EXTRA_OF.get(module, "")
+            install = f"pip install 'edgekd[{extra}]'" if extra else "pip install edgekd"
+            findings.append(
+                Finding(
+                    name=f"runtime {name}",
+                    right=there,
+                    detail="installed" if there else "not installed",
+                    next_step="" if there else f"edgekd targets setup {target.name}" if again else install,
+                )
             )
-        )
     return tuple(findings)
+
+
+def set_up(target: Target, *, source: Path | None, keep: Path | None, progress: Progress) -> None:
+    """Make what a target needs before it can be used.
+
+    Args:
+        target: Its transport knows how.
+        source: A folder with what would be downloaded.
+        keep: A folder for what is downloaded.
+        progress: Hears how far it is.
+
+    Raises:
+        ConfigError: There is nothing to set up.
+        TargetError: Something can't be had, or does not run.
+    """
+    transport = registry.load("transports", target.transport)
+    if not hasattr(transport, "set_up"):
+        raise ConfigError(f"its transport '{target.transport}' has nothing to set up", where=target.name)
+    transport.set_up(target, source=source, keep=keep, progress=progress)

@@ -22,6 +22,13 @@ _log = logging.getLogger("edgekd")
 PARTIAL = ".partial-"
 
 
+def cache_place(name: str) -> Path:
+    """Where one kind of cache lies: below `EDGEKD_CACHE`, else `edgekd` in the user's cache folder."""
+    if place := os.environ.get("EDGEKD_CACHE"):
+        return Path(place) / name
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekd" / name
+
+
 def sha256_of(path: Path) -> str:
     """Hash a file's bytes.
 

@@ -1,9 +1,19 @@
 """Fixtures that all tests share."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from edgekd import store
+from edgekd.config import load_target
+from edgekd.errors import TargetError
+from edgekd.records import Target
+from edgekd.transports import emulated_arm64
+
+# Before a fixture moves the caches.
+_ARM64 = replace(load_target("arm64-emulated"), address=str(store.cache_place("arm64-root")))
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +31,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("EDGEKD_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def arm64() -> Target:
+    """The emulated arm64 of this user; tests that need it skip where it is not set up."""
+    try:
+        emulated_arm64.facts(_ARM64)
+    except TargetError as error:
+        pytest.skip(str(error))
+    return _ARM64

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from edgekd import doctor, registry
 from edgekd.config import load_target
 from edgekd.errors import ConfigError
+from edgekd.progress import Silent
 from edgekd.records import Target
 
 PYPROJECT = (Path(__file__).parents[1] / "pyproject.toml").read_text()
@@ -31,7 +33,11 @@ def test_a_missing_package_names_the_command_that_adds_it(monkeypatch: pytest.Mo
     nowhere = {"": (("numpy", "no_such_module"),), "train": (("torch", "no_such_module_either"),)}
     monkeypatch.setattr(registry, "EXTRAS", nowhere)
     steps = {finding.name: finding.next_step for finding in doctor.examine() if not finding.right}
-    assert steps == {"numpy": "pip install edgekd", "torch": "pip install 'edgekd[train]'"}
+    assert steps == {
+        "numpy": "pip install edgekd",
+        "torch": "pip install 'edgekd[train]'",
+        "arm64-emulated": "edgekd targets setup arm64-emulated",  # the cache is a test's own
+    }
 
 
 def test_extras_are_those_of_the_package() -> None:
@@ -53,6 +59,21 @@ def test_shipped_targets_have_all_they_need_here(name: str) -> None:
     ]
     for finding in findings:
         assert finding.right or finding.next_step
+
+
+def test_a_runtime_is_looked_for_where_the_target_is(arm64: Target) -> None:
+    findings = {
+        finding.name: finding
+        for finding in doctor.check_target(replace(arm64, runtimes=(*arm64.runtimes, "tflite_micro")))
+    }
+    assert findings["runtime litert"].right
+    missing = findings["runtime tflite_micro"]
+    assert (missing.right, missing.next_step) == (False, "edgekd targets setup arm64-emulated")
+
+
+def test_this_machine_has_nothing_to_set_up() -> None:
+    with pytest.raises(ConfigError, match="host: its transport 'local' has nothing to set up"):
+        doctor.set_up(load_target("host"), source=None, keep=None, progress=Silent())
 
 
 def test_an_unknown_runtime_is_an_error() -> None:

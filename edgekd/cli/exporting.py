@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from edgekd.cli.group import command, json_option, out_option, set_option
-from edgekd.cli.stages import refuse_options, run_until
+from edgekd.cli.stages import kernels_table, refuse_options, run_until
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -76,27 +77,36 @@ def export(
     of_models = ("precisions", "formats", "calibration", "array", "samples", "method", "io", "task")
     if kind_of(source) == "recipe":
         refuse_options("for models; for a recipe: --set 'export.precisions=[\"fp16\"]'", *of_models)
-        return run_until("export", source, out, overrides, as_json=as_json)
+        return run_until("kernels", source, out, overrides, as_json=as_json)
     refuse_options("for recipes only", "overrides")
     from edgekd.console import Terminal
     from edgekd.datasets import read_samples
+    from edgekd.pipeline.kernels import KERNEL_SAMPLES, compare_on_arm64
     from edgekd.records import ExportSpec, QuantSpec
 
     if not precisions or calibration is None:
         raise click.UsageError("a model needs --precision and --calibration")
     terminal = Terminal(as_json=as_json)
     terminal.show_log()
+    given = read_samples(calibration, array)
     with terminal.progress() as progress:
         exported = export_given(
             source,
-            samples=read_samples(calibration, array),
+            samples=given,
             folder=out or Path("exported"),
             spec=ExportSpec(precisions=precisions, calibration=QuantSpec(method=method, samples=samples), io=io),
             formats=formats,
             task=task,
             progress=progress,
         )
+    # The last samples are those that calibrate least.
+    found = compare_on_arm64(
+        exported.models, exported.measurements, inputs=given[-KERNEL_SAMPLES:], task=task or "single_label"
+    )
+    exported = replace(exported, measurements=(*exported.measurements, *found))
     terminal.print(exported_table(exported))
+    if table := kernels_table(found):
+        terminal.print("", table)
     terminal.result(exported)
     return 0
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgekd.cli.group import EXIT_REFUSED, Command, Group, command, edgekd, json_option
+
+if TYPE_CHECKING:
+    from edgekd.console import Terminal
+    from edgekd.records import Target
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
 
 _STATES = {
     "ok": "",
@@ -65,6 +72,7 @@ def inspect(model: Path, layers: bool, as_json: bool) -> int:
     edgekd targets list
     edgekd targets show cortex-m4
     edgekd targets check host
+    edgekd targets setup arm64-emulated
     """,
 )
 def targets() -> None:
@@ -109,16 +117,50 @@ def show_target(name: str, as_json: bool) -> int:
 def check_target(name: str, as_json: bool) -> int:
     """Look whether a target can be used now; exit 3 when it can't."""
     from edgekd.config import load_target
-    from edgekd.console import Terminal, plain_table
+    from edgekd.console import Terminal
+
+    return _print_check(Terminal(as_json=as_json), load_target(name))
+
+
+def _print_check(terminal: Terminal, target: Target) -> int:
+    from edgekd.console import plain_table
     from edgekd.doctor import check_target as look
     from edgekd.errors import TargetError
 
-    terminal = Terminal(as_json=as_json)
-    findings = look(load_target(name))
+    findings = look(target)
     rows = [("ok" if each.right else "missing", each.name, each.detail, each.next_step) for each in findings]
     terminal.print(plain_table(("state", "what", "found", "what to do"), rows))
     terminal.result(findings)
     return 0 if all(each.right for each in findings) else TargetError.exit_code
+
+
+@targets.command(
+    "setup",
+    cls=Command,
+    epilog="""
+    edgekd targets setup arm64-emulated
+    edgekd targets setup arm64-emulated --keep packages/
+    edgekd targets setup arm64-emulated --from packages/
+    """,
+)
+@click.argument("name")
+@click.option("--from", "source", type=_FOLDER, help="A folder with what would be downloaded; no network is used.")
+@click.option("--keep", type=_FOLDER, help="Copy what is downloaded into a folder.")
+@json_option
+def set_up_target(name: str, source: Path | None, keep: Path | None, as_json: bool) -> int:
+    """Make what a target needs, in place of what is there, and check it.
+
+    An emulated arm64 gets its root file system: packages by apt-get, wheels by pip; neither needs root.
+    """
+    from edgekd.config import load_target
+    from edgekd.console import Terminal
+    from edgekd.doctor import set_up
+
+    terminal = Terminal(as_json=as_json)
+    target = load_target(name)
+    with terminal.progress() as progress:
+        set_up(target, source=source, keep=keep, progress=progress)
+    return _print_check(terminal, target)
 
 
 @command("""

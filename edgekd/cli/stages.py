@@ -13,6 +13,8 @@ from edgekd.cli.lint import findings_table
 from edgekd.launch import process_rank
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from edgekd.console import Terminal
     from edgekd.records import Measurement, Release
 
@@ -178,6 +180,8 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
         outcome = pipeline.run(loaded, folder=folder, until=step, progress=progress)
     with terminal.logging_to(folder):
         terminal.print("", comparison_table(outcome.run), "")
+        if table := kernels_table(outcome.run.measurements):
+            terminal.print(table, "")
         if outcome.run.findings and step in ("benchmark", "package", "report"):
             terminal.print(findings_table(outcome.run.findings, "Lint"), "")
         release = outcome.run.release if step == "report" else None
@@ -197,6 +201,26 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
         }
     )
     return EXIT_OF[release.status] if release else 0
+
+
+def kernels_table(measurements: Sequence[Measurement]) -> Table | None:
+    """How integer files agree with themselves on the kernels of another processor; nothing where none was there."""
+    from edgekd.console import plain_table
+    from edgekd.stages.report import kernel_rows
+
+    rows = [
+        (
+            each.model,
+            each.target,
+            f"{each.agreeing} of {each.samples}",
+            f"{each.bit_equal} of {each.samples}",
+            f"{each.max_error:.3g}",
+        )
+        for each in kernel_rows(measurements)
+    ]
+    table = plain_table(("file", "kernels of", "same prediction", "bit-equal", "largest error"), rows)
+    table.title, table.title_justify = "Other kernels, against this machine's", "left"
+    return table if rows else None
 
 
 def _print_release(terminal: Terminal, release: Release) -> None:

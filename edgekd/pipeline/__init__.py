@@ -23,6 +23,7 @@ from edgekd.pipeline.folder import (
     open_budgets,
     open_run,
 )
+from edgekd.pipeline.kernels import compare_on_arm64
 from edgekd.pipeline.manifest import MANIFEST, update_manifest, verify, write_manifest
 from edgekd.pipeline.steps import STEPS
 from edgekd.pipeline.team import TOGETHER, Team, follow
@@ -39,6 +40,7 @@ __all__ = [
     "FileFacts",
     "Outcome",
     "check_files",
+    "compare_on_arm64",
     "open_budgets",
     "open_run",
     "package_file",

@@ -13,6 +13,7 @@ from edgekd import registry, store
 from edgekd.config import common_io, load_target
 from edgekd.datasets import STANDARDISATION
 from edgekd.pipeline.folder import TOOLS, open_run
+from edgekd.pipeline.kernels import compare_files, kernels_to_compare
 from edgekd.pipeline.linting import exported_files, lint_files, lint_targets, unfit_pairs
 from edgekd.pipeline.packaging import needs_packages, package_files, package_parameters
 from edgekd.pipeline.training import (
@@ -194,6 +195,24 @@ STEPS = (
         make=_export,
     ),
     Step(
+        name="kernels",
+        depends=("export",),
+        parameters=lambda space: [space.data_fingerprint, kernels_to_compare()],
+        code=(
+            "pipeline/kernels.py",
+            "stages/export/kernels.py",
+            "stages/export/verifying.py",
+            "stages/benchmark",
+            "datasets",
+            "runner.py",
+            "runtimes",
+            "transports",
+        ),
+        tools=("onnxruntime", "ai-edge-litert", "numpy"),
+        needs=_needs_nothing,
+        make=compare_files,
+    ),
+    Step(
         name="lint",
         depends=("export",),
         parameters=lint_targets,
@@ -258,7 +277,7 @@ STEPS = (
     ),
     Step(
         name="report",
-        depends=("teachers", "assistants", "distill", "export", "lint", "benchmark", "gate"),
+        depends=("teachers", "assistants", "distill", "export", "kernels", "lint", "benchmark", "gate"),
         parameters=lambda space: [space.loaded.text, space.loaded.overrides],
         code=("stages/report", "stats", "units.py"),
         tools=("vl-convert-python",),

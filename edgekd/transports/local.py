@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -43,7 +43,7 @@ class LocalTransport:
     """
 
     def __init__(self, target: Target) -> None:
-        self.python = sys.executable
+        self.python: str = sys.executable
         self._target = target.name
         self._scratch = Path(tempfile.mkdtemp(prefix="edgekd-"))
         self._pushed = 0
@@ -76,7 +76,8 @@ class LocalTransport:
         try:
             # A session of its own: what the program starts in turn is in its group and dies with it.
             process = subprocess.Popen(
-                argv,
+                self._command(argv),
+                env=self._environment(),
                 cwd=self._scratch,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -100,6 +101,14 @@ class LocalTransport:
             stdout=stdout.decode("utf-8", "replace"),
             stderr=stderr.decode("utf-8", "replace"),
         )
+
+    def _command(self, argv: Sequence[str]) -> Sequence[str]:
+        """What this machine starts to run a program; emulation starts an emulator."""
+        return argv
+
+    def _environment(self) -> Mapping[str, str] | None:
+        """Environment variables of programs; none are this process's own."""
+        return None
 
     def pull(self, remote: str, local: Path) -> None:
         """Copy a file back.

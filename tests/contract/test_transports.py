@@ -14,12 +14,16 @@ from edgekd.errors import TargetError
 from edgekd.records import Target
 from edgekd.transports import Transport
 
-TARGETS = {"local": Target(name="here", description="", transport="local", runtimes=())}
+TARGETS: dict[str, Target | str] = {
+    "local": Target(name="here", description="", transport="local", runtimes=()),
+    "emulated_arm64": "arm64",  # a fixture: what is there is known late
+}
 
 
 @pytest.fixture(params=TARGETS)
 def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
-    target = TARGETS[request.param]
+    found = TARGETS[request.param]
+    target: Target = request.getfixturevalue(found) if isinstance(found, str) else found
     with registry.function("transports", target.transport)(target) as connected:
         yield connected
 

@@ -28,7 +28,7 @@ SHORT = [
 ]
 
 
-ALL = ["teachers", "assistants", "distill", "export", "lint", "benchmark", "package", "gate", "report"]
+ALL = ["teachers", "assistants", "distill", "export", "kernels", "lint", "benchmark", "package", "gate", "report"]
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def test_every_file_has_its_hash_size_step_and_parents(folder: Path, recipe: Pat
     assert listed["recipe"] == hashlib.sha256(recipe.read_bytes()).hexdigest()
     assert listed["teachers"] == {"teacher-0": teacher["sha256"]}
     assert (listed["layers"], listed["corrections"]) == ("export/layers.json", "export/corrections.json")
-    steps = ["teachers", "assistants", "distill", "export", "lint", "benchmark", "package"]
+    steps = ["teachers", "assistants", "distill", "export", "kernels", "lint", "benchmark", "package"]
     assert list(listed["steps"]) == steps
     assert "onnxruntime" in listed["steps"]["export"]["tools"]
     assert "python" in listed["environment"]

@@ -17,10 +17,11 @@ from edgekd.errors import ModelError, TargetError
 from edgekd.progress import Progress, Silent
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.describe import describe_file
+from edgekd.stages.benchmark.outputs import Ran, run_samples
 from edgekd.stages.benchmark.samples import check_labels, choose_samples, fit_layout
 from edgekd.stages.benchmark.session import STEPS, Pair, Session, TooBigError, measurement, now
 
-__all__ = ["benchmark", "choose_samples", "describe_file", "fit_layout"]
+__all__ = ["Ran", "benchmark", "choose_samples", "describe_file", "fit_layout", "run_samples"]
 
 _LOG = logging.getLogger("edgekd")
 

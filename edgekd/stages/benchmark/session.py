@@ -34,6 +34,8 @@ STEPS = 4
 _LOADS = 5
 # What a process may take besides its inferences; emulated processors need minutes to import a runtime.
 _PATIENCE_S = 300.0
+# Of a file whose speed there is not known yet.
+_PATIENCE_PER_SAMPLE_S = 60.0
 _KINDS = {"model_rejected": ModelError, "inputs_unfit": DataError}
 _NS_PER_S = 1e9
 
@@ -154,14 +156,31 @@ class Session:
         """The arena that a file needs, whether or not the target has so much."""
         return self._measured(pair, events, "arena_size", [size_bytes], basis=self._target.memory_basis)
 
-    def _score(self, pair: Pair, events: Events, labels: NDArray[Any]) -> list[Measurement]:
-        """Hold the outputs, which the runner made floats of, against the labels, or against the inputs."""
+    def outputs(self, pair: Pair) -> tuple[NDArray[np.float32], Events]:
+        """Run a file of one input on all samples, in one process.
+
+        Raises:
+            ModelError: The runtime rejects it.
+            TargetError: The target took too long, or can't be reached any more.
+        """
+        remote, inputs = self._transport.push(pair.model.path), self._push_inputs(pair.model)
+        samples = 0 if self._inputs is None else len(self._inputs)
+        events = self._run(pair, "accuracy", remote, inputs, _PATIENCE_S + _PATIENCE_PER_SAMPLE_S * samples)
+        return self._fetch(pair, events), events
+
+    def _fetch(self, pair: Pair, events: Events) -> NDArray[np.float32]:
+        """Bring back the outputs, which the runner made floats of."""
         local = self._local / "outputs.npy"
         self._transport.pull(events.of("outputs")["path"], local)
         if sha256_of(local) != events.of("outputs")["sha256"]:
             raise MeasurementError("outputs changed on their way back", where=_where(pair))
         self._keep(pair, "outputs.npy", local.read_bytes())
-        outputs = np.load(local, allow_pickle=False)
+        outputs: NDArray[np.float32] = np.load(local, allow_pickle=False)
+        return outputs
+
+    def _score(self, pair: Pair, events: Events, labels: NDArray[Any]) -> list[Measurement]:
+        """Hold the outputs against the labels, or against the inputs."""
+        outputs = self._fetch(pair, events)
         if pair.model.head == "class":
             outputs = scores_of(outputs)
         if self._task in ("regression", "reconstruction") and not np.isfinite(outputs).all():

@@ -11,6 +11,7 @@ from edgekd.records import Run
 from edgekd.stages.report.balance import TermBalance, balances
 from edgekd.stages.report.comparison import Row, TargetFigures, summary_rows
 from edgekd.stages.report.gain import Gain, gain_lines, gain_of
+from edgekd.stages.report.kernels import KernelRow, kernel_rows
 from edgekd.stages.report.page import render
 from edgekd.stages.report.quality import label_of, lower_is_better, points_text, score_text
 from edgekd.stages.report.rounding import Rounding, rounding_lines, rounding_of
@@ -21,6 +22,7 @@ from edgekd.store import to_json, write_bytes, write_json
 __all__ = [
     "Figure",
     "Gain",
+    "KernelRow",
     "Report",
     "Rounding",
     "Row",
@@ -28,6 +30,7 @@ __all__ = [
     "TargetFigures",
     "TermBalance",
     "Verdict",
+    "kernel_rows",
     "label_of",
     "lower_is_better",
     "points_text",
@@ -104,6 +107,7 @@ def _content(run: Run) -> Any:
                 "rounding": rounding_of(run),
                 "teachings": run.teachings,
                 "balance": balances(run.histories),
+                "kernels": kernel_rows(run.measurements),
                 "mixed": run.mixed,
                 "corrections": run.corrections,
                 "findings": run.findings,

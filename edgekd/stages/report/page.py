@@ -17,6 +17,7 @@ from edgekd.stages.report.charts import Chart
 from edgekd.stages.report.comparison import summary_rows
 from edgekd.stages.report.dots import gain_chart
 from edgekd.stages.report.gain import arms_of, gain_lines, gain_of
+from edgekd.stages.report.kernels import kernel_rows
 from edgekd.stages.report.latency import latencies
 from edgekd.stages.report.layers import layer_chart, layer_tables, parted_lines
 from edgekd.stages.report.mixed import mixed_chart, mixed_lines, mixed_tables
@@ -118,6 +119,7 @@ def render(run: Run) -> str:
         balances=balances(run.histories),
         layer_tables=layer_tables(run.layers),
         parted=parted_lines(run.layers),
+        kernels=kernel_rows(run.measurements),
         mixed_tables=mixed_tables(run.mixed),
         mixed=mixed_lines(run.mixed),
         emulated=sorted({each.basis for each in run.measurements} - {"measured"}),
