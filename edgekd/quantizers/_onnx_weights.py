@@ -14,6 +14,8 @@ from edgekd.errors import ExportError
 WEIGHTS_OF = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # The smallest block that MatMulNBits takes is 16; at 32 a scale costs a tenth of the weights' bytes.
 _BLOCK = 32
+# A scale for each channel in DequantizeLinear.
+OPSET_OF_CHANNELS = 13
 # int4 in DequantizeLinear.
 OPSET_OF_INT4 = 21
 

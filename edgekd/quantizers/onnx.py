@@ -11,6 +11,7 @@ import numpy as np
 
 from edgekd.errors import ExportError
 from edgekd.quantizers._onnx_weights import (
+    OPSET_OF_CHANNELS,
     OPSET_OF_INT4,
     WEIGHTS_OF,
     cast_weights,
@@ -96,11 +97,19 @@ def quantize(*, source: Path, plan: QuantizationPlan, path: Path) -> None:
 
 
 def prepare(source: Path, path: Path) -> None:
-    """Fold what is constant and fuse what runtimes fuse, so that only what really flows is quantized."""
+    """Fold what is constant and fuse what runtimes fuse, so that only what really flows is quantized.
+
+    Files of an older opset are raised to the first whose integers have a scale for each channel.
+    """
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    quant_pre_process(str(source), str(path), skip_symbolic_shape=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        raised = Path(folder) / "raised.onnx"
+        model = onnx.load(str(source))
+        raise_opset(model, OPSET_OF_CHANNELS)
+        onnx.save(model, str(raised))
+        quant_pre_process(str(raised), str(path), skip_symbolic_shape=True)
     model = onnx.load(str(path))
     _clean(model)
     path.write_bytes(model.SerializeToString(deterministic=True))

@@ -21,7 +21,7 @@ TABLE = RANDOM.normal(size=(4, 6)).astype(np.float32)
 SAMPLES = RANDOM.normal(size=(70, 3, 8, 8)).astype(np.float32)
 
 
-def write_model(path: Path, filters: NDArray[np.float32] = FILTERS) -> Path:
+def write_model(path: Path, filters: NDArray[np.float32] = FILTERS, *, opset: int = 20) -> Path:
     nodes = [
         helper.make_node("Conv", ["input", "filters"], ["conv"], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["conv"], ["relu"]),
@@ -37,7 +37,7 @@ def write_model(path: Path, filters: NDArray[np.float32] = FILTERS) -> Path:
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 4])],
         constants,
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10), path)
     return path
 
 
@@ -258,3 +258,19 @@ def test_depthwise_filters_keep_eight_bits(tmp_path: Path) -> None:
     )
     assert {layer.weight_dtype for layer in inspect(path).layers} == {"int8"}
     np.testing.assert_allclose(run(path), run(source), atol=0.1)
+
+
+def test_files_of_an_old_opset_get_a_scale_for_each_channel(files: dict[str, Path], tmp_path: Path) -> None:
+    old, prepared = write_model(tmp_path / "old.onnx", opset=11), tmp_path / "prepared.onnx"
+    chosen = ("static_wi8_ai8", "weight_only_wi8_afp32")
+
+    def make() -> None:
+        prepare(old, prepared)
+        for each in chosen:
+            ranges = ranges_by_hand() if each.startswith("static") else {}
+            plan = QuantizationPlan(precision=each, ranges=ranges)
+            quantize(source=prepared, plan=plan, path=tmp_path / f"{each}.onnx")
+
+    child.call("the quantizer", make)
+    for each in chosen:
+        np.testing.assert_allclose(run(tmp_path / f"{each}.onnx"), run(files[each]), atol=1e-5)
