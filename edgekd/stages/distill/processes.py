@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 T = TypeVar("T")
+_log = logging.getLogger("edgekd")
 
 
 class Processes(Protocol):
@@ -60,6 +63,9 @@ class Processes(Protocol):
         states: Sequence[dict[str, Any]],
     ) -> None:
         """Set the state of network and optimizer."""
+
+    def whole(self, network: nn.Module) -> nn.Module:
+        """Give something with all of a network's parameters and buffers, which may be spread over processes."""
 
     def wait(self) -> None:
         """Go on when all have come here."""
@@ -129,6 +135,10 @@ class Alone:
         network.load_state_dict(states[0])
         optimizer.load_state_dict(states[1])
 
+    def whole(self, network: nn.Module) -> nn.Module:
+        """Give the network itself."""
+        return network
+
     def wait(self) -> None:
         """There is nobody to wait for."""
 
@@ -156,6 +166,8 @@ class Accelerated:
             )
         except (ValueError, ImportError) as error:
             raise ConfigError(f"{error}", where=f"{name}: trackers", next_step="pip install the tracker") from None
+        if self.accelerator.device.type == "cpu" and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+            _log.warning("%s: accelerate shards no networks on the CPU: every process holds all of it", name)
         self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes
         if spec.batch_size % (self.count * spec.accumulate):
             raise ConfigError(
@@ -222,6 +234,10 @@ class Accelerated:
         gathering.set_model_state_dict(network, states[0], options=whole)
         gathering.set_optimizer_state_dict(trained, _bare(optimizer), states[1], options=whole)
 
+    def whole(self, network: nn.Module) -> nn.Module:
+        """Gather what is spread over processes; the network itself where nothing is."""
+        return _Gathered(network) if any(hasattr(each, "full_tensor") for each in network.parameters()) else network
+
     def wait(self) -> None:
         """Go on when all have come here."""
         self.accelerator.wait_for_everyone()
@@ -235,6 +251,23 @@ class Accelerated:
         # Not end_training, which would end the process group that a later training needs.
         for tracker in self.accelerator.trackers:
             tracker.finish()
+
+
+class _Gathered(nn.Module):
+    """All of a sharded network's parameters and buffers, whole, as they are now."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(_full(each).detach() for each in network.parameters()).requires_grad_(
+            requires_grad=False
+        )
+        for index, each in enumerate(network.buffers()):
+            self.register_buffer(f"buffer_{index}", _full(each))
+
+
+def _full(tensor: torch.Tensor) -> torch.Tensor:
+    whole: torch.Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return whole
 
 
 def _bare(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
