@@ -25,7 +25,6 @@ from edgekd.records import DistillSpec, EpochRecord, TermShare
 from edgekd.stages.distill.checkpoint import Checkpoint, copy_state, load_checkpoint
 from edgekd.stages.distill.optimization import (
     average_of,
-    clip_gradients,
     limit_norms,
     make_optimizer,
     scales_of,
@@ -257,7 +256,7 @@ class _Loop:
             for each in self.lesson.objective.parameters():
                 each.grad = None if each.grad is None else self.processes.mean(each.grad)
         if self.spec.gradient_clip:
-            clip_gradients(self.trained, self.spec.gradient_clip)
+            nn.utils.clip_grad_norm_(self.trained, self.spec.gradient_clip)
         self.optimizer.step()
         if self.spec.max_norm:
             limit_norms(self.lesson.network, self.spec.max_norm)

@@ -93,22 +93,6 @@ def average_of(network: nn.Module, decay: float) -> AveragedModel:
     return averaged.requires_grad_(requires_grad=False)
 
 
-def clip_gradients(parameters: Sequence[nn.Parameter], largest: float) -> None:
-    """Scale all gradients down where their common norm is larger than `largest`, spread over processes or not."""
-    kinds = {type(each.grad) for each in parameters if each.grad is not None}
-    if len(kinds) <= 1:
-        nn.utils.clip_grad_norm_(parameters, largest)
-        return
-    # A sharded network's and a projector's, which is whole everywhere, can't be stacked.
-    norms = []
-    for kind in kinds:
-        norm = nn.utils.get_total_norm([each.grad for each in parameters if type(each.grad) is kind])
-        norms.append(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
-    total = torch.stack(norms).norm()
-    for kind in kinds:
-        nn.utils.clip_grads_with_norm_([each for each in parameters if type(each.grad) is kind], largest, total)
-
-
 @torch.no_grad()
 def limit_norms(network: nn.Module, largest: float) -> None:
     """Scale down each unit whose incoming weights are longer than `largest` (Hinton et al. 2012, section 2)."""

@@ -166,9 +166,11 @@ class Accelerated:
             )
         except (ValueError, ImportError) as error:
             raise ConfigError(f"{error}", where=f"{name}: trackers", next_step="pip install the tracker") from None
-        if self.accelerator.device.type == "cpu" and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
-            _log.warning("%s: accelerate shards no networks on the CPU: every process holds all of it", name)
         self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes
+        asked = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+        if asked and self.accelerator.device.type == "cpu" and self.rank == 0:
+            _log.warning("%s: accelerate shards networks on GPUs only: every process holds all of it", name)
+        self.name = name
         if spec.batch_size % (self.count * spec.accumulate):
             raise ConfigError(
                 f"{spec.batch_size} samples can't be dealt out to {self.count} processes in {spec.accumulate} parts",
@@ -186,7 +188,20 @@ class Accelerated:
         return device
 
     def prepare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """Wrap both as the launcher was told to."""
+        """Wrap both as the launcher was told to.
+
+        Raises:
+            ConfigError: Sharding, and losses that learn something too: accelerate's optimizers can't have both.
+        """
+        own = {id(each) for each in network.parameters()}
+        learned = [each for group in optimizer.param_groups for each in group["params"]]
+        if self.accelerator.distributed_type == "FSDP" and any(id(each) not in own for each in learned):
+            raise ConfigError(
+                "losses that learn a projector can't be trained with a sharded network",
+                where=f"{self.name}: losses",
+                allowed="losses of outputs, or of features that are compared as they are",
+                next_step="launch without --use_fsdp",
+            )
         wrapped, optimizing = self.accelerator.prepare(network, optimizer)
         return wrapped, optimizing
 

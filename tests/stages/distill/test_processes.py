@@ -86,11 +86,43 @@ if not sys.argv[4]:
 """
 
 
+# accelerate shards on GPUs only; told that there are some, it does with gloo what it does there.
+SHARD = """
+from accelerate import Accelerator, FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedType
+from edgekd.stages.distill import processes
+
+class Sharding(Accelerator):
+    def __init__(self, **given):
+        super().__init__(**given)
+        self.state.distributed_type = DistributedType.FSDP
+        if "fsdp_plugin" not in vars(self.state):
+            self.state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+
+    def prepare(self, *given):
+        prepared = super().prepare(*given)
+        assert all(hasattr(each, "full_tensor") for each in prepared[0].parameters()), "nothing is sharded"
+        return prepared
+
+import accelerate
+accelerate.Accelerator = Sharding
+"""
+SHARDED = ("in parts, clipped", "averaged, limited")
+
+
 def mlp(seed: int = 0) -> nn.Module:
     """Build a network without batch norm, whose statistics are each process's own."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 4))
+
+
+def train_sharded(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Train what may be sharded, then what may not: a projector."""
+    script = TRAIN.replace("CASES.items()", f"((name, CASES[name]) for name in {SHARDED})")
+    script = script.replace("spec=replace(SPEC, batch_size=15)", "teachers=[mlp(1)], spec=CASES['with a projector']")
+    (folder / "train.py").write_text(SHARD + script)
+    return launch(str(folder / "train.py"), str(Path(__file__).parent), str(folder), "0", "")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -132,6 +164,17 @@ def test_two_processes_train_what_one_does(data: Dataset, tmp_path: Path) -> Non
     assert first["error"] == (
         "student: batch_size: 15 samples can't be dealt out to 2 processes in 1 parts; allowed: a multiple of 2"
     )
+
+
+def test_a_network_that_is_sharded_learns_what_a_whole_one_does(data: Dataset, tmp_path: Path) -> None:
+    done = train_sharded(tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = results(tmp_path)
+    assert first == second
+    assert "losses that learn a projector can't be trained with a sharded network" in first.pop("error")
+    assert tuple(first) == SHARDED
+    for name, found in first.items():
+        compare(found, data, CASES[name])
 
 
 @pytest.mark.slow
