@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 from collections.abc import Mapping
@@ -160,6 +161,14 @@ class Accelerated:
 
     def __init__(self, spec: DistillSpec, *, name: str, folder: str | None) -> None:
         accelerate = registry.require("accelerate", "training on several processes or with trackers")
+        # accelerate only warns of those, and tells nobody.
+        for tracker in spec.trackers:
+            if importlib.util.find_spec(tracker) is None:
+                raise ConfigError(
+                    f"tracker '{tracker}' is not installed",
+                    where=f"{name}: trackers",
+                    next_step=f"pip install {tracker}, or leave it out",
+                )
         try:
             self.accelerator = accelerate.Accelerator(
                 log_with=list(spec.trackers) or None, project_dir=folder or "runs"

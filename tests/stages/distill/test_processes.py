@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from edgekd.datasets import Dataset
+from edgekd.errors import ConfigError
 from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
 from edgekd.stages.distill import distill
 
@@ -216,6 +218,14 @@ try:
 except EdgekdError as error:
     print(error)
 """
+
+
+def test_a_tracker_that_is_not_there_is_named(data: Dataset) -> None:
+    found = [name for name in ("mlflow", "wandb") if importlib.util.find_spec(name) is None]
+    if not found:
+        pytest.skip("all trackers are installed")
+    with pytest.raises(ConfigError, match=f"^student: trackers: tracker '{found[0]}' is not installed; pip install"):
+        distill(mlp(), data=data, spec=replace(SPEC, trackers=(found[0],)))
 
 
 @pytest.mark.slow
