@@ -57,11 +57,11 @@ class Classroom:
         mixed = is_mixed(spec, device)
         # All of them first: a bad one is found before hours go into the cache of a good one.
         opened = [open_cache(each, views, spec) if cached else None for each in named]
-        known = [read_validation(each, data.validation) if each else None for each in opened]
-        outputs = [self._ask(each, views) if said is None else said for each, said in zip(named, known, strict=True)]
+        kept = [read_validation(each, data.validation) if each else None for each in opened]
+        outputs = [self._ask(each, views) if said is None else said for each, said in zip(named, kept, strict=True)]
         self.scores = [
             judge(answers, teacher, data, spec, device, is_new=said is None)
-            for answers, teacher, said in zip(outputs, named, known, strict=True)
+            for answers, teacher, said in zip(outputs, named, kept, strict=True)
         ]
         caches: list[TeacherCache] = []
         facts: list[CacheFacts] = []

@@ -111,7 +111,7 @@ def judge(
         data: The validation split's labels.
         spec: Whether a bad one stops the run.
         device: Where to try out what may be wrong.
-        is_new: Also look for what is wrong with one that knows more than chance; it was not judged before.
+        is_new: Also try inputs of another range on one that knows more than chance; it was not judged before.
 
     Returns:
         Its score in the task's primary metric.
@@ -150,9 +150,9 @@ def judge(
             teacher.name,
             cause or "check its weights, the order of its classes, and the range and layout of its inputs",
         )
-    elif is_new:
+    else:
         cause = _swapped(outputs, teacher, data)
-        if cause is None and score + _CLEARLY < 1:
+        if cause is None and is_new and score + _CLEARLY < 1:
             cause = _likely_cause(outputs, teacher, data, device, better_than=score + _CLEARLY)
         if cause:
             what = f"the teacher is right on {score * 100:.1f} % of the validation data, and could be on clearly more"

@@ -161,7 +161,7 @@ def test_two_classes_in_each_others_place_are_found_though_the_others_are_right(
 
 def test_one_class_that_is_mistaken_for_another_is_no_other_order(data: Dataset, quarters: Make) -> None:
     blind = quarters()
-    blind.last.weight.data[3] *= -1  # says one of the others of all of its samples
+    blind.get_parameter("last.weight").data[3] *= -1  # says one of the others of all of its samples
     assert verdict(blind, many(data)) == 0.75
 
 
