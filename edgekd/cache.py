@@ -153,7 +153,7 @@ class TeacherCache:
             raise StoreError(
                 f"this cache was made of something else: other {', '.join(sorted(changed))}",
                 where=str(folder),
-                next_step=f"`edgekd cache clear {folder.name}` and build it again, or name another cache_folder",
+                next_step=f"`edgekd cache clear {folder}` and build it again, or name another cache_folder",
             )
         return cls(folder, found)
 

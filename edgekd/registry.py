@@ -175,9 +175,11 @@ def require_all(modules: Iterable[str]) -> None:
     missing = sorted({module for module in modules if importlib.util.find_spec(module) is None})
     if missing:
         extras = sorted({EXTRA_OF[module] for module in missing if module in EXTRA_OF})
+        # Such as experiment trackers, which people choose themselves.
+        others = [module for module in missing if module not in EXTRA_OF]
+        wanted = [f"'edgekd[{','.join(extras)}]'"] if extras else []
         raise MissingExtraError(
-            f"not installed: {', '.join(missing)}",
-            next_step=f"pip install 'edgekd[{','.join(extras)}]'" if extras else "pip install edgekd",
+            f"not installed: {', '.join(missing)}", next_step=f"pip install {' '.join(wanted + others)}"
         )
 
 

@@ -210,7 +210,7 @@ def test_a_cache_of_something_else_says_what_differs(tmp_path: Path, changes: di
     with pytest.raises(StoreError) as caught:
         TeacherCache.open(tmp_path / "own", manifest_of(**changes))
     assert words in str(caught.value)
-    assert "`edgekd cache clear own`" in str(caught.value)
+    assert f"`edgekd cache clear {tmp_path / 'own'}`" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert files(tmp_path / "own") == before
 

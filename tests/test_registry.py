@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgekd import registry
-from edgekd.errors import ConfigError
+from edgekd.errors import ConfigError, MissingExtraError
 
 SOURCE = '''"""Mean squared error of logits."""
 
@@ -148,3 +148,9 @@ def test_package_of_an_extra_that_is_missing_names_the_extra(tmp_path: Path) -> 
         "except errors.MissingExtraError as error: print(error)"
     )
     assert run(code, tmp_path) == "distilling needs 'torch', which is not installed; pip install 'edgekd[train]'"
+
+
+def test_what_is_missing_is_named_with_the_one_command_that_adds_it() -> None:
+    with pytest.raises(MissingExtraError) as caught:
+        registry.require_all(["json", "a_tracker_of_nobody"])
+    assert str(caught.value) == "not installed: a_tracker_of_nobody; pip install a_tracker_of_nobody"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import sys
+import sysconfig
 import tempfile
 import traceback
+from pathlib import Path
+from types import TracebackType
 
 import click
 
@@ -43,15 +46,39 @@ def _main() -> int:  # noqa: PLR0911 - one exit code a line
         return EXIT_READER_GONE
     except OSError as error:
         if error.errno not in _NOT_OURS:
-            return _report_bug()
+            return _report_bug(error)
         click.echo(f"error: {write_error(error.filename or tempfile.gettempdir(), error)}", err=True)
         return EXIT_USER
-    except Exception:  # noqa: BLE001 - the one place; a bug must show its traceback, and not exit with a user's code
-        return _report_bug()
+    except Exception as error:  # noqa: BLE001 - the one place; a bug must show its traceback, and not exit as a user's
+        return _report_bug(error)
     return code
 
 
-def _report_bug() -> int:
-    traceback.print_exc()
-    click.echo("this is a bug in edgekd; please report it with the lines above", err=True)
-    return EXIT_BUG
+def _report_bug(error: Exception) -> int:
+    own = _own_code(error)
+    if own is None:
+        traceback.print_exc()
+        click.echo("this is a bug in edgekd; please report it with the lines above", err=True)
+        return EXIT_BUG
+    traceback.print_exception(type(error), error, own)
+    code = own.tb_frame.f_code
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    click.echo(
+        f"error: {code.co_filename}: your own '{code.co_name}' failed: {reason}; the lines above show where", err=True
+    )
+    return EXIT_USER
+
+
+def _own_code(error: Exception) -> TracebackType | None:
+    """Find where an error went into code that a recipe names as `module:function`, and never came back to edgekd."""
+    ours = Path(__file__).parent.parent
+    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    found, step = None, error.__traceback__
+    while step:
+        file = Path(step.tb_frame.f_code.co_filename)
+        if ours in file.parents:
+            found = None
+        elif found is None and file.is_file() and not any(place in file.parents for place in installed):
+            found = step
+        step = step.tb_next
+    return found

@@ -76,7 +76,7 @@ def list_caches(as_json: bool) -> int:
     edgekd cache verify --recipe digits
     """,
 )
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME | FOLDER]...", nargs=-1)
 @click.option("--recipe", help="Also ask its teachers again about random samples; its run must be there.")
 @out_option
 @set_option
@@ -113,10 +113,11 @@ def verify(
     cls=Command,
     epilog="""
     edgekd cache clear teacher-0-digits-0123456789ab
+    edgekd cache clear my-cache/teacher-0
     edgekd cache clear --all
     """,
 )
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME | FOLDER]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Delete all of them.")
 @json_option
 def clear(names: tuple[str, ...], everything: bool, as_json: bool) -> int:
@@ -135,15 +136,17 @@ def clear(names: tuple[str, ...], everything: bool, as_json: bool) -> int:
 
 
 def _folders(names: tuple[str, ...]) -> list[Path]:
-    """Find caches by name; all of them without one.
+    """Find caches by name or folder; all of those in the common place without one.
 
     Raises:
         StoreError: No such cache.
     """
-    from edgekd.cache import cache_folders
+    from edgekd.cache import cache_folders, exists
     from edgekd.errors import StoreError, did_you_mean
 
     known = {folder.name: folder for folder in cache_folders()}
+    # A `cache_folder` of a recipe may lie anywhere.
+    known |= {name: Path(name) for name in names if name not in known and exists(Path(name))}
     for name in names:
         if name not in known:
             raise StoreError(

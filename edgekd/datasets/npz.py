@@ -46,7 +46,9 @@ def load(
     found = find(path)
     if labels == "none" and task in ("multi_label", "regression"):
         raise DataError(f"{task} without labels", where="data.labels", allowed="the key of an array")
-    with Archive(found, "name the arrays with data.inputs and data.labels") as archive:
+    with Archive(
+        found, 'name the arrays with data.inputs and data.labels; labels = "none" where there are none'
+    ) as archive:
         suffix = "_train" if f"{inputs}_train" in archive else ""
         train = _read(archive, inputs, labels, groups, suffix, task, channels)
         has_test = bool(suffix) and f"{inputs}_test" in archive

@@ -111,6 +111,7 @@ def _needs_training(space: Workspace) -> Iterator[str]:
         yield from _PACKAGE_OF.get(spec.source, ())
     if space.recipe.distill.trackers:
         yield "accelerate"
+        yield from space.recipe.distill.trackers
 
 
 def _needs_export(space: Workspace) -> Iterator[str]:

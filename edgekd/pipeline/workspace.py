@@ -110,9 +110,7 @@ class Workspace:
                     f"network '{spec.model}' can't be built: {error}",
                     next_step="it is called with classes, input_shape and its options, each by name",
                 ) from error
-        if not isinstance(network, torch.nn.Module):
-            raise ConfigError(f"network '{spec.model}' gives {type(network).__name__}", allowed="a torch.nn.Module")
-        return network
+        return _network_or_raise(network, f"network '{spec.model}'")
 
     def untrained_teacher(self, spec: TeacherSpec) -> nn.Module:
         """Build the network of a torch teacher, with as many outputs as it has classes of its own."""
@@ -140,8 +138,8 @@ class Workspace:
         if "network" in takes:
             given["network"] = self.untrained_teacher(spec)
         options = {} if spec.source == "torch" else spec.options
-        network: nn.Module = load(**{key: value for key, value in given.items() if key in takes}, **options)
-        return network
+        network = load(**{key: value for key, value in given.items() if key in takes}, **options)
+        return _network_or_raise(network, f"teacher '{spec.source}'")
 
     def teachers_of(self, level: int) -> list[Teacher]:
         """Give the teachers of an assistant, by its number, or of the student: those, or the assistant before it."""
@@ -191,6 +189,7 @@ class Workspace:
             outputs=self.data.outputs,
             weight=spec.weight,
             load=load,
+            spec=spec,
         )
 
     def _adapted(self, network: nn.Module, spec: TeacherSpec, name: str) -> nn.Module:
@@ -233,6 +232,15 @@ class Workspace:
             ranges=outcome.ranges,
             sha256=store.sha256_of(weights),
         )
+
+
+def _network_or_raise(made: object, what: str) -> nn.Module:
+    """Refuse what the user's own function gave in place of a network."""
+    from torch import nn
+
+    if not isinstance(made, nn.Module):
+        raise ConfigError(f"{what} gives {type(made).__name__}", allowed="a torch.nn.Module")
+    return made
 
 
 def write(path: Path, value: object) -> Path:

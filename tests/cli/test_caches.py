@@ -196,3 +196,13 @@ def test_a_folder_of_one_s_own_is_refused_when_it_is_of_something_else(edgekd: C
     done = edgekd("distill", "clouds.toml", "--out", "two", *kept, "--set", "distill.augmentation_seed=1")
     assert done.returncode == 2
     assert "this cache was made of something else: other augmentation_seed" in done.stderr
+    assert f"`edgekd cache clear {here / 'kept' / 'teacher-0'}`" in done.stderr
+
+
+def test_a_folder_of_one_s_own_is_named_by_its_path(edgekd: Call, here: Path) -> None:
+    shutil.copytree(here / "cache" / "teachers" / name_of(here), here / "kept" / "teacher-0")
+    assert parsed(edgekd("cache", "verify", "kept/teacher-0", "--json")) == {"teacher-0": "ok"}
+    assert edgekd("cache", "clear", here / "kept" / "teacher-0").returncode == 0
+    assert not (here / "kept" / "teacher-0").exists()
+    assert edgekd("cache", "verify", "kept/teacher-0").returncode == 2
+    assert name_of(here), "the others are left alone"

@@ -144,6 +144,33 @@ def test_an_own_network_that_can_not_be_built(edgekd: Command, here: Path) -> No
     run_refused(edgekd, here, said=("own:build", "classes"))
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return 5", ("teacher 'own:teach' gives int; allowed: a torch.nn.Module",)),
+        ("return {}['oops']", ("own.py: your own 'teach' failed: KeyError: 'oops'; the lines above show where",)),
+        ("return nn.Linear(-1, 3)", ("own.py: your own 'teach' failed: RuntimeError: ",)),
+    ],
+)
+def test_an_own_function_that_fails(body: str, said: tuple[str, ...], edgekd: Command, here: Path) -> None:
+    own = here / "own.py"
+    own.write_text(f"{own.read_text()}\n\ndef teach():\n    {body}\n")
+    recipe = here / "tiny.toml"
+    recipe.write_text(
+        recipe.read_text()
+        .replace('model = "own:build"\nwidth = 96', 'source = "own:teach"', 1)
+        .replace("train = { epochs = 12, batch_size = 32 }\n", "", 1)
+    )
+    finished = edgekd("distill", "tiny.toml", "--out", "out", "--set", "data.samples=120", cwd=here)
+    assert finished.returncode == USER
+    assert "bug in edgekd" not in finished.stderr
+    assert "/pipeline/" not in finished.stderr, "only the user's own lines are shown"
+    last = finished.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    for each in said:
+        assert each in last
+
+
 def test_no_samples_to_validate_with(edgekd: Command, here: Path) -> None:
     run_refused(edgekd, here, "--set", "data.validation=0", said=("validation split is empty", "data.validation"))
 

@@ -302,6 +302,9 @@ def _check(
     """Check what costs nothing to check, and give the terms of the loss."""
     check_student(student, (), name)
     terms = load_terms(spec.losses or (_FROM_TEACHERS[data.task] if has_teachers else (_FROM_LABELS[data.task],)))
+    if not spec.losses and has_teachers and transfer is not None and data.task == "single_label":
+        # Nothing is learned of labels that are not there, and nobody asked for it.
+        terms = terms if (transfer.labels >= 0).any() else [term for term in terms if term.needs_teacher]
     check_spec(spec, terms, data, has_teachers=has_teachers, name=name)
     check_data(data, transfer or data.train)
     return terms

@@ -16,7 +16,7 @@ from edgekd.progress import Progress
 from edgekd.records import CacheFacts, DistillSpec, Teaching
 from edgekd.stages.distill.caching import count_views, fill, keep_validation, open_cache, read_validation
 from edgekd.stages.distill.fit import is_mixed
-from edgekd.stages.distill.preflight import check_network, check_stored
+from edgekd.stages.distill.preflight import check_network, check_steady, check_stored
 from edgekd.stages.distill.teachers import Teacher, judge, outputs_on_validation, refuse
 from edgekd.stages.distill.teaching import CachedTeachers, LiveTeachers, Teachers, combine
 from edgekd.stages.distill.terms import Term
@@ -57,8 +57,12 @@ class Classroom:
         mixed = is_mixed(spec, device)
         # All of them first: a bad one is found before hours go into the cache of a good one.
         opened = [open_cache(each, views, spec) if cached else None for each in named]
-        outputs = [self._ask(each, cache, views) for each, cache in zip(named, opened, strict=True)]
-        self.scores = [judge(each, teacher, data, spec, device) for each, teacher in zip(outputs, named, strict=True)]
+        kept = [read_validation(each, data.validation) if each else None for each in opened]
+        outputs = [self._ask(each, views) if said is None else said for each, said in zip(named, kept, strict=True)]
+        self.scores = [
+            judge(answers, teacher, data, spec, device, is_new=said is None)
+            for answers, teacher, said in zip(outputs, named, kept, strict=True)
+        ]
         caches: list[TeacherCache] = []
         facts: list[CacheFacts] = []
         for teacher, cache, answers in zip(named, opened, outputs, strict=True):
@@ -98,13 +102,11 @@ class Classroom:
                 "use a better teacher, or train it for longer",
             )
 
-    def _ask(self, teacher: Teacher, cache: TeacherCache | None, views: Views) -> NDArray[np.float32]:
-        """Give what a teacher says of the validation split, from its cache where that is known."""
-        known = read_validation(cache, self.data.validation) if cache else None
-        if known is not None:
-            return known
+    def _ask(self, teacher: Teacher, views: Views) -> NDArray[np.float32]:
+        """Ask a teacher about the validation split."""
         network = teacher.load()
         check_network(network, self.data, teacher.name, self.device)
+        check_steady(network, self.data, teacher.name, self.device)
         if isinstance(network, StoredLogits):
             check_stored(network, views=self.cycle or self.spec.epochs, positions=views.positions, name=teacher.name)
         return outputs_on_validation(network, self.data, self.device)

@@ -23,7 +23,13 @@ from edgekd.metrics import better
 from edgekd.progress import Progress, Silent
 from edgekd.records import DistillSpec, EpochRecord, TermShare
 from edgekd.stages.distill.checkpoint import Checkpoint, copy_state, load_checkpoint
-from edgekd.stages.distill.optimization import average_of, limit_norms, make_optimizer, scales_of, set_rates
+from edgekd.stages.distill.optimization import (
+    average_of,
+    limit_norms,
+    make_optimizer,
+    scales_of,
+    set_rates,
+)
 from edgekd.stages.distill.processes import Alone, Processes
 from edgekd.stages.distill.teachers import hash_of
 from edgekd.stages.distill.teaching import Teachers
@@ -132,10 +138,12 @@ class _Loop:
         self.device = self.processes.device
         # Made first: wrappers and hooks must not be copied into it.
         self.average = average_of(lesson.network, self.spec.ema) if self.spec.ema else None
-        self.trained = [*lesson.network.parameters(), *lesson.objective.parameters()]
+        learned = [*lesson.network.parameters(), *lesson.objective.parameters()]
         self.wrapped, self.optimizer = self.processes.prepare(
-            lesson.network, make_optimizer(self.trained, self.spec, scales_of(lesson.network))
+            lesson.network, make_optimizer(learned, self.spec, scales_of(lesson.network))
         )
+        # Looked up again: sharding puts others in their place.
+        self.trained = [*lesson.network.parameters(), *lesson.objective.parameters()]
         self.forward = torch.compile(self.wrapped) if self.spec.compile else self.wrapped
         self.batch_size = min(self.spec.batch_size, len(self.views))
         self.batch_size -= self.batch_size % self.processes.count  # where there are fewer samples than a batch has
@@ -253,7 +261,7 @@ class _Loop:
         if self.spec.max_norm:
             limit_norms(self.lesson.network, self.spec.max_norm)
         if self.average is not None:
-            self.average.update_parameters(self.lesson.network)
+            self.average.update_parameters(self.processes.whole(self.lesson.network))
 
     def _progress(self, epoch: int, step: int) -> float:
         return (epoch * self.steps + step) / max(self.spec.epochs * self.steps - 1, 1)

@@ -16,6 +16,8 @@ from edgekd.stages.distill.terms import Term
 from edgekd.teachers import StoredLogits
 
 _SHARES = ("target", "others", "inter", "intra", "distance", "angle", "margin")
+# What other kernels may change an output by, of the largest.
+_ROUNDING = 1e-2
 # Options of losses with a meaning that their types do not tell.
 _LOSS_OPTIONS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     ("temperature", lambda value: value > 0, "above 0"),
@@ -80,6 +82,31 @@ def check_network(network: nn.Module, data: Dataset, name: str, device: torch.de
     if not torch.isfinite(logits).all():
         raise ModelError(
             "the network's outputs are not finite", where=name, next_step="its weights hold NaN or do not fit"
+        )
+
+
+def check_steady(teacher: nn.Module, data: Dataset, name: str, device: torch.device) -> None:
+    """Check that a teacher says the same of a sample whenever it is asked, whatever else is in the batch.
+
+    What `eval()` does not reach, such as a file that was exported in training mode, drops units by chance or
+    normalises by the batch.
+
+    Raises:
+        ModelError: It does not.
+    """
+    if isinstance(teacher, StoredLogits):
+        return
+    samples = torch.from_numpy(data.ready(data.validation, 8)).to(device)
+    few = max(1, len(samples) // 4)
+    with torch.inference_mode():
+        together, apart = teacher(samples).float()[:few], teacher(samples[:few]).float()
+    largest = float((together - apart).abs().max())
+    # Kernels for other batch sizes round otherwise.
+    if largest > _ROUNDING * max(1.0, float(together.abs().max())):
+        raise ModelError(
+            f"the teacher's outputs for a sample change by {largest:.3g} with what else is in the batch, or by chance",
+            where=name,
+            next_step="it is in training mode: export or save it in evaluation mode",
         )
 
 

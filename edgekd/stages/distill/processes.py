@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 T = TypeVar("T")
+_log = logging.getLogger("edgekd")
 
 
 class Processes(Protocol):
@@ -60,6 +64,9 @@ class Processes(Protocol):
         states: Sequence[dict[str, Any]],
     ) -> None:
         """Set the state of network and optimizer."""
+
+    def whole(self, network: nn.Module) -> nn.Module:
+        """Give something with all of a network's parameters and buffers, which may be spread over processes."""
 
     def wait(self) -> None:
         """Go on when all have come here."""
@@ -129,6 +136,10 @@ class Alone:
         network.load_state_dict(states[0])
         optimizer.load_state_dict(states[1])
 
+    def whole(self, network: nn.Module) -> nn.Module:
+        """Give the network itself."""
+        return network
+
     def wait(self) -> None:
         """There is nobody to wait for."""
 
@@ -150,6 +161,14 @@ class Accelerated:
 
     def __init__(self, spec: DistillSpec, *, name: str, folder: str | None) -> None:
         accelerate = registry.require("accelerate", "training on several processes or with trackers")
+        # accelerate only warns of those, and tells nobody.
+        for tracker in spec.trackers:
+            if importlib.util.find_spec(tracker) is None:
+                raise ConfigError(
+                    f"tracker '{tracker}' is not installed",
+                    where=f"{name}: trackers",
+                    next_step=f"pip install {tracker}, or leave it out",
+                )
         try:
             self.accelerator = accelerate.Accelerator(
                 log_with=list(spec.trackers) or None, project_dir=folder or "runs"
@@ -157,6 +176,10 @@ class Accelerated:
         except (ValueError, ImportError) as error:
             raise ConfigError(f"{error}", where=f"{name}: trackers", next_step="pip install the tracker") from None
         self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes
+        asked = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+        if asked and self.accelerator.device.type == "cpu" and self.rank == 0:
+            _log.warning("%s: accelerate shards networks on GPUs only: every process holds all of it", name)
+        self.name = name
         if spec.batch_size % (self.count * spec.accumulate):
             raise ConfigError(
                 f"{spec.batch_size} samples can't be dealt out to {self.count} processes in {spec.accumulate} parts",
@@ -174,7 +197,20 @@ class Accelerated:
         return device
 
     def prepare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """Wrap both as the launcher was told to."""
+        """Wrap both as the launcher was told to.
+
+        Raises:
+            ConfigError: Sharding, and losses that learn something too: accelerate's optimizers can't have both.
+        """
+        own = {id(each) for each in network.parameters()}
+        learned = [each for group in optimizer.param_groups for each in group["params"]]
+        if self.accelerator.distributed_type == "FSDP" and any(id(each) not in own for each in learned):
+            raise ConfigError(
+                "losses that learn a projector can't be trained with a sharded network",
+                where=f"{self.name}: losses",
+                allowed="losses of outputs, or of features that are compared as they are",
+                next_step="launch without --use_fsdp",
+            )
         wrapped, optimizing = self.accelerator.prepare(network, optimizer)
         return wrapped, optimizing
 
@@ -222,6 +258,10 @@ class Accelerated:
         gathering.set_model_state_dict(network, states[0], options=whole)
         gathering.set_optimizer_state_dict(trained, _bare(optimizer), states[1], options=whole)
 
+    def whole(self, network: nn.Module) -> nn.Module:
+        """Gather what is spread over processes; the network itself where nothing is."""
+        return _Gathered(network) if any(hasattr(each, "full_tensor") for each in network.parameters()) else network
+
     def wait(self) -> None:
         """Go on when all have come here."""
         self.accelerator.wait_for_everyone()
@@ -235,6 +275,23 @@ class Accelerated:
         # Not end_training, which would end the process group that a later training needs.
         for tracker in self.accelerator.trackers:
             tracker.finish()
+
+
+class _Gathered(nn.Module):
+    """All of a sharded network's parameters and buffers, whole, as they are now."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(_full(each).detach() for each in network.parameters()).requires_grad_(
+            requires_grad=False
+        )
+        for index, each in enumerate(network.buffers()):
+            self.register_buffer(f"buffer_{index}", _full(each))
+
+
+def _full(tensor: torch.Tensor) -> torch.Tensor:
+    whole: torch.Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return whole
 
 
 def _bare(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from torch import nn
 
 from edgekd.datasets import Dataset
 from edgekd.errors import ConfigError, ModelError
-from edgekd.records import DistillSpec
-from edgekd.stages.distill.validation import scores_of
+from edgekd.metrics import better
+from edgekd.records import DistillSpec, TeacherSpec
+from edgekd.stages.distill.validation import primary_metric, scores_of
 from edgekd.stages.distill.views import channels_last, default_device, ready, share
 from edgekd.teachers import StoredLogits
 
@@ -25,6 +26,8 @@ _PROBED = 1000
 _BATCH = 500
 # How much better a teacher must be under another assumption for that to be what is wrong.
 _CLEARLY = 0.2
+# Fewer samples of a class than this say nothing of its place.
+_LEAST_OF_A_CLASS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,7 @@ class Teacher:
         outputs: How many numbers it gives for a sample.
         weight: Its share among several.
         load: Gives the network, frozen, in evaluation mode and on the training's device.
+        spec: What is done to its inputs and outputs already, so that advice goes on from there.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Teacher:
     outputs: int
     weight: float
     load: Callable[[], nn.Module]
+    spec: TeacherSpec = field(default_factory=TeacherSpec)
 
 
 def teacher_of(network: nn.Module, *, name: str, weight: float, outputs: int) -> Teacher:
@@ -90,7 +95,13 @@ def outputs_on_validation(teacher: nn.Module, data: Dataset, device: torch.devic
 
 
 def judge(
-    outputs: NDArray[np.float32], teacher: Teacher, data: Dataset, spec: DistillSpec, device: torch.device
+    outputs: NDArray[np.float32],
+    teacher: Teacher,
+    data: Dataset,
+    spec: DistillSpec,
+    device: torch.device,
+    *,
+    is_new: bool = True,
 ) -> float:
     """Judge a teacher by what it says of the validation split.
 
@@ -100,31 +111,70 @@ def judge(
         data: The validation split's labels.
         spec: Whether a bad one stops the run.
         device: Where to try out what may be wrong.
+        is_new: Also try inputs of another range on one that knows more than chance; it was not judged before.
 
     Returns:
         Its score in the task's primary metric.
 
     Raises:
-        ModelError: It knows no more than chance; with the likely cause where one is found.
+        ModelError: It knows no more than chance, or much less than it would with classes in another order or inputs
+            of another range; with the likely cause where one is found.
     """
     if not np.isfinite(outputs).all():
         raise ModelError("the teacher's outputs are not finite", where=teacher.name, next_step="check its weights")
+    metric = primary_metric(data)
     score = scores_of(torch.from_numpy(outputs), data.validation, data)[0].value
     if data.task != "single_label":
+        blind = _blind_score(data)
+        if not better(metric, score, blind):
+            refuse(
+                spec,
+                f"the teacher's {metric} on the validation data is {score:.4g}; saying the same of every sample "
+                f"gives {blind:.4g}",
+                teacher.name,
+                "check its weights, and the range and layout of its inputs and outputs",
+            )
         return score
     labels = data.validation.labels
     chance = float(np.bincount(labels[labels >= 0], minlength=len(data.classes)).max() / len(labels))
     # Three standard deviations above what the most frequent class gives.
     needed = min(0.98, chance + 3 * np.sqrt(chance * (1 - chance) / len(labels)))
-    if score < needed and len(data.classes) > 1:
+    if len(data.classes) < 2:
+        return score
+    if score < needed:
+        cause = _likely_cause(outputs, teacher, data, device, better_than=max(needed, score + _CLEARLY))
         refuse(
             spec,
             f"the teacher is right on {score * 100:.1f} % of the validation data, which chance would be too "
             f"(the most frequent class: {chance * 100:.1f} %)",
             teacher.name,
-            _likely_cause(outputs, teacher, data, device, better_than=max(needed, score + _CLEARLY)),
+            cause or "check its weights, the order of its classes, and the range and layout of its inputs",
         )
+    else:
+        cause = _swapped(outputs, teacher, data)
+        if cause is None and is_new and score + _CLEARLY < 1:
+            cause = _likely_cause(outputs, teacher, data, device, better_than=score + _CLEARLY)
+        if cause:
+            what = f"the teacher is right on {score * 100:.1f} % of the validation data, and could be on clearly more"
+            refuse(spec, what, teacher.name, cause)
     return score
+
+
+def _blind_score(data: Dataset) -> float:
+    """Score who says the same of every sample: the mean, or the labels that are most frequent."""
+    split = data.validation
+    if primary_metric(data) == "auc":
+        return 0.5
+    if data.task == "reconstruction":
+        same = data.ready(split).reshape(len(split), -1).mean(0)
+    elif data.task == "regression":
+        same = split.labels.mean(0)
+    else:
+        frequency = split.labels.mean(0)
+        usual = max(1, round(float(frequency.sum())))
+        same = np.where(np.argsort(np.argsort(-frequency)) < usual, 1.0, -1.0)
+    outputs = np.tile(np.asarray(same, np.float32), (len(split), 1))
+    return scores_of(torch.from_numpy(outputs), split, data)[0].value
 
 
 def refuse(spec: DistillSpec, what: str, name: str, next_step: str) -> None:
@@ -140,23 +190,51 @@ def refuse(spec: DistillSpec, what: str, name: str, next_step: str) -> None:
 
 def _likely_cause(
     outputs: NDArray[np.float32], teacher: Teacher, data: Dataset, device: torch.device, *, better_than: float
-) -> str:
+) -> str | None:
     """Try the mistakes that people make: classes in another order, inputs of another range."""
     labels, count = data.validation.labels, len(data.classes)
-    confusion = np.zeros((count, count))
-    np.add.at(confusion, (outputs.argmax(1), labels), 1)
+    confusion = _confusion(outputs, data)
     rows, columns = linear_sum_assignment(-confusion)
     # Better than chance too: where one class is frequent, chance alone is right often.
     if confusion[rows, columns].sum() > max(0.6, better_than) * len(labels):
-        order = ", ".join(f'"{data.classes[column]}"' for column in columns)
-        return f"its classes seem to be in another order: classes = [{order}]"
+        return _order(teacher, data, columns.tolist())
     good = max(0.3 + 1 / count, better_than)
+    done, mean = teacher.spec.input_scale, teacher.spec.input_mean
     for scale in (1 / data.scale, 255.0, 1 / 255, 2.0):
         if _score_at(teacher, data, device, scale, 0.0) > good:
-            return f"its inputs seem to be {scale:g} times as large: input_scale = {scale:g}"
-    if _score_at(teacher, data, device, 2.0, 1.0) > good:
-        return "its inputs seem to go from -1 to 1: input_scale = 2 and input_mean = [1]"
-    return "check its weights, the order of its classes, and the range and layout of its inputs"
+            return f"its inputs seem to be {scale:g} times as large: input_scale = {scale * done:.6g}"
+    # With a mean of its own the teacher is given other numbers than these, and what to write is not known.
+    if not any(mean) and _score_at(teacher, data, device, 2.0, 1.0) > good:
+        return f"its inputs seem to go from -1 to 1: input_scale = {2 * done:g} and input_mean = [{done:g}]"
+    return None
+
+
+def _swapped(outputs: NDArray[np.float32], teacher: Teacher, data: Dataset) -> str | None:
+    """Find classes that changed places: most samples of each are given to the next of them."""
+    confusion = _confusion(outputs, data)
+    rows, columns = linear_sum_assignment(-confusion)
+    moved = rows != columns
+    samples = confusion.sum(0)[columns[moved]]
+    given = confusion[rows[moved], columns[moved]]
+    if not moved.any() or samples.min() < _LEAST_OF_A_CLASS or (given <= samples / 2).any():
+        return None
+    return _order(teacher, data, columns.tolist())
+
+
+def _confusion(outputs: NDArray[np.float32], data: Dataset) -> NDArray[np.float64]:
+    """Count (what the teacher says, what is right)."""
+    confusion = np.zeros((len(data.classes), len(data.classes)))
+    np.add.at(confusion, (outputs.argmax(1), data.validation.labels), 1)
+    return confusion
+
+
+def _order(teacher: Teacher, data: Dataset, columns: Sequence[int]) -> str:
+    """Say the teacher's own order, where output `k` of what it gives now means class `columns[k]`."""
+    network = teacher.load()
+    own = teacher.spec.classes or (network.names if isinstance(network, StoredLogits) else ())
+    means = {name: data.classes[column] for name, column in zip(data.classes, columns, strict=True)}
+    order = ", ".join(f'"{means.get(each, each)}"' for each in own or data.classes)
+    return f"its classes seem to be in another order: classes = [{order}]"
 
 
 def _score_at(teacher: Teacher, data: Dataset, device: torch.device, scale: float, mean: float) -> float:

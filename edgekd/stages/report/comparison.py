@@ -90,7 +90,7 @@ def summary_rows(run: Run) -> tuple[Row, ...]:
             role=model.role,
             format=model.format,
             precision=model.precision,
-            size=model.size_bytes,
+            size=model.size_bytes or None,  # a teacher that a function builds has no file
             parameters=model.parameters,
             metric=metric,
         )

@@ -198,3 +198,12 @@ def test_no_label_is_needed_where_a_teacher_speaks(overlapping: Dataset, quarter
         [each.train_loss for each in known.history], rel=1e-6
     )
     assert control_of(trained).history[-1].train_loss < control_of(trained).history[0].train_loss
+
+
+def test_without_labels_the_default_losses_are_those_of_teachers(overlapping: Dataset, quarters: Make) -> None:
+    unlabelled = transfer_split(TransferSpec(labelled=False), overlapping)
+    for transfer, terms in ((unlabelled, 0), (overlapping.train, 2)):
+        spec = replace(SPEC, epochs=1, losses=(), control=False)
+        trained = distill(linear(), data=overlapping, transfer=transfer, teachers=[quarters()], spec=spec)
+        # A single term has no balance to report.
+        assert len(trained.history[0].terms) == terms

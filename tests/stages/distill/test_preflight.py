@@ -16,7 +16,7 @@ from torch.nn import functional
 from edgekd.datasets import Dataset, Split
 from edgekd.errors import ConfigError, DataError, ModelError
 from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
-from edgekd.stages.distill.preflight import check_data, check_network, check_spec
+from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_steady
 from edgekd.stages.distill.terms import Term, load_terms
 
 Make = Callable[..., nn.Module]
@@ -69,6 +69,26 @@ def test_a_look_leaves_the_network_as_it_was(data: Dataset, make: Make, training
     check_network(network, data, "own", CPU)
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
     assert {module.training for module in network.modules()} == {training}
+
+
+class AlwaysTraining(nn.Module):
+    """What `eval()` does not reach."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.network.train()(inputs)
+        return outputs
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_teacher_that_stays_in_training_mode_is_refused(data: Dataset, make: Make, dropout: float) -> None:
+    network = make(dropout=dropout)
+    check_steady(network.eval(), data, "own", CPU)
+    with pytest.raises(ModelError, match=r"^own: the teacher's outputs for a sample change by .* in training mode"):
+        check_steady(AlwaysTraining(network).eval(), data, "own", CPU)
 
 
 CE = LossTerm(name="cross_entropy")

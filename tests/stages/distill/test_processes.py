@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from edgekd.datasets import Dataset
+from edgekd.errors import ConfigError
 from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
 from edgekd.stages.distill import distill
 
@@ -86,11 +88,43 @@ if not sys.argv[4]:
 """
 
 
+# accelerate shards on GPUs only; told that there are some, it does with gloo what it does there.
+SHARD = """
+from accelerate import Accelerator, FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedType
+from edgekd.stages.distill import processes
+
+class Sharding(Accelerator):
+    def __init__(self, **given):
+        super().__init__(**given)
+        self.state.distributed_type = DistributedType.FSDP
+        if "fsdp_plugin" not in vars(self.state):
+            self.state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+
+    def prepare(self, *given):
+        prepared = super().prepare(*given)
+        assert all(hasattr(each, "full_tensor") for each in prepared[0].parameters()), "nothing is sharded"
+        return prepared
+
+import accelerate
+accelerate.Accelerator = Sharding
+"""
+SHARDED = ("in parts, clipped", "averaged, limited")
+
+
 def mlp(seed: int = 0) -> nn.Module:
     """Build a network without batch norm, whose statistics are each process's own."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 4))
+
+
+def train_sharded(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Train what may be sharded, then what may not: a projector."""
+    script = TRAIN.replace("CASES.items()", f"((name, CASES[name]) for name in {SHARDED})")
+    script = script.replace("spec=replace(SPEC, batch_size=15)", "teachers=[mlp(1)], spec=CASES['with a projector']")
+    (folder / "train.py").write_text(SHARD + script)
+    return launch(str(folder / "train.py"), str(Path(__file__).parent), str(folder), "0", "")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -134,6 +168,17 @@ def test_two_processes_train_what_one_does(data: Dataset, tmp_path: Path) -> Non
     )
 
 
+def test_a_network_that_is_sharded_learns_what_a_whole_one_does(data: Dataset, tmp_path: Path) -> None:
+    done = train_sharded(tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = results(tmp_path)
+    assert first == second
+    assert "losses that learn a projector can't be trained with a sharded network" in first.pop("error")
+    assert tuple(first) == SHARDED
+    for name, found in first.items():
+        compare(found, data, CASES[name])
+
+
 @pytest.mark.slow
 def test_two_processes_that_were_killed_go_on_to_what_one_trains(data: Dataset, tmp_path: Path) -> None:
     killed = train_together(tmp_path, kill_after=7, case="to be killed")
@@ -173,6 +218,14 @@ try:
 except EdgekdError as error:
     print(error)
 """
+
+
+def test_a_tracker_that_is_not_there_is_named(data: Dataset) -> None:
+    found = [name for name in ("mlflow", "wandb") if importlib.util.find_spec(name) is None]
+    if not found:
+        pytest.skip("all trackers are installed")
+    with pytest.raises(ConfigError, match=f"^student: trackers: tracker '{found[0]}' is not installed; pip install"):
+        distill(mlp(), data=data, spec=replace(SPEC, trackers=(found[0],)))
 
 
 @pytest.mark.slow

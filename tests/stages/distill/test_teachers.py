@@ -129,12 +129,84 @@ def test_outputs_that_are_no_numbers_are_refused_whatever_the_spec_says(
         judge(outputs, teacher, data, spec, CPU)
 
 
+def test_advice_goes_on_from_what_the_recipe_says_already(data: Dataset, quarters: Make) -> None:
+    """Output k means class k; what the recipe said of it was wrong, and the advice must not repeat it."""
+    wrong = TeacherSpec(classes=("d", "c", "b", "a", "e"), input_scale=0.5)
+    network = nn.Sequential(quarters(), nn.ConstantPad1d((0, 1), -9.0))
+    teacher = replace(named(AdaptedTeacher(network, wrong, data, "own")), spec=wrong)
+    with pytest.raises(ModelError, match=r'in another order: classes = \["a", "b", "c", "d", "e"\];'):
+        judge(outputs_on_validation(teacher.load(), data, CPU), teacher, data, REFUSE, CPU)
+    raw = Around(quarters(gain=1.0), bright=165.0, start=5.0)
+    wrong = TeacherSpec(input_scale=255.0 * 255.0)
+    teacher = replace(named(AdaptedTeacher(raw, wrong, data, "own")), spec=wrong)
+    with pytest.raises(ModelError, match=r"seem to be 0.00392157 times as large: input_scale = 255;"):
+        judge(outputs_on_validation(teacher.load(), data, CPU), teacher, data, REFUSE, CPU)
+
+
+def many(data: Dataset) -> Dataset:
+    """Enough samples of each class to tell its place."""
+    return replace(data, validation=data.validation.take(np.arange(40) % 20))
+
+
+def test_two_classes_in_each_others_place_are_found_though_the_others_are_right(
+    data: Dataset, quarters: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = refusal(quarters(order=(0, 1, 3, 2)), many(data))
+    assert "right on 50.0 % of the validation data, and could be on clearly more" in message
+    assert 'in another order: classes = ["a", "b", "d", "c"]' in message
+    caplog.set_level(logging.WARNING, "edgekd")
+    assert verdict(quarters(order=(0, 1, 3, 2)), many(data), WARN) == 0.5
+    assert len(caplog.records) == 1
+
+
+def test_one_class_that_is_mistaken_for_another_is_no_other_order(data: Dataset, quarters: Make) -> None:
+    blind = quarters()
+    blind.get_parameter("last.weight").data[3] *= -1  # says one of the others of all of its samples
+    assert verdict(blind, many(data)) == 0.75
+
+
+class Partly(nn.Module):
+    """Right on all classes where bytes come in, on half of them where shares do."""
+
+    def __init__(self, quarters: nn.Module) -> None:
+        super().__init__()
+        self.quarters = quarters
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.quarters(inputs)
+        small = (inputs.amax((1, 2, 3)) <= 1)[:, None]
+        return torch.where(small, outputs * torch.tensor([1.0, 1.0, 0.0, 0.0]), outputs)
+
+
+def test_inputs_of_another_range_are_found_though_the_teacher_beats_chance(data: Dataset, quarters: Make) -> None:
+    message = refusal(Partly(quarters()), many(data))
+    assert "could be on clearly more" in message
+    assert "its inputs seem to be 255 times as large: input_scale = 255" in message
+    teacher, outputs = named(Partly(quarters())), outputs_on_validation(Partly(quarters()), many(data), CPU)
+    known = judge(outputs, teacher, many(data), REFUSE, CPU, is_new=False)
+    assert known == 0.5, "one that was let through before is not loaded again to look for more"
+
+
 def test_other_tasks_are_scored_in_their_own_metric(data: Dataset, quarters: Make) -> None:
-    targets = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
-    numbers = replace(data, task="regression", validation=replace(data.validation, labels=targets))
-    found = verdict(quarters(), numbers)
     said = outputs_on_validation(quarters(), data, CPU).astype(np.float64)
-    assert found == pytest.approx(((said - targets) ** 2).mean(), rel=1e-5)
+    targets = (said + np.random.default_rng(0).normal(size=(20, 4))).astype(np.float32)
+    numbers = replace(data, task="regression", validation=replace(data.validation, labels=targets))
+    assert verdict(quarters(), numbers) == pytest.approx(((said - targets) ** 2).mean(), rel=1e-5)
+
+
+def test_of_other_tasks_a_teacher_must_beat_who_says_the_same_of_every_sample(data: Dataset, quarters: Make) -> None:
+    said = outputs_on_validation(quarters(), data, CPU)
+    targets = said + 1000.0
+    numbers = replace(data, task="regression", validation=replace(data.validation, labels=targets))
+    message = refusal(quarters(), numbers)
+    assert "mean_squared_error on the validation data is 1e+06; " in message
+    assert f"saying the same of every sample gives {targets.var(0).mean():.4g}" in message
+    assert verdict(quarters(), numbers, WARN) == pytest.approx(1e6, rel=1e-3)
+    several = np.eye(4)[data.validation.labels].astype(np.int64)
+    several[:, 0] = 1
+    tags = replace(data, task="multi_label", validation=replace(data.validation, labels=several))
+    assert "saying the same of every sample gives" in refusal(Constant([-1.0, 1.0, -1.0, -1.0]), tags)
+    assert verdict(Around(quarters(gain=1.0), 165 / 255, 9.0), tags) > 0
 
 
 def test_outputs_are_those_of_every_validation_sample_in_order(data: Dataset, quarters: Make) -> None:
