@@ -23,6 +23,16 @@ DECODED = WORK / "cifar10-decoded.npz"
 HELD_OUT = 0.1
 # What torchvision's models, and so akamaster/pytorch_resnet_cifar10, were trained with.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MLPERF = "models/mlperf_tiny/image_classification"
+MLPERF_WEIGHTS = "pretrainedResnet.h5"
+_TORCH_NAMES = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "bias": "bias",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
 WEIGHTS = {
     20: "resnet20-12fca82f.th",
     32: "resnet32-d509ac18.th",
@@ -51,6 +61,45 @@ def load_published(depth: int, data: Dataset) -> nn.Module:
     network = build("resnet", data, 0, depth=depth, shortcut="A", padding="symmetric")
     weights = find(WEIGHTS[depth], "resnet_cifar10")
     return Normalised(registry.function("teachers", "torch")(network=network, weights=weights))
+
+
+def load_mlperf(data: Dataset) -> nn.Module:
+    """Build MLPerf Tiny's ResNet-8 with the weights of its reference, which learned CIFAR-10 from raw bytes."""
+    import h5py
+
+    network = build("mlperf_resnet8", data, 0)
+    layers = ["stem.0", "stack1.conv1", "stack1.conv2"]
+    layers += [f"stack{stack}.{layer}" for stack in (2, 3) for layer in ("conv1", "conv2", "shortcut")]
+    norms = ["stem.1", *(f"stack{stack}.bn{number}" for stack in (1, 2, 3) for number in (1, 2))]
+    # In the order in which Keras made them, which its names tell.
+    names = {
+        **{f"conv2d{_number(index)}": path for index, path in enumerate(layers)},
+        **{f"batch_normalization{_number(index)}": path for index, path in enumerate(norms)},
+        "dense": "linear",
+    }
+    with h5py.File(find(MLPERF_WEIGHTS, MLPERF)) as file:
+        stored = {
+            path: {
+                key.removesuffix(":0"): np.asarray(value) for key, value in file["model_weights"][name][name].items()
+            }
+            for name, path in names.items()
+        }
+    # Its input is data.scale times a byte.
+    stored["stem.0"]["kernel"] = stored["stem.0"]["kernel"] / np.float32(data.scale)
+    state = {}
+    for path, arrays in stored.items():
+        for key, values in arrays.items():
+            axes = {2: (1, 0), 4: (3, 2, 0, 1)}.get(values.ndim, (0,))
+            state[f"{path}.{_TORCH_NAMES[key]}"] = torch.from_numpy(np.ascontiguousarray(values.transpose(axes)))
+    missing, unexpected = network.load_state_dict(state, strict=False)
+    left = [name for name in (*missing, *unexpected) if not name.endswith("num_batches_tracked")]
+    if left:
+        raise ValueError(f"weights that do not fit: {left}")
+    return network.eval()
+
+
+def _number(index: int) -> str:
+    return f"_{index}" if index else ""
 
 
 class Normalised(nn.Module):
