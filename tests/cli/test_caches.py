@@ -196,7 +196,7 @@ def test_a_folder_of_one_s_own_is_refused_when_it_is_of_something_else(edgekd: C
     done = edgekd("distill", "clouds.toml", "--out", "two", *kept, "--set", "distill.augmentation_seed=1")
     assert done.returncode == 2
     assert "this cache was made of something else: other augmentation_seed" in done.stderr
-    assert f"`edgekd cache clear {here / 'kept' / 'teacher-0'}`" in done.stderr
+    assert "`edgekd cache clear kept/teacher-0`" in done.stderr
 
 
 def test_a_folder_of_one_s_own_is_named_by_its_path(edgekd: Call, here: Path) -> None:

@@ -179,12 +179,15 @@ def test_a_teacher_sees_every_view_of_every_sample_once_however_long_is_trained(
 ) -> None:
     teacher = Counting(quarters())
     distill(make(), data=data, teachers=[teacher], spec=replace(SPEC, epochs=9))
-    # Twice two to look at its shape, the validation split to judge it, and 60 that the cache is held against.
-    assert teacher.shown == 2 + 2 + 20 + 3 * 60 + 60
+    # Twice two to look at its shape, ten to see whether it is steady, the validation split to judge it, and 60 that the
+    # cache is held against.
+    assert teacher.shown == 2 + (2 + 8 + 2) + 20 + 3 * 60 + 60
     before = {file: file.read_bytes() for file in folder_of("teacher-0").iterdir()}
     for changes in ({"seed": 3}, {"epochs": 2}, {"learning_rate": 0.01, "losses": (KL,)}, {"batch_size": 20}):
         distill(make(4), data=data, teachers=[teacher], spec=replace(SPEC, **changes))
-    assert teacher.shown == 2 + 2 + 20 + 3 * 60 + 60 + 4 * 2, "a live network's shape is looked at, nothing else"
+    assert teacher.shown == 2 + (2 + 8 + 2) + 20 + 3 * 60 + 60 + 4 * 2, (
+        "a live network's shape is looked at, nothing else"
+    )
     assert {file: file.read_bytes() for file in folder_of("teacher-0").iterdir()} == before
 
 
