@@ -24,9 +24,11 @@ def lint_files(space: Workspace, folder: Path) -> list[Path]:
     with ThreadPoolExecutor(2) as pool:  # threads wait for the children that parse
         found = list(pool.map(lambda model: _lint(model, targets), exported_files(space)))
     findings = [finding for each in found for finding in each]
-    for each in findings:
-        if keeps_from_running(each):
-            _log.warning("lint: %s is not measured on %s: %s", each.model, each.target, each.what)
+    # Layers of a file tend to have the same to say.
+    for model, target, what in dict.fromkeys(
+        (each.model, each.target, each.what) for each in findings if keeps_from_running(each)
+    ):
+        _log.warning("lint: %s is not measured on %s: %s", model, target, what)
     return [write(folder / "findings.json", findings)]
 
 
