@@ -64,7 +64,7 @@ def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
             "error" if certain else "warning",
             target,
             f"weights of {node.operator} go from {low} to {high}; without VNNI sums of products past ±{_SAFE} overflow",
-            "quantize with reduce_range (7 bits), or measure the accuracy on this very processor",
+            "set session.x64quantprecision to 1 in ONNX Runtime, or measure the accuracy on this very processor",
             node,
         )
 

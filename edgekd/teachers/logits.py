@@ -49,7 +49,7 @@ def load(*, weights: Path, outputs: int) -> StoredLogits:
     try:
         with zipfile.ZipFile(path) as archive:
             if bad := archive.testzip():
-                raise ModelError(f"damaged: the checksum of '{bad}' is wrong", where=where)
+                raise ModelError(f"damaged: the checksum of {bad!r} is wrong", where=where)
             present = {name.removesuffix(".npy") for name in archive.namelist()}
             if "logits" not in present:
                 raise ModelError(f"has no 'logits', but {sorted(present)}", where=where, allowed=_ALLOWED)

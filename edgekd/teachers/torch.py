@@ -132,7 +132,7 @@ def _read_zip(path: Path) -> object:
         # torch writes checksums but does not read them.
         if bad := archive.testzip():
             raise ModelError(
-                f"damaged: the checksum of '{bad}' is wrong", where=str(path), next_step="get the file again"
+                f"damaged: the checksum of {bad!r} is wrong", where=str(path), next_step="get the file again"
             )
         stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
     # Mapped, so that large teachers are not held twice; torch would map compressed entries as they are.

@@ -447,7 +447,7 @@ def test_all_problems_of_all_budgets_come_at_once() -> None:
         "  budget 5 (file_size): statistic 'p90' has no meaning for file_size; allowed: none",
         "  budget 6 (accuracy): reference 'teacher' has no meaning for accuracy; use the metric accuracy_drop",
         "  budget 7 (accuracy_drop): unknown reference 'teecher'; allowed: teacher, student; did you mean 'teacher'?",
-        "  budget 8 (accuracy): unknown role 'pupil'; allowed: teacher, assistant, student, repeat, control",
+        "  budget 8 (accuracy): unknown role 'pupil'; allowed: teacher, assistant, student, repeat, control, simulated",
         "  budget 8 (accuracy): unknown basis 'guessed'; allowed: measured, emulated, estimated",
         "  budget 9 (file_size): limit '1e999 B' is no limit; allowed: a finite number",
     ]

@@ -21,6 +21,7 @@ from edgekd.records import CorrectionTerm, ExportSpec, Model, Preprocessing, Qua
 from edgekd.simulation import Quantized, fold, observe, simulate
 from edgekd.stages.export import Exported, export
 from edgekd.stages.export.learned import Learned
+from edgekd.stages.export.watching import exact_options
 
 STATIC, FOUR = "static_wi8_ai8", "weight_only_wi4_afp32"
 CLASSES = 5
@@ -121,7 +122,8 @@ def plain(network: nn.Module, inputs: Array) -> Array:
 def run(path: Path, inputs: Array) -> Array:
     """Run a file, apart from the code under test."""
     if path.suffix == ".onnx":
-        return np.asarray(onnxruntime.InferenceSession(path).run(None, {"input": inputs})[0], np.float32)
+        session = onnxruntime.InferenceSession(path, exact_options(onnx.load(str(path))))
+        return np.asarray(session.run(None, {"input": inputs})[0], np.float32)
     interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
     taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
