@@ -39,6 +39,7 @@ def test_a_file_is_held_against_itself(shared_data: Path, arm64: Target, own_cac
     assert len(found["kernel_bit_equal"].samples) == KERNEL_SAMPLES
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of quantizers
 def test_a_run_compares_once_and_again_when_an_arm64_comes(
     recipe: Path, run: Callable[..., pipeline.Outcome], arm64: Target, own_cache: Path

@@ -25,6 +25,7 @@ def model(outcome: pipeline.Outcome, name: str) -> Model:
     return next(each for each in outcome.run.models if each.name == name)
 
 
+@pytest.mark.slow
 def test_weights_ranges_and_scores_are_kept(recipe: Path, run: Run) -> None:
     outcome = run(*ROUNDED, until="export")
     assert outcome.run.quantization is not None

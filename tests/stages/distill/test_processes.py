@@ -168,6 +168,7 @@ def test_two_processes_train_what_one_does(data: Dataset, tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_network_that_is_sharded_learns_what_a_whole_one_does(data: Dataset, tmp_path: Path) -> None:
     done = train_sharded(tmp_path)
     assert done.returncode == 0, done.stderr

@@ -234,7 +234,13 @@ def test_an_average_has_its_input_s_range(static: Case) -> None:
     assert learned.ranges["stem"][0] == learned.ranges["add"][0] == 0
 
 
-@pytest.mark.parametrize("done", [Preprocessing(scale=1 / 8), Preprocessing(mean=(1.0, -2.0), deviation=(4.0, 4.0))])
+@pytest.mark.parametrize(
+    "done",
+    [
+        Preprocessing(scale=1 / 8),
+        pytest.param(Preprocessing(mean=(1.0, -2.0), deviation=(4.0, 4.0)), marks=pytest.mark.slow),
+    ],
+)
 def test_files_that_take_raw_values_have_the_learned_ranges_too(
     static: Case, done: Preprocessing, tmp_path: Path
 ) -> None:
