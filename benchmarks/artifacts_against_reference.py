@@ -27,7 +27,7 @@ from edgekd.config import load_target
 from edgekd.records import BenchmarkSpec, Cargo, ExportSpec, Model, NpuSummary
 from edgekd.stages.benchmark import benchmark, describe_file
 from edgekd.stages.export import export
-from edgekd.stages.export.converting import run_float
+from edgekd.stages.export.converting import run_file
 from edgekd.store import read_json
 
 REFERENCE = "pretrainedResnet_quant.tflite"
@@ -61,7 +61,7 @@ def main() -> None:
     }
     test = data.ready(data.test, raw=True)
     for name, model in files.items():
-        _, outputs = run_float("tflite", model.path, test)
+        _, outputs = run_file("tflite", model.path, test)
         accuracy = float(np.mean(outputs.argmax(1) == data.test.labels))
         results.add(part="file", file=name, git_revision=results.revision, accuracy=accuracy, **measure(model))
     images = data.ready(data.validation, 1, raw=True)

@@ -23,7 +23,7 @@ from edgekd import store
 from edgekd.datasets import Split
 from edgekd.records import ExportSpec, Format, MixedPrecisionSpec, QuantSpec
 from edgekd.stages.export import export
-from edgekd.stages.export.converting import run_float
+from edgekd.stages.export.converting import run_file
 
 CHECK_SAMPLES = 500
 DROP = 0.3
@@ -105,7 +105,7 @@ def search(results: Results, bench: Bench, student: Any, name: str, format_name:
 
 def tested(format_name: str, path: Any, data: Any, test: Split) -> float:
     """Run a file on test images: the share that it predicts right."""
-    _, outputs = run_float(format_name, path, data.ready(test, raw=True))
+    _, outputs = run_file(format_name, path, data.ready(test, raw=True))
     return float(np.mean(outputs.reshape(len(test), -1).argmax(1) == test.labels))
 
 

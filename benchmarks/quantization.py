@@ -30,7 +30,7 @@ from edgekd.errors import ExportError
 from edgekd.records import CorrectionTerm, DistillSpec, ExportSpec, QuantizationTraining, QuantSpec
 from edgekd.stages.distill import learn_rounded
 from edgekd.stages.export import export
-from edgekd.stages.export.converting import run_float
+from edgekd.stages.export.converting import run_file
 
 CHECK_SAMPLES = 500
 LEARNING_ON = QuantizationTraining(epochs=5)
@@ -221,7 +221,7 @@ def run(results: Results, name: str, case: Case, method: str, settings: str, *, 
     test = spread(data.test, 200) if quick else data.test
     images = data.ready(test, raw=True)
     for model in made.models:
-        _, outputs = run_float(model.format, model.path, images)
+        _, outputs = run_file(model.format, model.path, images)
         right = outputs.reshape(len(test), -1).argmax(1) == test.labels
         accuracy = float(np.mean(right))
         results.add(

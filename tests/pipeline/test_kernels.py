@@ -11,8 +11,9 @@ import pytest
 
 from edgekd import pipeline
 from edgekd.pipeline.kernels import KERNEL_SAMPLES
-from edgekd.records import Target
+from edgekd.records import ExportSpec, Target
 from edgekd.stages.benchmark import describe_file
+from edgekd.stages.export import export
 
 INT8 = ("export.precisions=['fp32', 'static_wi8_ai8']", "student.hidden=[200]")  # smaller ones gain nothing
 
@@ -37,6 +38,26 @@ def test_a_file_is_held_against_itself(shared_data: Path, arm64: Target, own_cac
         assert (each.model_sha256, each.target, each.conditions.arch) == (model.sha256, "arm64-emulated", "aarch64")
     assert found["kernel_parity"].samples == (1.0,) * KERNEL_SAMPLES
     assert len(found["kernel_bit_equal"].samples) == KERNEL_SAMPLES
+
+
+@pytest.mark.slow
+def test_sums_that_overflow_on_this_machine_are_no_fault_of_the_file(
+    tmp_path: Path, arm64: Target, own_cache: Path
+) -> None:
+    import torch
+
+    (own_cache / "arm64-root").symlink_to(arm64.address or "")
+    torch.manual_seed(0)
+    student = torch.nn.Sequential(
+        *(torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(16, 32, 3, padding=1)),
+        *(torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(32, 10)),
+    )
+    inputs = np.random.default_rng(0).normal(size=(64, 3, 16, 16)).cumsum(2).astype(np.float32)
+    spec = ExportSpec(formats=("onnx",), precisions=("static_wi8_ai8",))
+    made = export(student, folder=tmp_path, spec=spec, calibration=inputs, check=inputs, task="regression")
+    found = pipeline.compare_on_arm64(made.models, inputs=inputs, task="regression")
+    (equal,) = (each for each in found if each.metric == "kernel_bit_equal")
+    assert set(equal.samples) == {1.0}
 
 
 @pytest.mark.slow

@@ -23,13 +23,7 @@ from edgekd.metrics import better
 from edgekd.progress import Progress, Silent
 from edgekd.records import DistillSpec, EpochRecord, TermShare
 from edgekd.stages.distill.checkpoint import Checkpoint, copy_state, load_checkpoint
-from edgekd.stages.distill.optimization import (
-    average_of,
-    limit_norms,
-    make_optimizer,
-    scales_of,
-    set_rates,
-)
+from edgekd.stages.distill.optimization import average_of, limit_norms, make_optimizer, scales_of, set_rates
 from edgekd.stages.distill.processes import Alone, Processes
 from edgekd.stages.distill.teachers import hash_of
 from edgekd.stages.distill.teaching import Teachers

@@ -16,7 +16,7 @@ from edgekd.inspection import Anatomy
 from edgekd.progress import Progress
 from edgekd.records import ExportSpec, Task
 from edgekd.stages.export.auditing import portray, warn_of_noise
-from edgekd.stages.export.converting import run_float
+from edgekd.stages.export.converting import run_file
 from edgekd.stages.export.making import Chosen, Exported, Job, is_static, prepared_source
 from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec
 from edgekd.store import sha256_of
@@ -66,7 +66,7 @@ def export_file(
     inputs = _as_network_inputs(samples, anatomy)
     check_inputs("calibration", inputs)
     chosen, check = divide(inputs, spec)
-    _, outputs = run_float(anatomy.format, path, check)
+    _, outputs = run_file(anatomy.format, path, check)
     job = Job(
         name=path.stem,
         spec=spec,

@@ -190,16 +190,24 @@ def read_and_run(format_name: str, files: Sequence[Written], inputs: NDArray[np.
     return _in_child(f"the {format_name} runtime", files[0].path, _read_and_run, format_name, files, inputs)
 
 
-def run_float(format_name: str, path: Path, inputs: NDArray[np.float32]) -> tuple[Anatomy, NDArray[np.float32]]:
-    """Read a file that comes from elsewhere, and run it on inputs, in one child.
+def run_file(format_name: str, path: Path, inputs: NDArray[np.float32]) -> tuple[Anatomy, NDArray[np.float32]]:
+    """Read one file, wherever it comes from, and run it on inputs, in one child.
+
+    Args:
+        format_name: `onnx` or `tflite`.
+        path: Of one input.
+        inputs: Channels first, shape (N, …).
+
+    Returns:
+        What is in it, and its outputs, (N, outputs), dequantized.
 
     Raises:
         ExportError: The runtime can't load or run it.
     """
-    return _in_child(f"the {format_name} runtime", path, _run_float, format_name, path, inputs)
+    return _in_child(f"the {format_name} runtime", path, _run_file, format_name, path, inputs)
 
 
-def _run_float(format_name: str, path: Path, inputs: NDArray[np.float32]) -> tuple[Anatomy, NDArray[np.float32]]:
+def _run_file(format_name: str, path: Path, inputs: NDArray[np.float32]) -> tuple[Anatomy, NDArray[np.float32]]:
     run = {"onnx": _run_onnx, "tflite": _run_tflite}[format_name]
     return registry.function("formats", format_name)(path), _flat(run(path, inputs))
 
