@@ -72,7 +72,7 @@ def export(
     classifier of transformers: its folder, or its name on the hub. It is written in the given precisions, and each file
     is held against it on samples that did not calibrate.
     """
-    from edgekd.stages.export import export_given, kind_of
+    from edgekd.stages.export import channels_first, export_given, kind_of
 
     of_models = ("precisions", "formats", "calibration", "array", "samples", "method", "io", "task")
     if kind_of(source) == "recipe":
@@ -99,10 +99,13 @@ def export(
             task=task,
             progress=progress,
         )
-    # The last samples are those that calibrate least.
-    found = compare_on_arm64(
-        exported.models, exported.measurements, inputs=given[-KERNEL_SAMPLES:], task=task or "single_label"
-    )
+        found = compare_on_arm64(
+            exported.models,
+            exported.measurements,
+            inputs=channels_first(source, given[-KERNEL_SAMPLES:]),
+            task=task or "single_label",
+            progress=progress,
+        )
     exported = replace(exported, measurements=(*exported.measurements, *found))
     terminal.print(exported_table(exported))
     if table := kernels_table(found):

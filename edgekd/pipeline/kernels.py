@@ -15,6 +15,7 @@ from edgekd import registry, store
 from edgekd.config import load_target
 from edgekd.pipeline.linting import exported_files
 from edgekd.pipeline.workspace import Workspace, undated, write
+from edgekd.progress import Progress, Silent
 from edgekd.records import Measurement, Model, Task
 from edgekd.stages.benchmark import Ran, run_samples
 from edgekd.units import human
@@ -39,7 +40,9 @@ def compare_files(space: Workspace, folder: Path) -> list[Path]:
         data = space.data
         inputs = data.ready(data.validation, KERNEL_SAMPLES, raw=space.recipe.export.takes_raw(data.task))
         exported = store.read_json(space.store.stage("export") / "measurements.json", list[Measurement])
-        found = compare_on_arm64(exported_files(space), exported, inputs=inputs, task=data.task)
+        found = compare_on_arm64(
+            exported_files(space), exported, inputs=inputs, task=data.task, progress=space.progress
+        )
     return [write(folder / "measurements.json", undated(found))]
 
 
@@ -49,14 +52,16 @@ def compare_on_arm64(
     *,
     inputs: NDArray[np.float32],
     task: Task = "single_label",
+    progress: Progress | None = None,
 ) -> tuple[Measurement, ...]:
     """Run files that compute with integers here and on an emulated arm64, and hold the outputs against each other.
 
     Args:
         models: Any; float files, and those of several inputs, are left out.
         measurements: Of their export: their `max_error` is what their precision explains.
-        inputs: Samples as the network takes them; the first `KERNEL_SAMPLES` are used.
+        inputs: Samples as the network takes them, images channels first; the first `KERNEL_SAMPLES` are used.
         task: What the files predict.
+        progress: Told of each file.
 
     Returns:
         Of each file `kernel_parity` and `kernel_bit_equal` (0 or 1 for each sample) and `kernel_max_error`, with the
@@ -75,22 +80,28 @@ def compare_on_arm64(
     samples = inputs[:KERNEL_SAMPLES]
     explained = {each.model: each.samples[0] for each in measurements if each.metric == "max_error"}
     found: list[Measurement] = []
-    for ran in run_samples(chosen, target=load_target(_TARGET), inputs=samples):
-        name, there = ran.model.name, ran.outputs.reshape(len(samples), -1)
-        # As the export judges files: with exact products, which a benchmark on this machine may lack.
-        _, here = run_file(ran.model.format, ran.model.path, samples)
-        parity = compare_kernels(here, there, task, head=ran.model.head)
-        verify_kernels(name, parity, target=_TARGET, explained=explained.get(name, 0.0))
-        equal = (here == there).all(axis=1)
-        found += _measurements(
-            ran,
-            kernel_parity=tuple(map(float, parity.agrees)),
-            kernel_bit_equal=tuple(map(float, equal)),
-            kernel_max_error=(parity.max_error,),
-        )
-        words = "%s on arm64 kernels: %d of %d samples predict the same, %d are bit-equal, largest error %s"
-        error = human(parity.max_error, "")
-        _log.info(words, name, parity.agrees.sum(), len(samples), equal.sum(), error)
+    progress = progress or Silent()
+    progress.start("arm64 kernels", len(chosen))
+    try:
+        for ran in run_samples(chosen, target=load_target(_TARGET), inputs=samples):
+            name, there = ran.model.name, ran.outputs.reshape(len(samples), -1)
+            # As the export judges files: with exact products, which a benchmark on this machine may lack.
+            _, here = run_file(ran.model.format, ran.model.path, samples)
+            parity = compare_kernels(here, there, task, head=ran.model.head)
+            verify_kernels(name, parity, target=_TARGET, explained=explained.get(name, 0.0))
+            equal = (here == there).all(axis=1)
+            found += _measurements(
+                ran,
+                kernel_parity=tuple(map(float, parity.agrees)),
+                kernel_bit_equal=tuple(map(float, equal)),
+                kernel_max_error=(parity.max_error,),
+            )
+            words = "%s on arm64 kernels: %d of %d samples predict the same, %d are bit-equal, largest error %s"
+            error = human(parity.max_error, "")
+            _log.info(words, name, parity.agrees.sum(), len(samples), equal.sum(), error)
+            progress.advance()
+    finally:
+        progress.end()
     return tuple(found)
 
 

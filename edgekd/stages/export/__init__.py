@@ -20,7 +20,7 @@ from edgekd.stages.export.bare import export_file
 from edgekd.stages.export.calibrating import SampleSource
 from edgekd.stages.export.converting import convert, pack
 from edgekd.stages.export.correcting import correct
-from edgekd.stages.export.given import export_given, kind_of
+from edgekd.stages.export.given import channels_first, export_given, kind_of
 from edgekd.stages.export.learned import Learned
 from edgekd.stages.export.making import Chosen, Exported, Job, Source, is_static, prepared_source
 from edgekd.stages.export.mixing import Mixer
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from edgekd.simulation import Quantized
 
-__all__ = ["Exported", "export", "export_file", "export_given", "kind_of"]
+__all__ = ["Exported", "channels_first", "export", "export_file", "export_given", "kind_of"]
 
 _TORCH_BATCH = 256
 _EXAMPLES = 4

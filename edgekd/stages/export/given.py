@@ -62,6 +62,20 @@ def kind_of(source: str) -> Kind:
     return "transformers" if _HUB_NAME.fullmatch(source) and not known else "recipe"
 
 
+def channels_first(source: str, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put images' channels first, as edgekd keeps them, where the network itself takes them last.
+
+    Args:
+        source: Anything but a recipe.
+        samples: As the network takes them.
+
+    >>> channels_first("a.tflite", np.zeros((5, 8, 6, 3), np.float32)).shape
+    (5, 3, 8, 6)
+    """
+    takes_last = kind_of(source) == "keras" or Path(source).suffix.lower() == ".tflite"
+    return np.ascontiguousarray(np.moveaxis(samples, -1, 1)) if takes_last and samples.ndim == 4 else samples
+
+
 def export_given(
     source: str,
     *,
