@@ -183,7 +183,17 @@ def _statistics(content: bytes, quantizing: Any, ranges: Ranges) -> dict[str, An
         name: np.zeros(runner.get_input_details()[name]["shape"], runner.get_input_details()[name]["dtype"])
         for name in ends["inputs"]
     }
-    measuring.calibrate({key: [zeros]}, manager)
+    try:
+        measuring.calibrate({key: [zeros]}, manager)
+    except ValueError as error:
+        # Seen of unrolled recurrent layers.
+        if "Tensor data is null" not in str(error):
+            raise
+        raise ExportError(
+            "ai-edge-quantizer can't quantize this network: LiteRT has no data of one of its tensors",
+            allowed="dynamic and weight-only precisions, fp16, fp32",
+            next_step="of recurrent layers take those, or the ONNX file",
+        ) from None
     statistics: dict[str, Any] = measuring.get_model_qsvs()
     for name, (low, high) in ranges.items():
         if statistics.get(name):

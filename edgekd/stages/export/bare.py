@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from dataclasses import replace
@@ -21,6 +22,7 @@ from edgekd.stages.export.making import Chosen, Exported, Job, is_static, prepar
 from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec
 from edgekd.store import sha256_of
 
+_log = logging.getLogger("edgekd")
 _CHECK_SAMPLES = 500
 _CHANNELS_FIRST = (0, 3, 1, 2)
 _FLOW = {"WHILE", "IF", "CALL_ONCE", "STABLEHLO_WHILE", "Loop", "If", "Scan"}
@@ -109,6 +111,8 @@ def divide(inputs: NDArray[np.float32], spec: ExportSpec) -> tuple[Chosen, NDArr
     chosen = Chosen(inputs, spec.calibration)
     others = np.setdiff1d(np.arange(len(inputs)), chosen.numbers)
     check = inputs[others if len(others) else chosen.numbers][:_CHECK_SAMPLES]
+    if not len(others):
+        _log.warning("export: the same %d samples calibrate and check: give more than --samples", len(inputs))
     if is_static(spec):
         check_calibration(chosen, check)
         if inputs.ndim == len(_CHANNELS_FIRST):

@@ -114,15 +114,18 @@ def match(known: Tensors, wanted: Tensors) -> dict[str, str | None]:
     >>> values = np.arange(12, dtype="f").reshape(1, 3, 2, 2)
     >>> match({"relu": values, "sum": values * 2}, {"a": values.transpose(0, 2, 3, 1), "b": values[:, :1]})
     {'a': 'relu', 'b': None}
+    >>> match({"in time": values.reshape(3, 4)}, {"c": values})
+    {'c': None}
     """
-    sizes: dict[int, list[str]] = {}
-    for name, values in known.items():
-        sizes.setdefault(values.size, []).append(name)
     ordered = {name: _ordered(values) for name, values in known.items()}
+    # Of recurrent layers some activations begin with time, not with samples: those are recognised in no other layout.
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for name, values in ordered.items():
+        alike.setdefault(values.shape, []).append(name)
     found: dict[str, str | None] = {}
     for name, values in wanted.items():
         target = _ordered(values)
-        errors = {each: float(np.abs(ordered[each] - target).max()) for each in sizes.get(values.size, [])}
+        errors = {each: float(np.abs(ordered[each] - target).max()) for each in alike.get(target.shape, [])}
         best = min(errors, key=errors.__getitem__, default=None)
         # float32 in another order of additions, through a deep network.
         near = best is not None and errors[best] <= 1e-4 * max(float(np.ptp(target)), 1e-6)

@@ -20,7 +20,7 @@ from edgekd.records import LayerParity, QuantizationPlan
 from edgekd.stages.export.calibrating import Samples, match, watch_all
 from edgekd.stages.export.parting import compare_layers
 from edgekd.stages.export.placing import Places, place
-from edgekd.stages.export.watching import Tensors, batch_size, dequantized, exact_options, quantized, watch
+from edgekd.stages.export.watching import Tensors, batch_size, dequantized, exact_session, quantized, watch
 from edgekd.stats import Stream
 
 if TYPE_CHECKING:
@@ -249,10 +249,8 @@ def _flat(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _run_onnx(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     import onnx
-    import onnxruntime
 
-    options = exact_options(onnx.load(str(path)))
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = exact_session(onnx.load(str(path)))
     name = session.get_inputs()[0].name
     size = batch_size(session, _BATCH)
     batches = [

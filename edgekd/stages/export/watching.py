@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Tensors = Mapping[str, NDArray[np.float32]]
 
 _CHANNELS_LAST = (0, 2, 3, 1)
+# "x64 SSE4.1/AVX2/AVX512 with no VNNI": kOrtSessionOptionsAvx2PrecisionMode in ONNX Runtime's header of options.
+_EXACT = "session.x64quantprecision"
 # "package.module._Class_attribute", of classes named in CamelCase.
 _MODULE = re.compile(r"\._*[A-Za-z0-9]+_(\w+)$")
 # Operators that compute nothing: between integers and floats, and between integers of two scales.
@@ -48,22 +50,29 @@ def watch(format_name: str, path: Path) -> Watched:
     return {"onnx": _watch_onnx, "tflite": _watch_tflite}[format_name](path)
 
 
-def exact_options(model: Any) -> Any:
-    """Options with which ONNX Runtime gives what a file says on every x86.
+def exact_session(model: Any, options: Any = None) -> Any:
+    """Open a file so that ONNX Runtime gives what it says on every x86.
 
     By default it adds products of bytes in 16 bits where the processor has no VNNI instructions, and these overflow: a
     processor's fault that lint tells of, and none of the file.
 
     Args:
         model: `ModelProto`.
+        options: `SessionOptions`, for all else.
     """
     import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
-    options = onnxruntime.SessionOptions()
+    options = options or onnxruntime.SessionOptions()
+    content, providers = model.SerializeToString(), ["CPUExecutionProvider"]
     # ONNX Runtime 1.32 breaks graphs that store weights without a zero point; weights alone don't overflow.
     if all(len(node.input) > 2 for node in model.graph.node if node.op_type == "DequantizeLinear"):
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    return options
+        options.add_session_config_entry(_EXACT, "1")
+        try:
+            return onnxruntime.InferenceSession(content, options, providers=providers)
+        except Fail:  # it can't where layers share weights, as the steps of a recurrent layer do
+            options.add_session_config_entry(_EXACT, "0")
+    return onnxruntime.InferenceSession(content, options, providers=providers)
 
 
 def _watch_onnx(path: Path) -> Watched:
@@ -78,11 +87,11 @@ def _watch_onnx(path: Path) -> Watched:
     for each in givers:
         if each not in given:
             model.graph.output.append(onnx.ValueInfoProto(name=each))
-    options = exact_options(model)
+    options = onnxruntime.SessionOptions()
     # An optimizer would fuse away what is to be seen.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = exact_session(model, options)
     outputs = list(givers)
 
     def run(inputs: NDArray[np.float32]) -> Tensors:

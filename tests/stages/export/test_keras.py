@@ -192,6 +192,29 @@ def test_what_can_not_be_exported_is_named_and_leaves_nothing(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_unrolled_recurrent_layers_go_into_onnx_in_integers_and_into_tflite_in_floats(tmp_path: Path) -> None:
+    pytest.importorskip("tf2onnx", reason="edgekd[keras] brings it")
+    start_tensorflow(1, "a test")
+    import keras
+    from sklearn.datasets import load_digits
+
+    keras.utils.set_random_seed(0)
+    digits = load_digits()
+    samples, labels = (digits.images / 16).astype(np.float32), digits.target
+    layers = [keras.layers.LSTM(128, unroll=True), keras.layers.Dense(10)]
+    network = keras.Sequential([keras.Input((8, 8)), *layers])
+    network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    network.fit(samples, labels, epochs=5, verbose=0)
+    file, samples = save(network, tmp_path / "m.keras"), samples[:400]
+    wanted = spec("fp32", "static_wi8_ai8.onnx", "weight_only_wi8_afp32", formats=("onnx", "tflite"))
+    made = export_keras(file, samples=samples, folder=tmp_path / "out", spec=wanted)
+    assert len(made.models) == 5
+    for model in made.models:
+        assert parity(made, model.name) >= 0.9
+    with pytest.raises(ExportError, match=r"ai-edge-quantizer can't quantize this network.*weight-only"):
+        export_keras(file, samples=samples, folder=tmp_path / "out", spec=spec("static_wi8_ai8"))
+
+
 def test_an_operator_that_onnx_lacks_is_named(tmp_path: Path) -> None:
     pytest.importorskip("tf2onnx", reason="edgekd[keras] brings it")
     start_tensorflow(1, "a test")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
@@ -21,7 +20,7 @@ from edgekd.records import CorrectionTerm, ExportSpec, Model, Preprocessing, Qua
 from edgekd.simulation import Quantized, fold, observe, simulate
 from edgekd.stages.export import Exported, export
 from edgekd.stages.export.learned import Learned
-from edgekd.stages.export.watching import exact_options
+from edgekd.stages.export.watching import exact_session
 
 STATIC, FOUR = "static_wi8_ai8", "weight_only_wi4_afp32"
 CLASSES = 5
@@ -122,7 +121,7 @@ def plain(network: nn.Module, inputs: Array) -> Array:
 def run(path: Path, inputs: Array) -> Array:
     """Run a file, apart from the code under test."""
     if path.suffix == ".onnx":
-        session = onnxruntime.InferenceSession(path, exact_options(onnx.load(str(path))))
+        session = exact_session(onnx.load(str(path)))
         return np.asarray(session.run(None, {"input": inputs})[0], np.float32)
     interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from edgekd.errors import ExportError
 from edgekd.records import ExportSpec, Task
 from edgekd.stages.export import export
 from edgekd.stages.export.verifying import compare, verify_outputs
-from edgekd.stages.export.watching import exact_options
+from edgekd.stages.export.watching import exact_session
 
 RANDOM = np.random.default_rng(3)
 # Outputs of unlike scale and offset, as physical quantities have.
@@ -121,7 +120,7 @@ def test_files_of_other_tasks(task: Task, tmp_path: Path) -> None:
     with torch.inference_mode():
         y = student.eval()(torch.from_numpy(inputs[100:])).double().numpy()
     for model in made.models:
-        session = onnxruntime.InferenceSession(model.path, exact_options(onnx.load(str(model.path))))
+        session = exact_session(onnx.load(str(model.path)))
         answers: Any = session.run(None, {session.get_inputs()[0].name: inputs[100:]})
         z = np.asarray(answers[0], np.float64)
         if task == "multi_label":
