@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgekd.records import ExportSpec, QuantSpec
 from edgekd.stages.export.transformers import export_transformers
+from tests.exact import run_exactly
 
 pytestmark = pytest.mark.slow
 
@@ -47,10 +48,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def run(file: Path) -> NDArray[np.float64]:
-    import onnxruntime
-
-    found: NDArray[np.float64] = onnxruntime.InferenceSession(file).run(None, {"input": SAMPLES})[0].astype(np.float64)
-    return found
+    return run_exactly(file, SAMPLES).astype(np.float64)
 
 
 def noise(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from safetensors.numpy import load_file
 
@@ -14,6 +13,7 @@ from edgekd import pipeline, store
 from edgekd.config import load_recipe
 from edgekd.errors import EdgekdError
 from edgekd.records import Model, QuantizationOutcome
+from tests.exact import run_exactly
 
 Run = Callable[..., pipeline.Outcome]
 FOUR = "weight_only_wi4_afp32"
@@ -50,8 +50,7 @@ def test_weights_ranges_and_scores_are_kept(recipe: Path, run: Run) -> None:
     # What was measured in torch on the test split is what the file gives.
     with np.load(recipe.parent / "clouds.npz") as data:
         inputs, labels = data["x_test"], data["y_test"]
-    session = onnxruntime.InferenceSession(model(outcome, "student.static_wi8_ai8.onnx").path)
-    right = np.asarray(session.run(None, {"input": inputs})[0]).argmax(1) == labels
+    right = run_exactly(model(outcome, "student.static_wi8_ai8.onnx").path, inputs).argmax(1) == labels
     samples = {each.model: each.samples for each in outcome.run.measurements if each.role == "simulated"}
     assert samples.keys() == {"student-calibrated", "student-quantized"}
     assert (np.array(samples["student-quantized"]) == right).mean() >= 0.98

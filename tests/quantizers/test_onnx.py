@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -14,6 +13,7 @@ from edgekd.errors import ExportError
 from edgekd.inspection import inspect
 from edgekd.quantizers.onnx import PRECISIONS, prepare, quantize
 from edgekd.records import QuantizationPlan, Ranges
+from tests.exact import run_exactly
 
 RANDOM = np.random.default_rng(0)
 FILTERS = RANDOM.normal(size=(6, 3, 3, 3)).astype(np.float32) * np.array([1, 2, 4, 8, 16, 32], "f")[:, None, None, None]
@@ -42,8 +42,7 @@ def write_model(path: Path, filters: NDArray[np.float32] = FILTERS, *, opset: in
 
 
 def run(path: Path) -> NDArray[np.float32]:
-    outputs: NDArray[np.float32] = onnxruntime.InferenceSession(path).run(None, {"input": SAMPLES})[0]
-    return outputs
+    return run_exactly(path, SAMPLES)
 
 
 @pytest.fixture(scope="module")

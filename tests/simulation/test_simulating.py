@@ -32,6 +32,7 @@ from edgekd.simulation import (
 )
 from edgekd.stages.export.calibrating import match
 from edgekd.stages.export.watching import watch
+from tests.exact import run_exactly
 
 STATIC = "static_wi8_ai8"
 Array = NDArray[np.float32]
@@ -111,10 +112,7 @@ def run_tflite(path: Path, images: Array) -> Array:
 
 
 def run_onnx(path: Path, images: Array) -> Array:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {"input": images})[0], np.float32)
+    return np.asarray(run_exactly(path, images), np.float32)
 
 
 def export(

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
@@ -19,6 +18,7 @@ from edgekd.records import CorrectionTerm, ExportSpec, Model, Preprocessing, Qua
 from edgekd.stages.export import Exported, export
 from edgekd.stages.export.verifying import compare, verify_anatomy, verify_outputs
 from edgekd.store import sha256_of
+from tests.exact import run_exactly
 
 SHAPE, CLASSES = (3, 16, 12), 5
 RANDOM = np.random.default_rng(0)
@@ -116,8 +116,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 def run(path: Path) -> NDArray[np.float64]:
     """Run a file on the check samples, apart from the code under test."""
     if path.suffix == ".onnx":
-        outputs: NDArray[np.float64] = onnxruntime.InferenceSession(path).run(None, {"input": CHECK})[0]
-        return outputs.astype(np.float64)
+        return run_exactly(path, CHECK).astype(np.float64)
     interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
     taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
@@ -16,6 +15,7 @@ from edgekd.errors import ConfigError
 from edgekd.records import ExportSpec, Preprocessing, QuantSpec
 from edgekd.stages.export import Exported, export
 from edgekd.stages.export.ends import Preprocessed, absorb
+from tests.exact import run_exactly
 
 SCALED = Preprocessing(scale=1 / 255)
 STANDARDISED = Preprocessing(mean=(100.0, 120.0, 90.0), deviation=(50.0, 60.0, 70.0))
@@ -152,8 +152,7 @@ def test_heads_are_for_classes(tmp_path: Path) -> None:
 
 
 def run_onnx(path: Path) -> NDArray[np.float32]:
-    outputs: NDArray[np.float32] = onnxruntime.InferenceSession(path).run(None, {"input": CHECK})[0]
-    return outputs
+    return run_exactly(path, CHECK)
 
 
 def run_tflite(path: Path) -> NDArray[np.float64]:
