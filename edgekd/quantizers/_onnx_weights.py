@@ -54,7 +54,7 @@ def _split_gemms(model: Any) -> None:
         if has_bias:
             nodes.append(helper.make_node("Add", [product, node.input[2]], list(node.output), name=f"{node.name}_bias"))
     _replace_nodes(model, nodes)
-    _drop_unused(model)
+    drop_unused(model)
 
 
 def store_weights(model: Any, *, bits: int, layers: Collection[str] | None = None) -> None:
@@ -166,7 +166,8 @@ def _replace_nodes(model: Any, nodes: list[Any]) -> None:
     model.graph.node.extend(copies)
 
 
-def _drop_unused(model: Any) -> None:
+def drop_unused(model: Any) -> None:
+    """Drop constants that no operator takes."""
     used = {name for node in model.graph.node for name in node.input}
     for tensor in [each for each in model.graph.initializer if each.name not in used]:
         model.graph.initializer.remove(tensor)

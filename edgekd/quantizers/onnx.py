@@ -17,6 +17,7 @@ from edgekd.quantizers._onnx_weights import (
     cast_weights,
     channel_axis,
     channel_scales,
+    drop_unused,
     kept_wide,
     quantize_matrices,
     raise_opset,
@@ -182,6 +183,7 @@ def _quantize_static(source: Path, plan: QuantizationPlan) -> Any:
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     quantized = quantizer.model.model
+    _share_zero_points(quantized)
     _clean(quantized)
     return quantized
 
@@ -224,6 +226,24 @@ def _quantize_dynamic(source: Path) -> Any:
         model = onnx.load(str(quantized))
     _clean(model)
     return model
+
+
+def _share_zero_points(model: Any) -> None:
+    """Store the zero points of biases once: each layer brings its own, 0 for each channel and as large as the bias.
+
+    Those of weights stay: ONNX Runtime 1.32 can't open files that share them with session.x64quantprecision.
+    """
+    from onnx import TensorProto
+
+    kept: dict[tuple[int, ...], str] = {}
+    shared = {
+        tensor.name: kept.setdefault(tuple(tensor.dims), tensor.name)
+        for tensor in model.graph.initializer
+        if tensor.name.endswith("_zero_point") and tensor.data_type == TensorProto.INT32
+    }
+    for node in model.graph.node:
+        node.input[:] = [shared.get(name, name) for name in node.input]
+    drop_unused(model)
 
 
 def _clean(model: Any) -> None:

@@ -319,13 +319,27 @@ def test_converter_that_dies_leaves_nothing(tmp_path: Path) -> None:
     assert "the onnx converter died (SIGABRT)" in str(error)
 
 
-def test_int8_that_saves_nothing_is_refused(tmp_path: Path) -> None:
+def test_weights_whose_integers_save_nothing_are_refused(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    spec = ExportSpec(formats=("onnx",), precisions=("static_wi8_ai8",))
+    spec = ExportSpec(formats=("onnx",), precisions=("weight_only_wi8_afp32",))
     inputs = DENSE_INPUTS[:, :3]
     error = refuse(nn.Linear(3, 2), tmp_path, spec, calibration=inputs, check=inputs)
     assert isinstance(error, ExportError)
     assert "not smaller than the float32 file" in str(error)
+
+
+def test_integers_that_flow_and_save_nothing_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    spec = ExportSpec(formats=("onnx",), precisions=("fp32", "static_wi8_ai8"))
+    inputs = DENSE_INPUTS[:, :3]
+    one, two = export(nn.Linear(3, 2), folder=tmp_path, spec=spec, calibration=inputs, check=inputs).models
+    assert two.size_bytes > one.size_bytes
+    (said,) = [each.getMessage() for each in caplog.records if "not smaller" in each.getMessage()]
+    assert said.startswith("student.static_wi8_ai8.onnx: ")
+    assert said.endswith(
+        f"not smaller than the float32 file of {one.size_bytes} B: "
+        "so small a student gains no bytes from static_wi8_ai8"
+    )
 
 
 def test_student_that_can_not_be_sent_is_said(tmp_path: Path) -> None:

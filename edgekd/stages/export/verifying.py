@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from edgekd.inspection import Anatomy, Layer
 from edgekd.records import Head, IoType, LayerParity, Precision, Task, TensorSpec, decode_precision
 from edgekd.stages.export.parting import first_past
 
+_log = logging.getLogger("edgekd")
 _WEIGHTED = {
     *("Conv", "ConvTranspose", "Gemm", "MatMul", "ConvInteger", "MatMulInteger"),
     *("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"),
@@ -253,13 +255,24 @@ def verify_anatomy(
     if anatomy.layout == "NHWC" and anatomy.count("TRANSPOSE"):
         raise ExportError(f"{anatomy.count('TRANSPOSE')} TRANSPOSE operators", where=name, allowed="none")
     if (layers is not None or decoded.weights.startswith("int")) and anatomy.size_bytes >= float_bytes:
-        raise ExportError(
-            f"{anatomy.size_bytes:,} B, not smaller than the float32 file",
-            where=name,
-            allowed=f"below {float_bytes:,} B",
-            next_step=f"so small a student gains nothing from {precision if layers is None else 'mixed precision'}: "
-            "leave it out",
+        _no_smaller(name, anatomy.size_bytes, float_bytes, decoded if layers is None else None)
+
+
+def _no_smaller(name: str, size: int, float_bytes: int, precision: Precision | None) -> None:
+    """Refuse a file whose only purpose was to be smaller; integers that flow may still be faster, or all a chip has."""
+    what = "mixed precision" if precision is None else precision.name
+    if precision is not None and precision.mode != "weight_only":
+        _log.warning(
+            "%s: %s B, not smaller than the float32 file of %s B: so small a student gains no bytes from %s",
+            *(name, f"{size:,}", f"{float_bytes:,}", what),
         )
+        return
+    raise ExportError(
+        f"{size:,} B, not smaller than the float32 file",
+        where=name,
+        allowed=f"below {float_bytes:,} B",
+        next_step=f"so small a student gains nothing from {what}: leave it out",
+    )
 
 
 def _verify_layers(name: str, format_name: str, weighted: Sequence[Layer], expected: Sequence[tuple[str, str]]) -> None:
