@@ -111,7 +111,8 @@ def train(
         kept = store.read_json(facts_file, dict[str, Any])
         if kept["key"] == key and kept["sha256"] == store.sha256_of(weights):
             loaded: nn.Module = registry.function("teachers", "torch")(network=network, weights=weights)
-            return Trained(network=loaded, key=key, facts=kept["facts"])
+            # As after training: some learn on from here.
+            return Trained(network=loaded.requires_grad_(requires_grad=True), key=key, facts=kept["facts"])
     folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     done = distill(
