@@ -14,6 +14,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from edgekd import store
 from edgekd.errors import ConfigError
 from edgekd.packagers.snippets import pack
 from edgekd.records import Cargo
@@ -104,13 +105,23 @@ def test_cpp_prepares_inputs_as_the_formula_says(kind: str, tmp_path: Path, requ
     assert label == cargo.labels[4]
 
 
-@pytest.mark.parametrize(("kind", "header"), [("int8_resnet", "TFLITE"), ("onnx_cargo", "ONNXRUNTIME")])
+# Before a fixture moves the caches.
+HEADERS = store.cache_place("headers")
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable", "folder"),
+    [
+        ("int8_resnet", "EDGEKD_TFLITE_HEADERS", HEADERS),
+        ("onnx_cargo", "EDGEKD_ONNXRUNTIME_HEADERS", HEADERS / "onnxruntime"),
+    ],
+)
 def test_cpp_compiles_against_the_runtime(
-    kind: str, header: str, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str, variable: str, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    folders = os.environ.get(f"EDGEKD_{header}_HEADERS")
-    if not folders:
-        pytest.skip(f"set EDGEKD_{header}_HEADERS to folders of the runtime's headers, joined by ':'")
+    folders = os.environ.get(variable) or str(folder)
+    if not Path(folders.partition(":")[0]).is_dir():
+        pytest.skip(f"run tools/install-system-packages, or set {variable} to folders of headers, joined by ':'")
     (path,) = pack(cargo=request.getfixturevalue(kind), folder=tmp_path, languages=("cpp",))
     flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", *(f"-isystem{each}" for each in folders.split(":"))]
     done = subprocess.run(["g++", *flags, "-fsyntax-only", str(path)], capture_output=True, text=True, check=False)
