@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -64,15 +65,34 @@ def exact_session(model: Any, options: Any = None) -> Any:
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
     options = options or onnxruntime.SessionOptions()
-    content, providers = model.SerializeToString(), ["CPUExecutionProvider"]
-    # ONNX Runtime 1.32 breaks graphs that store weights without a zero point; weights alone don't overflow.
-    if all(len(node.input) > 2 for node in model.graph.node if node.op_type == "DequantizeLinear"):
+    providers = ["CPUExecutionProvider"]
+    # Weights alone don't overflow.
+    if any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") for node in model.graph.node):
         options.add_session_config_entry(_EXACT, "1")
         try:
-            return onnxruntime.InferenceSession(content, options, providers=providers)
+            return onnxruntime.InferenceSession(_with_zero_points(model), options, providers=providers)
         except Fail:  # it can't where layers share weights, as the steps of a recurrent layer do
             options.add_session_config_entry(_EXACT, "0")
-    return onnxruntime.InferenceSession(content, options, providers=providers)
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+
+
+def _with_zero_points(model: Any) -> bytes:
+    """Say what is the default: in its exact mode ONNX Runtime 1.32 breaks on stored weights without a zero point."""
+    from onnx import TensorProto, helper
+
+    complete = type(model)()
+    complete.CopyFrom(model)
+    constants = {tensor.name: tensor for tensor in complete.graph.initializer}
+    for node in complete.graph.node:
+        if node.op_type == "DequantizeLinear" and len(node.input) == 2 and set(node.input) <= constants.keys():
+            weights, scales = (constants[name] for name in node.input)
+            count = math.prod(scales.dims)
+            size = (count + 1) // 2 if weights.data_type == TensorProto.INT4 else count
+            zero = helper.make_tensor(f"{node.output[0]}_zero", weights.data_type, scales.dims, bytes(size), raw=True)
+            complete.graph.initializer.append(zero)
+            node.input.append(zero.name)
+    content: bytes = complete.SerializeToString()
+    return content
 
 
 def _watch_onnx(path: Path) -> Watched:
