@@ -72,10 +72,12 @@ class Gain:
         """Whether the interval of the gain leaves out 0."""
         if self.gain is None or self.gain.low is None or self.gain.high is None:
             return False
-        # No width, no evidence: seeds that differ equally, or networks that answer alike.
-        if self.gain.low == self.gain.high:
-            return False
-        return self.gain.low > 0 or self.gain.high < 0
+        return not self.degenerate and (self.gain.low > 0 or self.gain.high < 0)
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether the interval has no width, so is no evidence: seeds that gain equally, networks that answer alike."""
+        return self.gain is not None and self.gain.low is not None and self.gain.low == self.gain.high
 
 
 def gain_of(run: Run) -> Gain | None:
@@ -196,7 +198,9 @@ def _gained(found: Gain, gain: Figure) -> str:
         verb = "raised" if error else "lost"
         value, low, high = -value, None if high is None else -high, None if low is None else -low
     interval = ""
-    if low is not None and high is not None:
+    if found.degenerate:
+        interval = "every seed the same, which bounds nothing; " if found.pairs > 1 else ""
+    elif low is not None and high is not None:
         ends = [points_text(end, metric).removesuffix(" pt") for end in (low, high)]
         interval = f"{ends[0]} to {ends[1]}; "
     amount = points_text(value, metric)

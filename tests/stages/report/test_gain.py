@@ -23,6 +23,7 @@ from edgekd.stages.report.gain import (
     gain_lines,
     gain_of,
 )
+from edgekd.stages.report.summary import Figure
 
 Make = Callable[[], Run]
 
@@ -257,3 +258,9 @@ def test_sentences(distilled: Make) -> None:
         "distilling gained 1.10 pt (-0.84 to 3.04; 3 seeds, paired t) and recovered "
     )
     assert gain_lines(of(replace(run, measurements=unsure)))[0].endswith("; this may be chance")
+    equal = replace(
+        of(run), gain=Figure(value=0.02, low=0.02, high=0.02), recovered=None, method="2 seeds, paired t", pairs=2
+    )
+    assert gain_lines(equal)[0] == (
+        "distilling gained 2.00 pt (every seed the same, which bounds nothing; 2 seeds, paired t); this may be chance"
+    )
