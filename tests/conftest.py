@@ -12,6 +12,7 @@ from edgekd.config import load_target
 from edgekd.errors import TargetError
 from edgekd.records import Target
 from edgekd.transports import emulated_arm64
+from tests.transports import sshd as sshd_
 
 # Before a fixture moves the caches.
 _ARM64 = replace(load_target("arm64-emulated"), address=str(store.cache_place("arm64-root")))
@@ -50,3 +51,17 @@ def arm64() -> Target:
     except TargetError as error:
         pytest.skip(str(error))
     return _ARM64
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd_.Server]:
+    """A real OpenSSH server on loopback."""
+    with sshd_.serve(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture
+def ssh(sshd: sshd_.Server, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """This machine, by way of that server."""
+    monkeypatch.setenv("PATH", f"{sshd.path}{os.pathsep}{os.environ['PATH']}")
+    return Target(name=sshd_.NAME, description="", transport="ssh", runtimes=("onnxruntime", "litert"))

@@ -17,6 +17,7 @@ from edgekd.transports import Transport
 TARGETS: dict[str, Target | str] = {
     "local": Target(name="here", description="", transport="local", runtimes=()),
     "emulated_arm64": "arm64",  # a fixture: what is there is known late
+    "ssh": "ssh",
 }
 
 
