@@ -95,7 +95,7 @@ def test_an_address_is_no_option_and_no_command(ssh: Target, tmp_path: Path) -> 
 
 def test_without_ssh(ssh: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "no 'ssh' on the path; install OpenSSH's client" in refusal(ssh)
+    assert "no 'ssh' on the path; install it" in refusal(ssh)
 
 
 def test_a_program_that_crashes_says_by_which_signal(ssh: Target) -> None:
