@@ -12,6 +12,7 @@ from edgekd.config import load_target
 from edgekd.errors import TargetError
 from edgekd.records import Target
 from edgekd.transports import emulated_arm64
+from tests.transports import adbd as adbd_
 from tests.transports import sshd as sshd_
 
 # Before a fixture moves the caches.
@@ -65,3 +66,17 @@ def ssh(sshd: sshd_.Server, monkeypatch: pytest.MonkeyPatch) -> Target:
     """This machine, by way of that server."""
     monkeypatch.setenv("PATH", f"{sshd.path}{os.pathsep}{os.environ['PATH']}")
     return Target(name=sshd_.NAME, description="", transport="ssh", runtimes=("onnxruntime", "litert"))
+
+
+@pytest.fixture(scope="session")
+def adbd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[adbd_.Phone]:
+    """A folder that real adb clients take for a phone."""
+    with adbd_.serve(tmp_path_factory.mktemp("phone")) as found:
+        yield found
+
+
+@pytest.fixture
+def phone(adbd: adbd_.Phone, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """A folder of this machine, by way of adb."""
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", adbd.server_port)
+    return Target(name="phone", description="", transport="adb", runtimes=(), address=adbd.serial)

@@ -22,8 +22,10 @@ CONNECT_S = 30.0
 _COPY_S = 600.0
 _GRACE_S = 5.0
 _MARK = "edgekd-connected"
-# Lives as long as the connection: when its input ends, however this process ended, the scratch folder goes.
+# Lives as long as the connection: when its input ends, however this process ended, the scratch folder goes. Android
+# hangs up on it then.
 _HOLD = """
+trap '' HUP
 d=$(mktemp -d "{parent}/edgekd-XXXXXX") || exit 1
 p={python}
 printf '%s\\n%s\\n%s\\n' {mark} "$d" "$p"

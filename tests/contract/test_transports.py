@@ -18,6 +18,7 @@ TARGETS: dict[str, Target | str] = {
     "local": Target(name="here", description="", transport="local", runtimes=()),
     "emulated_arm64": "arm64",  # a fixture: what is there is known late
     "ssh": "ssh",
+    "adb": "phone",
 }
 
 

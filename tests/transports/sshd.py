@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.transports.ssh import VENV
+from tests.transports.programs import write_program
 
 NAME = "edgekd-pi"
 
@@ -68,13 +69,6 @@ def make_key(path: Path) -> Path:
     """An ed25519 key without a passphrase; gives the public one."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
     return path.with_suffix(".pub")
-
-
-def write_program(path: Path, line: str) -> None:
-    """A shell script of one line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{line}\n")
-    path.chmod(0o755)
 
 
 @contextmanager
