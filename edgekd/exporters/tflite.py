@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> N
     from ai_edge_litert.tools import flatbuffer_utils
 
     _pad_in_place()
+    network = _contiguous(network)
     channels_last = example.ndim == 4
     if channels_last:
         network = litert_torch.to_channel_last_io(network, args=[0]).eval()
@@ -62,6 +64,17 @@ def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> N
             )
         pad_with_zeros(model)
         flatbuffer_utils.write_model(model, str(path))
+
+
+def _contiguous(network: nn.Module) -> nn.Module:
+    """Copy a network in torch's plain memory format: litert-torch 0.10 mixes up weights of others, now and then.
+
+    Training leaves `torch.channels_last`.
+    """
+    network = copy.deepcopy(network)
+    for tensor in (*network.parameters(), *network.buffers()):
+        tensor.data = tensor.data.contiguous()
+    return network
 
 
 def _pad_in_place() -> None:

@@ -13,6 +13,7 @@ from edgekd import child
 from edgekd.errors import ExportError
 from edgekd.exporters.tflite import export
 from edgekd.inspection import inspect
+from edgekd.networks.mlperf_resnet8 import build
 
 
 def make_networks() -> dict[str, nn.Module]:
@@ -62,6 +63,8 @@ def make_networks() -> dict[str, nn.Module]:
         "mean": PooledByMean(),
         "dense": nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 5)),
         "shuffled": Shuffled(),
+        # As training leaves it.
+        "trained": build(classes=5, input_shape=(2, 12, 10)).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
     }
     return {name: network.eval() for name, network in networks.items()}
 
@@ -96,7 +99,7 @@ def run(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([signature(**{taken: sample[None]})[output] for sample in inputs])
 
 
-@pytest.mark.parametrize("name", ["same", "flattened", "mean", "dense", "pooled", "negative"])
+@pytest.mark.parametrize("name", ["same", "flattened", "mean", "dense", "pooled", "negative", "trained"])
 def test_runs_as_torch_does(folder: Path, name: str) -> None:
     inputs = np.random.default_rng(0).normal(size=(4, *shape_of(name))).astype(np.float32)
     with torch.inference_mode():
