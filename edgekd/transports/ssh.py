@@ -9,7 +9,7 @@ from edgekd.records import Target
 from edgekd.transports import Finding, Finished
 from edgekd.transports._shell import CONNECT_S, ShellTransport
 
-# Where `set_up` puts Python packages; without it the machine's own Python runs the runner.
+# Below the home over there: an environment with numpy and the runtimes, for machines whose own Python lacks them.
 VENV = ".cache/edgekd/venv"
 OLDEST_PYTHON = (3, 9)
 _ENOUGH_FREE_BYTES = 200 * 10**6
@@ -100,7 +100,6 @@ class SshTransport(ShellTransport):
 
     def check(self) -> tuple[Finding, ...]:
         """Look at Python and the room in the scratch folder there."""
-        setup = f"edgekd targets setup {self._target}"
         reached = Finding(name="connection", right=True, detail=f"ssh {self._address}")
         done = self.run([self.python, "-c", _PROBE], CONNECT_S)
         if done.code:
@@ -114,9 +113,7 @@ class SshTransport(ShellTransport):
                 name="python",
                 right=young,
                 detail=f"{version} on {machine} at {self.python}",
-                next_step=""
-                if young
-                else f"install Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer, then: {setup}",
+                next_step="" if young else f"install Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer there",
             ),
             Finding(
                 name="scratch folder",
