@@ -124,6 +124,7 @@ def test_verify(edgekd: Call, here: Path) -> None:
     assert "view-0001-00000.logits" in parsed(damaged)[name]
 
 
+@pytest.mark.slow
 def test_verify_asks_the_recipe_s_teachers_again(edgekd: Call, here: Path) -> None:
     name = name_of(here)
     done = edgekd("cache", "verify", "--recipe", "clouds.toml", "--json")
@@ -151,6 +152,7 @@ def test_verify_needs_the_recipe_s_run(edgekd: Call) -> None:
     assert "not finished" in unfinished.stderr
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_stops_a_run_with_the_way_out(edgekd: Call, here: Path) -> None:
     before = (here / "runs/clouds/distill/student.safetensors").read_bytes()
     shard = next((here / "cache").rglob("view-0000-*.logits"))
@@ -189,6 +191,7 @@ def test_a_cache_that_is_not_there(subcommand: str, edgekd: Call, here: Path) ->
     assert f"no cache '{name[:-1]}'; allowed: {name}; did you mean '{name}'?" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_of_one_s_own_is_refused_when_it_is_of_something_else(edgekd: Call, here: Path) -> None:
     kept = ("--set", "distill.cache_folder='kept'")
     assert edgekd("distill", "clouds.toml", "--out", "one", *kept).returncode == 0

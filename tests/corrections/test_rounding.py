@@ -119,7 +119,7 @@ def test_weights_that_stay_float_are_left_alone() -> None:
     assert all(torch.equal(value, given.state_dict()[key]) for key, value in network().state_dict().items())
 
 
-@pytest.mark.parametrize("format_name", ["tflite", "onnx"])
+@pytest.mark.parametrize("format_name", ["tflite", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_quantizers_of_both_formats_keep_every_integer(
     rounded: dict[str, fx.GraphModule], format_name: str, tmp_path: Path
 ) -> None:

@@ -270,6 +270,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", place], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk(edgekd: Command, here: Path, small_disk: Path) -> None:
     finished = edgekd("run", "tiny.toml", "--out", small_disk / "out", *QUICK, cwd=here)
     assert_refused(finished, small_disk, "the disk is full", "free some space and run the same command again")

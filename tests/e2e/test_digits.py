@@ -224,6 +224,7 @@ def test_the_gate_refuses_a_file_that_is_not_the_measured_one(copy: Shortened) -
     assert f"{file.name}: missing" in copy.command("gate").stderr
 
 
+@pytest.mark.slow
 def test_writing_the_report_again_leaves_a_run_that_verifies(copy: Shortened) -> None:
     before = (copy.folder / "report" / "report.json").read_bytes()
     assert copy.command("report").returncode == 0
@@ -240,6 +241,7 @@ def test_the_gate_needs_no_training_framework(made: Shortened, tmp_path: Path) -
     assert judged.returncode == 0, judged.stderr
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_is_found_and_mended(copy: Shortened) -> None:
     assert copy.command("verify").returncode == 0
     model = copy.folder / "export" / "student.fp32.onnx"
@@ -259,6 +261,7 @@ def test_a_flipped_byte_is_found_and_mended(copy: Shortened) -> None:
     assert copy.command("verify").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_made_again(copy: Shortened) -> None:
     (copy.folder / "gate" / "stage.json").write_text('{"fingerprint": 3')
     again = copy.run("--json")

@@ -134,6 +134,7 @@ def test_two_runs_give_the_same_bytes(
     assert_the_same(tmp_path / "other", undisturbed[0], hashes)
 
 
+@pytest.mark.slow
 def test_training_goes_on_after_its_last_epoch(
     edgekd: Command, start: Start, tiny: Path, undisturbed: tuple[Path, float], hashes: Hashes, tmp_path: Path
 ) -> None:
@@ -150,7 +151,7 @@ def test_training_goes_on_after_its_last_epoch(
     assert_the_same(folder, undisturbed[0], hashes)
 
 
-@pytest.mark.parametrize("trial", range(2))
+@pytest.mark.parametrize("trial", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_run_ends_with_the_same_bytes(
     trial: int,
     edgekd: Command,
@@ -179,6 +180,7 @@ def test_twenty_killed_runs_end_with_the_same_bytes(
         assert_the_same(folder, reference, hashes)
 
 
+@pytest.mark.slow
 def test_a_killed_cache_goes_on_at_the_first_shard_that_is_missing(
     edgekd: Command, start: Start, tiny: Path, undisturbed_cache: tuple[Path, float], hashes: Hashes, tmp_path: Path
 ) -> None:
@@ -232,7 +234,7 @@ def test_twenty_killed_runs_with_all_of_it_end_with_the_same_bytes(
         assert_the_same(folder, reference, hashes)
 
 
-@pytest.mark.parametrize("stage", ["distill", "export"])
+@pytest.mark.parametrize("stage", ["distill", pytest.param("export", marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_a_run_that_can_go_on(
     stage: str,
     edgekd: Command,

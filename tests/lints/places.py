@@ -16,10 +16,17 @@ from edgekd.records import Finding, Target
 MICRO = Target(name="chip", description="", runtimes=("tflite_micro",))
 NPU = Target(name="npu", description="", runtimes=("tflite_micro",), accelerator="ethos-u55-128")
 HOST = Target(name="host", description="", runtimes=("onnxruntime", "litert"))
+# Inputs of 1: nothing is divided by 0, and nothing is out of a function's domain.
 _RUN_IN_MICRO = """
-import sys
+import pathlib, sys
+import numpy as np
 from tflite_micro.python.tflite_micro import runtime
-runtime.Interpreter.from_file(sys.argv[1], arena_size=4_000_000).invoke()
+content = pathlib.Path(sys.argv[1]).read_bytes()
+interpreter = runtime.Interpreter.from_bytes(content, arena_size=4_000_000)
+for index in range(len(runtime.convert_bytearray_to_object(content).subgraphs[0].inputs)):
+    details = interpreter.get_input_details(index)
+    interpreter.set_input(np.ones(details["shape"], details["dtype"]), index)
+interpreter.invoke()
 """
 
 

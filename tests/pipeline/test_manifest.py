@@ -119,6 +119,7 @@ def test_a_report_written_again_leaves_the_rest_of_the_manifest(folder: Path, re
     assert wrong(out) == {}
 
 
+@pytest.mark.slow
 def test_two_folders_get_the_same_files_to_ship(folder: Path, run: Callable[..., pipeline.Outcome]) -> None:
     again = run(out="again", until="package").run.folder
     # ONNX Runtime's converter orders by addresses, which not every container lets us fix.

@@ -152,6 +152,7 @@ def test_a_student_learns_a_class_that_it_never_saw(recipe: Path, run: Run) -> N
     assert np.array(accuracies(alone)["student"].samples)[never_seen].mean() == 0
 
 
+@pytest.mark.slow
 def test_unlabelled_data_of_another_file(recipe: Path, run: Run) -> None:
     random = np.random.default_rng(5)
     np.savez(recipe.parent / "plain.npz", x=random.normal(0.5, 1, (500, 6)).astype(np.float32))
@@ -246,6 +247,7 @@ def test_the_test_split_decides_nothing(recipe: Path, run: Run) -> None:
 # --- schedules -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_weights_and_temperatures_follow_their_schedules(run: Run) -> None:
     losses = (
         "distill.losses=[{name='kl', weight={start=1.0, end=0.0}, temperature={start=8, end=1, shape='cosine'}},"
@@ -316,6 +318,7 @@ def test_with_and_without_a_cache_the_student_learns_the_same(run: Run, own_teac
 # --- fine-tuning ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_weights(recipe: Path, run: Run) -> None:
     first = run()
     kept = recipe.parent / "kept.safetensors"

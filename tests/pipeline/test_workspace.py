@@ -81,6 +81,7 @@ def load(*, weights):
 '''
 
 
+@pytest.mark.slow
 def test_a_teacher_is_the_same_wherever_it_comes_from(recipe: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     torch_run = run(SOFT)
     weights = torch_run.run.models[0].path

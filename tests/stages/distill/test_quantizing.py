@@ -136,6 +136,7 @@ def test_ranges_learn_for_as_long_as_they_are_told(optimizer: Any, data: Dataset
 # --- the same machinery ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_killed_in_every_epoch_and_gone_on_gives_the_same_bytes(
     data: Dataset, make: Make, stop: Callable[[int], Progress], tmp_path: Path
 ) -> None:

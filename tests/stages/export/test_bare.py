@@ -43,7 +43,7 @@ def spec(*precisions: str) -> ExportSpec:
     return ExportSpec(precisions=precisions, calibration=QuantSpec(samples=100))
 
 
-@pytest.mark.parametrize("batch", ["batch", 1])
+@pytest.mark.parametrize("batch", [pytest.param("batch", marks=pytest.mark.slow), 1])
 def test_an_onnx_file_is_quantized_and_held_against_itself(tmp_path: Path, batch: str | int) -> None:
     source = write_onnx(tmp_path / "mine.onnx", batch=batch)
     made = export_file(

@@ -209,6 +209,7 @@ def test_weights_are_the_integers_that_were_learned(static: Case) -> None:
         ), path
 
 
+@pytest.mark.slow
 def test_four_bit_weights_are_in_the_file(four: Case) -> None:
     file = run(four.model(f"{FOUR}.tflite").path, CHECK)
     np.testing.assert_allclose(file, four.quantized.outputs(CHECK), atol=1e-3)
@@ -233,6 +234,7 @@ def test_an_average_has_its_input_s_range(static: Case) -> None:
     assert learned.ranges["stem"][0] == learned.ranges["add"][0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "done",
     [

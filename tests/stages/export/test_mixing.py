@@ -173,6 +173,7 @@ def test_four_bit_weights_in_onnx_reach_the_largest_integer(made: Exported) -> N
         assert (np.abs(values).reshape(len(values), -1).max(axis=1) == 7).all()
 
 
+@pytest.mark.slow
 def test_a_size_is_kept_and_the_same_inputs_give_the_same_bytes(
     student: nn.Module, made: Exported, tmp_path: Path
 ) -> None:

@@ -103,7 +103,9 @@ def test_labels_near_the_threshold_may_flip_in_float32() -> None:
         verify_outputs("a.fp32.onnx", "fp32", compare(student, file, "multi_label"))
 
 
-@pytest.mark.parametrize("task", ["regression", "multi_label", "reconstruction"])
+@pytest.mark.parametrize(
+    "task", ["regression", *(pytest.param(each, marks=pytest.mark.slow) for each in ("multi_label", "reconstruction"))]
+)
 def test_files_of_other_tasks(task: Task, tmp_path: Path) -> None:
     torch.manual_seed(0)
     outputs = 32 if task == "reconstruction" else 3
