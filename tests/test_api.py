@@ -49,6 +49,7 @@ def make_network(width: int) -> Any:
     return Network()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # converters' own, in this process only for their absence of a choice
 def test_five_lines(data: edgekd.Dataset, tmp_path: Path) -> None:
     my_teacher = edgekd.distill(student=make_network(96), data=data, epochs=3, batch_size=32).network

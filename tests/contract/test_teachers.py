@@ -116,7 +116,7 @@ SOURCES: dict[str, tuple[str, str, Callable[[Path], Path]]] = {
 # TensorFlow takes seconds to start, in the trial's process each time.
 SLOW = ("keras", "keras h5", "SavedModel")
 NATIVE = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in SOURCES if name != "torch"]
-ALL = [pytest.param(name, marks=pytest.mark.slow if name in SLOW[1:] else ()) for name in SOURCES]
+ALL = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in SOURCES]
 
 
 class Files:

@@ -71,6 +71,7 @@ def run_heat(until: str, *overrides: str) -> pipeline.Outcome:
     return pipeline.run(load_recipe("heat.toml", overrides), folder=Path("run"), until=until)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of quantizers
 def test_a_regression_goes_all_the_way(table: np.ndarray) -> None:
     outcome = run_heat("report")
@@ -123,6 +124,7 @@ def ask(samples: np.ndarray) -> np.ndarray:
     return np.asarray(outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # as above
 def test_without_a_front_end_there_is_no_file(recipe: Path, run: Callable[..., pipeline.Outcome]) -> None:
     outcome = run(until="export")

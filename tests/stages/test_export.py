@@ -328,6 +328,7 @@ def test_weights_whose_integers_save_nothing_are_refused(tmp_path: Path) -> None
     assert "not smaller than the float32 file" in str(error)
 
 
+@pytest.mark.slow
 def test_integers_that_flow_and_save_nothing_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
     spec = ExportSpec(formats=("onnx",), precisions=("fp32", "static_wi8_ai8"))

@@ -66,6 +66,7 @@ def test_programs_see_an_arm64_and_nothing_of_this_python(arm64: Target, monkeyp
     assert (processors, leaked) == (1, False)
 
 
+@pytest.mark.slow
 def test_a_timeout_leaves_no_emulator_behind(arm64: Target, tmp_path: Path) -> None:
     program = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(120)"
     with emulated_arm64.connect(arm64) as transport, pytest.raises(TargetError, match=r"python3.*longer than 20 s"):

@@ -156,6 +156,7 @@ def compare(found: dict[str, Any], data: Dataset, spec: DistillSpec) -> None:
         np.testing.assert_allclose(one, other.flatten().numpy(), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(data: Dataset, tmp_path: Path) -> None:
     done = train_together(tmp_path)
     assert done.returncode == 0, done.stderr

@@ -102,7 +102,7 @@ def test_inputs_that_are_read_twice_get_a_layer_of_their_own() -> None:
     np.testing.assert_allclose(given, expected_of(network, SCALED, raw), rtol=1e-4, atol=1e-5)
 
 
-@pytest.fixture(scope="module", params=["probabilities", "class"])
+@pytest.fixture(scope="module", params=[pytest.param("probabilities", marks=pytest.mark.slow), "class"])
 def headed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Exported]:
     spec = ExportSpec(
         precisions=("fp32", "static_wi8_ai8"), calibration=QuantSpec(samples=64), head=request.param, io="uint8"

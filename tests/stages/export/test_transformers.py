@@ -157,6 +157,7 @@ def _photo(file: Path) -> NDArray[np.float32]:
     return np.asarray(Image.open(file).convert("RGB").resize((224, 224)), np.float32) / np.float32(127.5) - 1
 
 
+@pytest.mark.slow
 def test_text_keeps_its_token_numbers(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = transformers.DistilBertForSequenceClassification(transformers.DistilBertConfig(**TEXT)).eval()
@@ -173,6 +174,7 @@ def test_text_keeps_its_token_numbers(tmp_path: Path) -> None:
         export_transformers(tmp_path / "text", samples=tokens + 0.5, folder=tmp_path, spec=spec("fp32"))
 
 
+@pytest.mark.slow
 def test_sounds_go_through_weights_that_are_computed(tmp_path: Path) -> None:
     # Wav2Vec2 normalizes the weights of one convolution as it runs, and calls itself a classifier of sequences.
     torch.manual_seed(0)

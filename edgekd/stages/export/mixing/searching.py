@@ -6,7 +6,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,16 +133,15 @@ class Search:
             ]
             for path, given in self.candidates.items()
         }
-        uniform = list(self._uniform())
-        # What a file has beside its layers, as the first one shows.
-        rest = self._sizes(uniform[:1])[0] - size_of(options, uniform[0])
+        uniform = self._uniform()
+        options, rest = self._weighed(options, uniform)
         limits: list[float] = []
         if budget.size is not None:
             least = sum(min(each.size for each in given) for given in options.values())
             limits = [budget.size * (1 - margin) - rest for margin in _MARGINS]
             limits = [limit for limit in limits if limit >= least]
         # In a child: HiGHS prints what it stumbles over, also where the answer must be JSON.
-        wanted = [*uniform, *child.call("the solver", solve, options, mixer.mixed.points, limits)]
+        wanted = [*uniform.values(), *child.call("the solver", solve, options, mixer.mixed.points, limits)]
         wanted = [each for number, each in enumerate(wanted) if each not in wanted[:number]]
         more = _REFINEMENTS if budget.size is None else 0
         progress.start(f"mixed precision, {self.format}", len(wanted) + more)
@@ -158,15 +157,38 @@ class Search:
             progress.end()
         return self._choose(options)
 
-    def _uniform(self) -> Iterator[Assignment]:
+    def _uniform(self) -> dict[str, Assignment]:
         """Assignments of one precision; layers that can't have it get what is nearest in bits."""
-        for precision in dict.fromkeys(each for given in self.candidates.values() for each in given):
-            yield {
+        return {
+            precision: {
                 path: precision
                 if precision in given
                 else min(given, key=lambda each: abs(bits_asked(each) - bits_asked(precision)))
                 for path, given in self.candidates.items()
             }
+            for precision in dict.fromkeys(each for given in self.candidates.values() for each in given)
+        }
+
+    def _weighed(
+        self, options: Mapping[str, Sequence[Option]], uniform: Mapping[str, Assignment]
+    ) -> tuple[dict[str, list[Option]], int]:
+        """Add to each layer what files of one precision weigh beyond its numbers; give the rest, which all files have.
+
+        In ONNX that is names and nodes: some hundred bytes a layer. Integers that flow in all layers need no codecs
+        between them, so they show nothing of a mixed file.
+        """
+        rests = {
+            precision: size - size_of(options, assignment)
+            for (precision, assignment), size in zip(uniform.items(), self._sizes(list(uniform.values())), strict=True)
+        }
+        stored = {each: rest for each, rest in rests.items() if decode_precision(each).mode != "static"}
+        rest = min((stored or rests).values())
+        more = {each: round((found - rest) / len(options)) for each, found in stored.items()}
+        weighed = {
+            path: [replace(each, size=each.size + more.get(each.precision, 0)) for each in given]
+            for path, given in options.items()
+        }
+        return weighed, rest
 
     def _judge(self, assignment: Assignment) -> None:
         if assignment not in self.tried:
