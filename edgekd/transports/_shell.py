@@ -34,8 +34,8 @@ rm -rf "$d"
 """
 # When the input ends, so does the program: this process gave up, was killed, or is out of reach.
 _RUN = (
-    "cd {folder} || exit 125; exec 3<&0; {program} 3<&- & p=$!; "
-    '{{ cat <&3; kill -KILL "$p" -$$; }} >/dev/null 2>&1 & w=$!; wait "$p"; c=$?; kill "$w"; exit "$c"'
+    "trap '' HUP; cd {folder} || exit 125; exec 3<&0; {program} 3<&- & p=$!; "
+    '{{ cat <&3; kill -KILL -$$ || kill -KILL "$p"; }} >/dev/null 2>&1 & w=$!; wait "$p"; c=$?; kill "$w"; exit "$c"'
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 
 from edgekd.errors import ConfigError, TargetError
 from edgekd.records import Target
@@ -13,6 +14,7 @@ from edgekd.transports._shell import CONNECT_S, ShellTransport
 # The one folder that adb's shell may write to and run programs from.
 _PARENT = "/data/local/tmp"
 _ENOUGH_FREE_BYTES = 200 * 10**6
+_TRIES, _BETWEEN_TRIES_S = 8, 0.3
 # What else than `device` a phone can be, and what helps.
 _STATES = {
     "unauthorized": "unlock it and allow USB debugging for this computer",
@@ -47,12 +49,16 @@ def connect(target: Target) -> AdbTransport:
 
 def _find(target: str, address: str) -> str:
     """The serial of a phone that is ready."""
+    phones = _phones(target, address)
     if re.fullmatch(r".+:\d+", address):
-        _adb(target, "connect", address)
-    shown = re.finditer(r"^(\S+)\t(no permissions|\w+)", _adb(target, "devices"), re.MULTILINE)
-    phones = {str(each[1]): str(each[2]) for each in shown}
-    if address:
-        phones = {serial: state for serial, state in phones.items() if serial == address}
+        # One that was out of reach stays `offline` for a while.
+        for _ in range(_TRIES):
+            if phones.get(address) in ("device", "unauthorized"):
+                break
+            _adb(target, "disconnect", address, check=False)
+            _adb(target, "connect", address)
+            time.sleep(_BETWEEN_TRIES_S)
+            phones = _phones(target, address)
     if not phones:
         missing = f"no phone '{address}'" if address else "no phone"
         step = "plug it in and allow USB debugging (Settings, Developer options), then: adb devices"
@@ -66,7 +72,13 @@ def _find(target: str, address: str) -> str:
     return serial
 
 
-def _adb(target: str, *words: str) -> str:
+def _phones(target: str, address: str) -> dict[str, str]:
+    """States by serial, of the one with this address or of all."""
+    shown = re.finditer(r"^(\S+)\t(no permissions|\w+)", _adb(target, "devices"), re.MULTILINE)
+    return {str(each[1]): str(each[2]) for each in shown if address in ("", each[1])}
+
+
+def _adb(target: str, *words: str, check: bool = True) -> str:
     try:
         done = subprocess.run(["adb", *words], capture_output=True, text=True, check=False, timeout=CONNECT_S)
     except FileNotFoundError:
@@ -76,7 +88,7 @@ def _adb(target: str, *words: str) -> str:
         raise TargetError(
             f"adb did not answer within {CONNECT_S:g} s", where=target, next_step="adb kill-server"
         ) from None
-    if done.returncode:
+    if check and done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise TargetError(f"adb: {last}", where=target, next_step="adb kill-server, then try again")
     return done.stdout
