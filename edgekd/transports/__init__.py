@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
+_ENOUGH_FREE_BYTES = 200 * 10**6
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
@@ -37,6 +39,17 @@ class Finding:
     right: bool
     detail: str
     next_step: str = ""
+
+
+def find_room(free_bytes: int, place: str, next_step: str) -> Finding:
+    """Say whether a scratch folder holds a model and what it is measured with.
+
+    >>> find_room(5 * 10**6, "/tmp", "make room there").right
+    False
+    """
+    enough = free_bytes >= _ENOUGH_FREE_BYTES
+    detail = f"{free_bytes / 1e6:.0f} MB free in {place}"
+    return Finding(name="scratch folder", right=enough, detail=detail, next_step="" if enough else next_step)
 
 
 class Transport(Protocol):

@@ -85,6 +85,7 @@ class ShellTransport(abc.ABC):
                     raise TargetError(
                         f"no '{argv[0]}' on the path", where=self._target, next_step="install it"
                     ) from None
+            stack.callback(session.kill)
             timer = threading.Timer(CONNECT_S, session.kill)
             timer.start()
             stack.callback(timer.cancel)
@@ -93,7 +94,9 @@ class ShellTransport(abc.ABC):
             if not any(line == _MARK for line in lines):
                 session.communicate()
                 raise self._refusal(said.read_text(encoding="utf-8", errors="replace"))
-            self._scratch, self.python = next(lines), next(lines)
+            self._scratch, self.python = next(lines, ""), next(lines, "")
+            if not self.python:
+                raise self._refusal("the connection is lost")
             timer.cancel()
             stack.pop_all()
         return held, session

@@ -8,12 +8,11 @@ import time
 
 from edgekd.errors import ConfigError, TargetError
 from edgekd.records import Target
-from edgekd.transports import Finding, Finished
+from edgekd.transports import Finding, Finished, find_room
 from edgekd.transports._shell import CONNECT_S, ShellTransport
 
 # The one folder that adb's shell may write to and run programs from.
 _PARENT = "/data/local/tmp"
-_ENOUGH_FREE_BYTES = 200 * 10**6
 _TRIES, _BETWEEN_TRIES_S = 8, 0.3
 # What else than `device` a phone can be, and what helps.
 _STATES = {
@@ -22,7 +21,10 @@ _STATES = {
     "offline": "plug it in again, or: adb reconnect",
     "no permissions": "install your system's udev rules for Android, or: adb kill-server, and again as root",
 }
-_PROBE = "getprop ro.product.model; getprop ro.build.version.release; getprop ro.product.cpu.abi; df -k . | tail -n 1"
+_PROBE = (
+    'echo "$(getprop ro.product.model), Android $(getprop ro.build.version.release), $(getprop ro.product.cpu.abi)"; '
+    "df -k . | tail -n 1"
+)
 
 
 def connect(target: Target) -> AdbTransport:
@@ -56,7 +58,11 @@ def _find(target: str, address: str) -> str:
             if phones.get(address) in ("device", "unauthorized"):
                 break
             _adb(target, "disconnect", address, check=False)
-            _adb(target, "connect", address)
+            said = _adb(target, "connect", address, check=False).strip()
+            # Of a locked phone adb says "failed to authenticate", and goes on asking it.
+            if re.match("cannot|unable|failed to (?!authenticate)", said):
+                step = "is it on, in this network, and wireless debugging on? then: adb pair, adb connect"
+                raise TargetError(f"adb: {said.splitlines()[-1]}", where=target, next_step=step)
             time.sleep(_BETWEEN_TRIES_S)
             phones = _phones(target, address)
     if not phones:
@@ -120,24 +126,10 @@ class AdbTransport(ShellTransport):
 
     def check(self) -> tuple[Finding, ...]:
         """Look at the phone and the room in the scratch folder."""
-        model, release, architecture, disk = (
-            *self.run(["sh", "-c", _PROBE], CONNECT_S).stdout.splitlines(),
-            "",
-            "",
-            "",
-            "",
-        )[:4]
-        free = re.search(r"(?:\s+\d+){2}\s+(\d+)\s+\d+%", disk)
-        enough = free is not None and int(free[1]) * 1024 >= _ENOUGH_FREE_BYTES
+        phone, _, disk = self.run(["sh", "-c", _PROBE], CONNECT_S).stdout.partition("\n")
+        free = re.search(r"(\d+)\s+\d+%", disk)
         return (
             Finding(name="connection", right=True, detail=f"adb {self._serial}"),
-            Finding(name="phone", right=True, detail=f"{model}, Android {release}, {architecture}"),
-            Finding(
-                name="scratch folder",
-                right=enough,
-                detail=f"{int(free[1]) * 1024 / 1e6:.0f} MB free in {self._scratch}"
-                if free
-                else f"no answer of df: {disk}",
-                next_step="" if enough else "make room there",
-            ),
+            Finding(name="phone", right=True, detail=phone),
+            find_room(int(free[1]) * 1024 if free else 0, self._scratch, "make room there"),
         )

@@ -16,9 +16,7 @@ from typing import Self
 
 from edgekd.errors import TargetError
 from edgekd.records import Target
-from edgekd.transports import Finding, Finished
-
-_ENOUGH_FREE_BYTES = 200 * 10**6
+from edgekd.transports import Finding, Finished, find_room
 
 
 def connect(target: Target) -> LocalTransport:
@@ -126,12 +124,7 @@ class LocalTransport:
         free = shutil.disk_usage(self._scratch).free
         return (
             Finding(name="python", right=True, detail=f"{platform.python_version()} at {self.python}"),
-            Finding(
-                name="scratch folder",
-                right=free >= _ENOUGH_FREE_BYTES,
-                detail=f"{free / 1e6:.0f} MB free in {self._scratch.parent}",
-                next_step="set TMPDIR to a folder with more room",
-            ),
+            find_room(free, str(self._scratch.parent), "set TMPDIR to a folder with more room"),
         )
 
     def close(self) -> None:

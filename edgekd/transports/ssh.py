@@ -6,13 +6,12 @@ import shlex
 
 from edgekd.errors import ConfigError, TargetError
 from edgekd.records import Target
-from edgekd.transports import Finding, Finished
+from edgekd.transports import Finding, Finished, find_room
 from edgekd.transports._shell import CONNECT_S, ShellTransport
 
 # Below the home over there: an environment with numpy and the runtimes, for machines whose own Python lacks them.
 VENV = ".cache/edgekd/venv"
 OLDEST_PYTHON = (3, 9)
-_ENOUGH_FREE_BYTES = 200 * 10**6
 _OPTIONS = {
     "BatchMode": "yes",  # nobody is there to type a password
     "StrictHostKeyChecking": "yes",
@@ -115,10 +114,5 @@ class SshTransport(ShellTransport):
                 detail=f"{version} on {machine} at {self.python}",
                 next_step="" if young else f"install Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer there",
             ),
-            Finding(
-                name="scratch folder",
-                right=int(free) >= _ENOUGH_FREE_BYTES,
-                detail=f"{int(free) / 1e6:.0f} MB free in {self._scratch}",
-                next_step="" if int(free) >= _ENOUGH_FREE_BYTES else "make room there",
-            ),
+            find_room(int(free), self._scratch, "make room there"),
         )

@@ -152,6 +152,24 @@ def test_the_sum_of_layers_predicts_sizes(made: Exported) -> None:
         assert max(rests) - min(rests) < 0.35 * (max(sums) - min(sums))
 
 
+@pytest.mark.slow
+def test_of_stored_weights_names_and_nodes_are_weighed_too(student: nn.Module, tmp_path: Path) -> None:
+    stored = ("fp16", "weight_only_wi8_afp32", "weight_only_wi4_afp32")
+    mixed = MixedPrecisionSpec(candidates=stored, max_size="100 kB", samples=50, points=4)
+    found = make(student, tmp_path, ExportSpec(formats=("onnx",), precisions=("fp32",), mixed=mixed))
+    (search,) = found.mixed.values()
+    costs = {(cost.layer, cost.precision): cost.size_bytes for cost in search.costs}
+    rests = {
+        tuple(file.layers.values()): file.size_bytes - sum(costs[pair] for pair in file.layers.items())
+        for file in search.files
+    }
+    whole = [rest for layers, rest in rests.items() if max(map(layers.count, layers)) == len(layers)]
+    assert len(rests) > len(whole) > 1
+    assert max(whole) - min(whole) < 20
+    # Unlike the others, a linear layer of 4-bit weights is a node of its own kind.
+    assert max(rests.values()) - min(rests.values()) < 400
+
+
 def test_layers_get_only_what_the_format_has_for_them(made: Exported) -> None:
     found = {name: {(cost.layer, cost.precision) for cost in search.costs} for name, search in made.mixed.items()}
     assert ("depthwise.0", "static_wi4_ai8") not in found["student.mixed.tflite"] | found["student.mixed.onnx"]
