@@ -146,7 +146,7 @@ def mobilenet_v2(quick: bool) -> Case:
 
     bench = Bench(quick=quick)
     config = MobileNetV2Config(
-        image_size=32, depth_multiplier=0.35, num_labels=10, output_stride=8, classifier_dropout_prob=0.0
+        image_size=32, depth_multiplier=0.35, num_labels=10, output_stride=16, classifier_dropout_prob=0.0
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
