@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import traceback
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def fold(network: nn.Module, example: NDArray[np.float32]) -> fx.GraphModule:
     for module in copied.modules():
         make_plain(module)
     inputs = torch.from_numpy(np.array(example, np.float32))
-    folded = _trace(copied)
+    with torch.no_grad():
+        folded = _trace(copied, inputs)
     with torch.no_grad():
         _Shapes(folded).run(inputs)
     _drop_idle(folded)
@@ -89,15 +91,78 @@ def make_plain(module: nn.Module) -> None:
         module.register_parameter(name, nn.Parameter(tensor))
 
 
+class _Sized(fx.Proxy):
+    """A proxy that knows its sizes: numbers, except where they follow the number of samples."""
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        few, more = self.node.meta["values"]
+        if not isinstance(few, Tensor) or few.ndim != more.ndim:
+            raise AttributeError  # then torch.fx makes a node of it
+        traced: Any = super().__getattr__("shape")
+        return tuple(
+            size if size == other else traced[axis]
+            for axis, (size, other) in enumerate(zip(few.shape, more.shape, strict=True))
+        )
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def dim(self) -> int:
+        return len(self.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+
 class _Tracer(fx.Tracer):
-    """Keeps layers with weights whole, also those that networks derive from torch's, and knows where it is."""
+    """Keeps layers with weights whole, also those that networks derive from torch's, and knows where it is.
+
+    Networks may compute with sizes, such as of padding: whatever is traced is also run, on two and on three samples.
+    """
 
     deepest = ""
+    _running = False
+
+    def __init__(self, inputs: Tensor) -> None:
+        super().__init__()
+        self._inputs = [inputs[:1].expand(count, *inputs.shape[1:]) for count in (2, 3)]
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        self._values(node)
+        return _Sized(node, self)
+
+    def _values(self, node: fx.Node) -> list[Any]:
+        if "values" not in node.meta:
+            node.meta["values"] = [self._run(node, number) for number in (0, 1)]
+        values: list[Any] = node.meta["values"]
+        return values
+
+    def _run(self, node: fx.Node, number: int) -> Any:
+        if node.op == "placeholder":
+            return node.args[0] if node.args else self._inputs[number]
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda each: self._values(each)[number])
+        self._running = True
+        try:
+            if node.op == "call_method":
+                return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+            if node.op == "call_function":
+                return node.target(*args, **kwargs)  # type: ignore[operator]
+            found = operator.attrgetter(str(node.target))(self.root)
+            return found if node.op == "get_attr" else found(*args, **kwargs)
+        finally:
+            self._running = False
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, (*WEIGHTED, *_NORMS)) or super().is_leaf_module(m, module_qualified_name)
 
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        return attr_val if self._running else super().getattr(attr, attr_val, parameter_proxy_cache)
+
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        if self._running:
+            return forward(*args, **kwargs)
         self.deepest = path = self.path_of_module(m)
         result = super().call_module(m, forward, args, kwargs)
         if isinstance(result, fx.Proxy):
@@ -106,8 +171,8 @@ class _Tracer(fx.Tracer):
         return result
 
 
-def _trace(network: nn.Module) -> fx.GraphModule:
-    tracer = _Tracer()
+def _trace(network: nn.Module, inputs: Tensor) -> fx.GraphModule:
+    tracer = _Tracer(inputs)
     try:
         graph = tracer.trace(network)
     except _UNTRACEABLE as error:
@@ -121,7 +186,14 @@ def _trace(network: nn.Module) -> fx.GraphModule:
             allowed="the same operations for all inputs",
             next_step="use torch.where instead of if, or export without corrections and quantization-aware training",
         ) from None
-    return fx.GraphModule(network, graph, type(network).__name__)
+    for node in reversed(graph.nodes):
+        node.meta.pop("values", None)  # the output has none
+        if node.target in (getattr, operator.getitem) and not node.users:
+            graph.erase_node(node)  # a size that was not needed
+    # A graph that remembers its tracer is traced by it again when it is read from a file, without samples.
+    plain = fx.Graph()
+    plain.output(plain.graph_copy(graph, {}))
+    return fx.GraphModule(network, plain, type(network).__name__)
 
 
 def _module(folded: fx.GraphModule, node: Any) -> nn.Module | None:

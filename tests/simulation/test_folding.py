@@ -166,3 +166,27 @@ def test_parametrized_weights_become_plain_ones_and_the_network_keeps_its_own() 
     assert {name for name, _ in folded.named_parameters()} == {"0.weight", "0.bias"}
     assert differ(network, folded, 3) < 1e-5
     assert parametrize.is_parametrized(network[0], "weight")  # type: ignore[index]
+
+
+class Padded(nn.Module):
+    """Pads by its inputs' sizes and leaves the number of samples open, as some networks of transformers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(1, 2, 3, stride=2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        count, channels, height = *inputs.shape[:2], int(inputs.size(2))
+        if channels == 1 and inputs.dim() == 4:
+            inputs = nn.functional.pad(inputs, (0, max(3 - height % 2, 0)))
+        result: Tensor = self.layer(inputs).reshape(count, -1)
+        return result
+
+
+def test_networks_may_compute_with_sizes() -> None:
+    torch.manual_seed(0)
+    network = Padded()
+    folded = fold(network, np.zeros((1, 1, 7, 7), np.float32))
+    for count in (1, 4):
+        inputs = torch.rand(count, 1, 7, 7)
+        torch.testing.assert_close(folded(inputs), network(inputs))
