@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
+from edgekd.exporters._refusals import explained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +32,7 @@ def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> N
         path: Written whole; the stage that calls this moves it into place.
 
     Raises:
-        ExportError: The file would need external data.
+        ExportError: The file would need external data, ONNX lacks an operator, or values decide what is computed.
 
     >>> import tempfile, torch
     >>> from edgekd import child, inspection
@@ -47,16 +48,17 @@ def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> N
         return
     # Batch 1 would be taken for a constant.
     inputs = torch.from_numpy(np.repeat(example, 2, axis=0))
-    program = torch.onnx.export(
-        network,
-        (inputs,),
-        dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        input_names=["input"],
-        output_names=["output"],
-        optimize=True,
-        verbose=False,
-    )
+    with explained(path, network, inputs):
+        program = torch.onnx.export(
+            network,
+            (inputs,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=["input"],
+            output_names=["output"],
+            optimize=True,
+            verbose=False,
+        )
     if program is None:
         raise ExportError("torch's ONNX exporter gave nothing", where=str(path))
     model = program.model_proto

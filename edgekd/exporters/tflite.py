@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
 from edgekd.exporters._channels_last import drop_transposes, pad_with_zeros
+from edgekd.exporters._refusals import explained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +34,8 @@ def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> N
         path: Written whole; the stage that calls this moves it into place.
 
     Raises:
-        ExportError: The file of a channels-last network holds TRANSPOSE operators.
+        ExportError: The file of a channels-last network holds TRANSPOSE operators, TFLite lacks an operator, or values
+            decide what is computed.
 
     >>> import tempfile, torch
     >>> from edgekd import child, inspection
@@ -52,7 +54,10 @@ def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> N
     if channels_last:
         network = litert_torch.to_channel_last_io(network, args=[0]).eval()
         example = np.ascontiguousarray(example.transpose(_CHANNELS_LAST))
-    litert_torch.convert(network, (torch.from_numpy(example),)).export(str(path))
+    inputs = torch.from_numpy(example)
+    with explained(path, network, inputs):
+        converted = litert_torch.convert(network, (inputs,))
+    converted.export(str(path))
     if channels_last:
         model = flatbuffer_utils.read_model(str(path))
         if left := drop_transposes(model):
