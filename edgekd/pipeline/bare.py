@@ -134,6 +134,7 @@ def _inputs(model: Model, samples: NDArray[np.float32] | None, count: int) -> ND
     if not model.inputs:
         return np.zeros((0, 1), np.float32)
     if samples is None:
+        _log.info("%s: its test vectors are noise: with --samples they are real data", model.name)
         noise, spec = noise_for(model, count)[0], model.inputs[0]
         if spec.scale is None:
             return noise.astype(np.float32)
