@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from edgekd import registry, store
-from edgekd.config import load_target, target_names
+from edgekd.config import load_target, target_files
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress
 from edgekd.records import Target
@@ -33,7 +33,12 @@ def examine() -> tuple[Finding, ...]:
             there = importlib.util.find_spec(module) is not None
             detail = store.tool_versions(distribution)[distribution] if there else "not installed"
             findings.append(Finding(name=distribution, right=there, detail=detail, next_step="" if there else command))
-    for target in map(load_target, target_names()):
+    for name, file in target_files().items():
+        try:
+            target = load_target(name)
+        except ConfigError as error:
+            findings.append(Finding(name=f"target {name}", right=False, detail=str(error), next_step=f"change {file}"))
+            continue
         transport = registry.load("transports", target.transport)
         if hasattr(transport, "state"):
             findings.append(transport.state(target))

@@ -30,9 +30,10 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Runs that several tests share see neither the user's caches nor an emulated arm64."""
+    """Runs that several tests share see neither the user's caches and targets nor an emulated arm64."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEKD_CACHE", str(tmp_path_factory.mktemp("caches")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
 
 

@@ -82,15 +82,25 @@ def targets() -> None:
 @targets.command("list", cls=Command, epilog="edgekd targets list --json")
 @json_option
 def list_targets(as_json: bool) -> int:
-    """List the targets that ship with edgekd."""
-    from edgekd.config import load_target, target_names
+    """List the targets that ship with edgekd and your own in ~/.config/edgekd/targets."""
+    from edgekd import store
+    from edgekd.config import TARGETS, load_target, target_files
     from edgekd.console import Terminal, plain_table
 
     terminal = Terminal(as_json=as_json)
-    found = [load_target(name) for name in target_names()]
-    rows = [(each.name, each.transport, ", ".join(each.runtimes), each.description) for each in found]
-    terminal.print(plain_table(("target", "transport", "runtimes", "description"), rows))
-    terminal.result(found)
+    found = [(load_target(name), file) for name, file in target_files().items()]
+    rows = [
+        (
+            each.name,
+            each.transport,
+            ", ".join(each.runtimes),
+            "edgekd" if file.parent == TARGETS else str(file),
+            each.description,
+        )
+        for each, file in found
+    ]
+    terminal.print(plain_table(("target", "transport", "runtimes", "from", "description"), rows))
+    terminal.result([{**store.to_json(each), "file": file} for each, file in found])
     return 0
 
 

@@ -10,12 +10,14 @@ from typing import Any
 
 from edgekd import store
 from edgekd.config.cross_check import check_package, cross_check
-from edgekd.config.files import RECIPES, common_io, find, load_target, parse, read_text, recipe_names, target_names
+from edgekd.config.files import RECIPES, files_in, find, parse, read_text, recipe_names
 from edgekd.config.reader import PLUG_IN_OF, Table, build
+from edgekd.config.targets import TARGETS, common_io, load_target, target_files
 from edgekd.errors import ConfigError
 from edgekd.records import Budget, Recipe
 
 __all__ = [
+    "TARGETS",
     "LoadedRecipe",
     "build",
     "check_package",
@@ -26,7 +28,7 @@ __all__ = [
     "load_recipe",
     "load_target",
     "recipe_names",
-    "target_names",
+    "target_files",
 ]
 
 
@@ -60,7 +62,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     >>> load_recipe("digits", ["distill.epochs=3"]).recipe.distill.epochs
     3
     """
-    path = find(source, RECIPES, "recipe")
+    path = find(source, files_in(RECIPES), "recipe")
     text = read_text(path)
     table = parse(text, str(path))
     for override in overrides:
@@ -98,7 +100,7 @@ def copy_recipe(name: str, path: Path) -> Path:
     """
     if path.exists():
         raise ConfigError("is there already", where=str(path), next_step="choose another file with --out")
-    store.write_bytes(path, find(name, RECIPES, "recipe").read_bytes())
+    store.write_bytes(path, find(name, files_in(RECIPES), "recipe").read_bytes())
     return path
 
 

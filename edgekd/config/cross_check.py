@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgekd import registry
 from edgekd.calibrators import try_calibrator
-from edgekd.config.files import common_io, load_target
+from edgekd.config.targets import common_io, load_target
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.quantizers import check_mixed, check_precision
 from edgekd.records import (

@@ -17,6 +17,7 @@ from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.records import (
     AssistantSpec,
     AugmentationTerm,
+    BenchmarkSpec,
     CorrectionTerm,
     DataSpec,
     LossTerm,
@@ -117,8 +118,17 @@ class _Reader:
             shaped["options"] = self._check_options(kind, shaped, options, hints, path)
         for key in ("weights", "cache_folder"):
             if isinstance(shaped.get(key), str):
-                shaped[key] = _resolve(shaped[key], self.folder)
+                shaped[key] = beside(shaped[key], self.folder)
+        if kind is BenchmarkSpec and isinstance(shaped.get("targets"), list):
+            shaped["targets"] = [self._target(each) for each in shaped["targets"]]
         return shaped
+
+    def _target(self, name: object) -> object:
+        """Prefer a target beside the recipe, which is none itself, to others of its name."""
+        if not isinstance(name, str) or name.endswith(".toml") or "/" in name:
+            return beside(name, self.folder) if isinstance(name, str) else name
+        there = self.folder / f"{name}.toml"
+        return str(there) if there.name != self.where and os.path.isfile(there) else name  # noqa: PTH113 - see `beside`
 
     def _shape_field(self, hint: object, value: object, path: Place) -> object:
         spec = _spec_in(hint)
@@ -188,7 +198,7 @@ class _Reader:
         except ValidationError as error:
             self.problems.append(_explain(at, dict(error.errors()[0])))
             return value
-        return _resolve(value, self.folder) if hint is Path and isinstance(value, str) else value
+        return beside(value, self.folder) if hint is Path and isinstance(value, str) else value
 
     def _schedule(self, table: Mapping[str, object], at: str) -> object:
         """A number that changes over the training, in place of a number."""
@@ -223,11 +233,11 @@ def _spec_in(hint: object) -> type | None:
     return None
 
 
-def _resolve(path: str, folder: Path) -> str:
+def beside(path: str, folder: Path) -> str:
     """Prefer a file beside the recipe; otherwise leave it to the working folder."""
-    beside = folder / path
+    there = folder / path
     # os.path.exists is false where Path.exists raises, as on a name that is too long.
-    return str(beside) if not Path(path).is_absolute() and os.path.exists(beside) else path  # noqa: PTH110 - see above
+    return str(there) if not Path(path).is_absolute() and os.path.exists(there) else path  # noqa: PTH110 - see above
 
 
 def _in_recipe(loc: tuple[int | str, ...], value: object) -> Place | None:
