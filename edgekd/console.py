@@ -50,6 +50,8 @@ _NOT_PLACES = {"training", "export", "file"}
 _PLAIN_INTERVAL_S = 10.0
 # Off a terminal a row is a line, for grep and for logs; on one, rich asks the terminal.
 _WIDE = 400
+# How what was not measured is told.
+_BASES = {"measured": "", "emulated": "~", "estimated": "≈"}
 
 
 class Terminal:
@@ -271,12 +273,16 @@ def comparison_table(run: Run) -> RenderableType:
                     name: score_text(score.value, row.metric) if score else "",
                     "drop": points_text(drop.value, row.metric, sign="+") if drop else "",
                     "target": escape(place.target) if place else "",
-                    "p50": _time(place.p50) if place else "",
-                    "p90": _time(place.p90) if place else "",
-                    "load": _time(place.load) if place else "",
-                    "first": _time(place.first_inference) if place else "",
-                    "arena": _number(place.arena.value, "B") if place and place.arena else "",
-                    "memory": _number(place.peak_memory.value, "B") if place and place.peak_memory else "",
+                    "p50": _marked(place.p50, "s") if place else "",
+                    "p90": _marked(place.p90, "s") if place else "",
+                    "load": _marked(place.load, "s") if place else "",
+                    "first": _marked(place.first_inference, "s") if place else "",
+                    "arena": _marked(place.arena, "B") if place else "",
+                    "memory": _marked(place.peak_memory, "B") if place else "",
+                    "SRAM": _marked(place.sram, "B") if place else "",
+                    "DRAM": _marked(place.dram, "B") if place else "",
+                    "flash": _marked(place.flash, "B") if place else "",
+                    "on NPU": _marked(place.npu, "1") if place else "",
                 }
             )
     error = bool(rows) and lower_is_better(rows[0].metric)
@@ -287,13 +293,16 @@ def comparison_table(run: Run) -> RenderableType:
 class _Comparison:
     """Leaves out columns, those that tell least first, until no cell is cut on the console it is printed to."""
 
-    LEAST = (("load", "first"), ("p90",), ("gzip",), ("parameters",), ("memory",), ("arena",))
+    LEAST = (("load", "first"), ("p90",), ("gzip",), ("parameters",), ("DRAM", "flash"), ("memory",), ("arena",))
+    # Of accelerators: only where there is one.
+    SELDOM = ("SRAM", "DRAM", "flash", "on NPU")
 
     def __init__(self, lines: Sequence[Mapping[str, str]], drop: str) -> None:
         self.lines, self.drop = lines, drop
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         kept = list(self.lines[0]) if self.lines else ["file"]
+        kept = [column for column in kept if column not in self.SELDOM or any(line[column] for line in self.lines)]
         for least in self.LEAST:
             if console.measure(self.table(kept), options=options.update(width=_WIDE)).maximum <= options.max_width:
                 break
@@ -302,6 +311,8 @@ class _Comparison:
 
     def table(self, columns: Sequence[str]) -> Table:
         notes = [f"drop: {self.drop}", "~: emulated, not measured"]
+        if "on NPU" in columns:
+            notes.append("≈: estimated by Vela")
         if "load" in columns:
             notes.append("load, first: the largest of the few that were timed")
         table = Table(
@@ -384,8 +395,8 @@ def _number(value: float | None, unit: str) -> str:
     return "" if value is None else human(value, unit)
 
 
-def _time(figure: Figure | None) -> str:
-    return "" if figure is None else ("~" if figure.basis != "measured" else "") + human(figure.value, "s")
+def _marked(figure: Figure | None, unit: str) -> str:
+    return "" if figure is None else _BASES[figure.basis] + human(figure.value, unit)
 
 
 def _shape(shape: Sequence[int | None]) -> str:

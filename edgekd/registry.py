@@ -159,6 +159,11 @@ def function(kind: str, name: str) -> Callable[..., Any]:
     return found
 
 
+def estimates(runtime: ModuleType) -> bool:
+    """Whether a runtime plug-in only estimates what a file takes, and never runs one."""
+    return getattr(runtime, "ESTIMATES", False)
+
+
 def require(module: str, purpose: str) -> ModuleType:
     """Import a package of an extra, or say which extra brings it."""
     return _import(module, purpose)

@@ -44,7 +44,7 @@ class Metric:
         return BASE_UNIT[self.dimension]
 
 
-def _share(name: str, summary: str, estimator: Literal["proportion", "mean", "area"]) -> Metric:
+def _share(name: str, summary: str, estimator: Literal["proportion", "mean", "area", "exact"]) -> Metric:
     return Metric(name=name, dimension="share", bound="at least", summary=summary, estimator=estimator)
 
 
@@ -105,6 +105,10 @@ METRICS = {
         _time("first_inference", "time of the first inference"),
         _size("peak_memory", "peak resident memory added by the model", "largest"),
         _size("arena_size", "tensor arena of TFLite Micro"),
+        _size("sram_size", "SRAM that Vela plans for on an Ethos-U"),
+        _size("dram_size", "DRAM that Vela plans for on an Ethos-U"),
+        _size("flash_size", "flash that Vela plans for on an Ethos-U"),
+        _share("npu_share", "share of operators that Vela gives to the Ethos-U", "exact"),
         _share("parity", "share of samples where the file predicts what the torch student predicts", "proportion"),
     )
 }

@@ -132,6 +132,15 @@ def test_off_a_terminal_every_column_of_the_files_is_there(capsys: pytest.Captur
     assert "~13.0 ms  ~23.4 ms" in rows[1]
 
 
+def test_what_a_compiler_estimates_is_marked_and_has_columns_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    npu = row_of("it.tflite", "npu", latency=(403e-6,), sram_size=(51_840.0,), flash_size=(79e3,), npu_share=(1.0,))
+    Terminal().print(measurements_table([*FILES, *(replace(each, basis="estimated") for each in npu)]))
+    _, columns, *rows, notes = capsys.readouterr().out.splitlines()
+    assert columns.split()[-4:] == ["SRAM", "flash", "on", "NPU"]
+    assert " ".join(rows[-1].split()) == "it.tflite npu ≈403.0 µs ≈51.8 kB ≈79.0 kB ≈100.00 %"
+    assert notes.rstrip().endswith("≈: estimated by Vela   load, first: the largest of the few that were timed")
+
+
 @pytest.mark.parametrize("width", [200, 139, 120, 100, 80, 50])
 def test_on_a_terminal_no_cell_is_cut(width: int) -> None:
     console = Console(width=width, file=io.StringIO())

@@ -17,8 +17,10 @@ Key = tuple[int, str]
 
 
 def runtime_of(graph: Anatomy, target: Target) -> str | None:
-    """Name the runtime that runs a file on a target: the first that reads its format."""
-    return next((name for name in target.runtimes if graph.format in registry.load("runtimes", name).FORMATS), None)
+    """Name the runtime that runs a file on a target: the first that reads its format and does more than to estimate."""
+    loaded = {name: registry.load("runtimes", name) for name in target.runtimes}
+    readers = [name for name, runtime in loaded.items() if graph.format in runtime.FORMATS]
+    return next((name for name in readers if not registry.estimates(loaded[name])), next(iter(readers), None))
 
 
 def is_micro(graph: Anatomy, target: Target) -> bool:

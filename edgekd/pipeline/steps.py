@@ -229,13 +229,22 @@ STEPS = (
         parameters=lambda space: [
             unfit_pairs(space),
             space.data_fingerprint,
-            space.recipe.benchmark,
+            replace(space.recipe.benchmark, targets=()),  # what they say counts, not where their files lie
             [load_target(name) for name in space.recipe.benchmark.targets],
             platform.node(),
             os.cpu_count(),
         ],
-        code=("datasets", "stages/benchmark", "inspection.py", "runner.py", "runtimes", "transports", "metrics"),
-        tools=("onnxruntime", "ai-edge-litert", "tflite-micro", "numpy"),
+        code=(
+            "datasets",
+            "stages/benchmark",
+            "inspection.py",
+            "runner.py",
+            "runtimes",
+            "vela.py",
+            "transports",
+            "metrics",
+        ),
+        tools=("onnxruntime", "ai-edge-litert", "tflite-micro", "ethos-u-vela", "numpy"),
         needs=_needs_benchmark,
         make=_benchmark,
     ),
@@ -245,6 +254,7 @@ STEPS = (
         parameters=package_parameters,
         code=(
             "packagers",
+            "vela.py",
             "stages/package",
             "stages/report",
             "pipeline/packaging.py",

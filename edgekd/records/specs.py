@@ -57,7 +57,9 @@ class Target:
         runtimes: Plug-in names; the first that reads a model's format runs it.
         time_basis: What a latency from here is: a host that stands in for a chip gives `emulated`.
         accuracy_samples: At most so many test samples, where a full pass would take too long.
-        accelerator: As Vela calls it (`ethos-u55-128`).
+        ram_bytes: Bounds arenas, the SRAM that Vela plans for, and files where no flash is given.
+        accelerator: As Vela calls it (`ethos-u55-128`), as are the next two; `None` takes Vela's defaults, the fastest.
+        vela_config: Path of Vela's `.ini` of the chip.
         io: Types of input and output that its apps take, the preferred one first; empty is any.
         cpu_features: As Linux calls them (`avx512_vnni`); `None` is unknown.
         runtime_versions: By runtime, where it is not the one that edgekd installs; TFLite's as TensorFlow numbers them.
@@ -78,6 +80,9 @@ class Target:
     memory_basis: Basis = "measured"
     accuracy_samples: int | None = None
     accelerator: str | None = None
+    system_config: str | None = None
+    memory_mode: str | None = None
+    vela_config: str | None = None
     io: tuple[IoType, ...] = ()
     cpu_features: tuple[str, ...] | None = None
     runtime_versions: Mapping[str, str] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import sys
 import tomllib
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ from onnx import TensorProto, helper
 from pydantic import TypeAdapter
 
 from edgekd import registry
-from edgekd.errors import DataError, MeasurementError, ModelError, TargetError
+from edgekd.errors import ConfigError, DataError, MeasurementError, ModelError, TargetError
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task, TensorSpec
 from edgekd.stages.benchmark import benchmark, choose_samples, describe_file, fit_layout
 
@@ -199,13 +200,32 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_runtime_that_crashes_is_one_line(channel_means: Model, stand_in: Path) -> None:
+@pytest.mark.parametrize(
+    ("death", "hint"), [("SIGSEGV", ""), ("SIGKILL", "; it may need more than the target's 5000000 bytes of RAM")]
+)
+def test_a_runtime_that_crashes_is_one_line(channel_means: Model, stand_in: Path, death: str, hint: str) -> None:
     (stand_in / "onnxruntime.py").write_text(
-        "import os, signal\n__version__ = '0'\ndef SessionOptions(): os.kill(os.getpid(), signal.SIGSEGV)\n"
+        f"import os, signal\n__version__ = '0'\ndef SessionOptions(): os.kill(os.getpid(), signal.{death})\n"
     )
+    small = dataclasses.replace(HOST, ram_bytes=5_000_000)
     with pytest.raises(ModelError) as caught:
-        benchmark([channel_means], targets=[HOST], spec=QUICK)
-    assert str(caught.value) == "means.onnx on host: the runtime crashed (SIGSEGV) while loading it"
+        benchmark([channel_means], targets=[small], spec=QUICK)
+    assert str(caught.value) == f"means.onnx on host: the runtime crashed ({death}) while loading it{hint}"
+
+
+def test_a_file_larger_than_a_board_s_ram_is_not_sent_there(
+    channel_means: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    small = dataclasses.replace(HOST, name="small", ram_bytes=100)
+    found = benchmark([channel_means], targets=[small], spec=QUICK)
+    assert {each.target for each in found} == {"file"}
+    size = channel_means.size_bytes
+    assert caplog.messages == [
+        f"means.onnx on small: it has {size} bytes; the target has 100 bytes of RAM; it is not measured there"
+    ]
+    # A chip's files lie in its flash.
+    chip = dataclasses.replace(small, flash_bytes=size)
+    assert any(each.target == "small" for each in benchmark([channel_means], targets=[chip], spec=QUICK))
 
 
 @pytest.mark.parametrize(
@@ -442,3 +462,64 @@ def test_targets_that_ship_are_targets(file: Path) -> None:
     target = read_target(file.stem)
     assert set(target.runtimes) <= set(registry.names("runtimes"))
     assert target.transport in registry.names("transports")
+
+
+# --- accelerators --------------------------------------------------------------------------------
+
+
+def npu(**changes: Any) -> Target:
+    pytest.importorskip("ethosu", reason="install ethos-u-vela, which the extra npu brings")
+    pytest.importorskip("tflite_micro")
+    return dataclasses.replace(read_target("ethos-u55-128"), **changes)
+
+
+def test_an_accelerator_s_figures_are_estimated_and_its_accuracy_is_measured(shared_data: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(12, 3, 32, 32)).astype(np.float32)
+    labels = np.zeros(12, np.int64)
+    model = describe_file(shared_data / RESNET8)
+    target = npu(accuracy_samples=None)
+    found = by_metric(benchmark([model], targets=[target], spec=QUICK, inputs=x, labels=labels), target.name)
+    assert {metric: each.basis for metric, each in found.items()} == {
+        "latency": "estimated",
+        "sram_size": "estimated",
+        "flash_size": "estimated",
+        "npu_share": "estimated",
+        "arena_size": "emulated",
+        "accuracy": "measured",
+    }
+    assert len(found["accuracy"].samples) == 12
+    assert found["latency"].samples == pytest.approx([0.403e-3], abs=0.5e-6)
+    assert found["latency"].conditions.delegate == "ethos-u55-128, Ethos_U55_High_End_Embedded, Shared_Sram"
+    assert (found["latency"].conditions.runtime, found["accuracy"].conditions.runtime) == ("vela", "tflite_micro")
+    slow = dataclasses.replace(target, system_config="Ethos_U55_Deep_Embedded")
+    other = by_metric(benchmark([model], targets=[slow], spec=QUICK), slow.name)["latency"]
+    with pytest.raises(MeasurementError, match=r"differ in conditions\.delegate"):
+        found["latency"].merge(other)
+
+
+def test_sram_that_the_target_does_not_have_is_one_line(shared_data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    small = npu(ram_bytes=50_000)
+    found = by_metric(benchmark([describe_file(shared_data / RESNET8)], targets=[small], spec=QUICK), small.name)
+    assert found.keys() == {"sram_size"}
+    assert (found["sram_size"].basis, found["sram_size"].samples) == ("estimated", (51840.0,))
+    assert caplog.messages == [
+        "pretrainedResnet_quant.tflite on ethos-u55-128: it needs 51840 bytes of SRAM; the target has 50000"
+    ]
+
+
+def test_a_file_that_the_accelerator_does_not_take_says_so_and_still_runs(
+    shared_data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, target = describe_file(shared_data / "models/tflm/hello_world_float.tflite"), npu()
+    found = by_metric(benchmark([model], targets=[target], spec=QUICK), target.name)
+    assert found.keys() == {"npu_share", "arena_size"}
+    assert found["npu_share"].samples == (0.0,)
+    (message,) = caplog.messages
+    assert "3 of its 3 operators do not run on ethos-u55-128: " in message
+
+
+def test_a_configuration_that_vela_does_not_know_is_an_error(shared_data: Path) -> None:
+    model = describe_file(shared_data / "models/tflm/hello_world_int8.tflite")
+    with pytest.raises(ConfigError, match=r"^ethos-u55-128: Vela: .*System_Config\.Nowhere not found") as caught:
+        benchmark([model], targets=[npu(system_config="Nowhere")], spec=QUICK)
+    assert "\n" not in str(caught.value)

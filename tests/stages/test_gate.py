@@ -403,11 +403,33 @@ def test_samples_that_can_not_be_right_never_pass(metric: str, damage: dict[str,
         assert wanted in check.reason or "measured on other samples" in check.reason
 
 
-@pytest.mark.parametrize("samples", [(0.0,), (10.0, 11.0)])
-def test_a_size_is_one_number_above_zero(samples: tuple[float, ...]) -> None:
+@pytest.mark.parametrize(("samples", "reason"), [((0.0,), "is no size above 0"), ((10.0, 11.0), "is no single number")])
+def test_a_size_is_one_number_above_zero(samples: tuple[float, ...], reason: str) -> None:
     check = _check(Budget(metric="file_size", limit="1 kB"), _measured("file_size", *samples))
     assert check.status == "unmeasured"
-    assert "is no single size above 0" in check.reason
+    assert reason in check.reason
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "reason"),
+    [
+        ("0.5 ms", "pass", "403.0 µs keeps the limit 500.0 µs"),
+        ("0.4 ms", "fail", "403.0 µs is above the limit 400.0 µs"),
+    ],
+)
+def test_an_estimated_latency_is_one_number_that_needs_no_runs(limit: str, status: str, reason: str) -> None:
+    estimate = _measured("latency", 403e-6, target="npu", basis="estimated")
+    check = _check(Budget(metric="latency", limit=limit, basis="estimated"), estimate)
+    assert (check.status, check.reason) == (status, reason)
+    assert check.low == check.high == 403e-6
+    # A budget that does not say so wants a measurement.
+    assert _check(Budget(metric="latency", limit=limit), estimate).status == "unmeasured"
+
+
+@pytest.mark.parametrize(("share", "status"), [(1.0, "pass"), (0.5, "fail"), (0.0, "fail"), (1.5, "unmeasured")])
+def test_a_share_on_the_accelerator_is_a_number_from_zero_to_one(share: float, status: str) -> None:
+    budget = Budget(metric="npu_share", limit="90 %", basis="estimated")
+    assert _check(budget, _measured("npu_share", share, basis="estimated")).status == status
 
 
 @pytest.mark.parametrize("samples", [(0.0,), (0.0, 1000.0)])

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd import registry
 from edgekd.errors import ModelError, TargetError
 from edgekd.progress import Progress, Silent
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.describe import describe_file
 from edgekd.stages.benchmark.outputs import Ran, run_samples
 from edgekd.stages.benchmark.samples import check_labels, choose_samples, fit_layout
-from edgekd.stages.benchmark.session import STEPS, Pair, Session, TooBigError, measurement, now
+from edgekd.stages.benchmark.session import STEPS, Pair, Session, TooBigError, measurement, now, pair_of
 
 __all__ = ["Ran", "benchmark", "choose_samples", "describe_file", "fit_layout", "run_samples"]
 
@@ -83,7 +82,8 @@ def benchmark(
                 name = pair.target.name
                 if name not in sessions:
                     sessions[name] = stack.enter_context(Session(pair.target, spec, inputs, labels, task, folder))
-                sessions[name].require(pair.runtime)
+                for runtime in {pair.runtime, pair.stand_in or pair.runtime}:
+                    sessions[name].require(runtime)
             found += _measure_all(plan, sessions, progress)
     finally:
         progress.end()
@@ -91,28 +91,24 @@ def benchmark(
 
 
 def _plan(models: Sequence[Model], targets: Sequence[Target], unfit: Collection[tuple[str, str]]) -> list[Pair]:
-    runtimes = {name: registry.load("runtimes", name) for target in targets for name in target.runtimes}
-    plan = []
-    for target in targets:
-        for model in models:
-            readers = [name for name in target.runtimes if model.format in runtimes[name].FORMATS]
-            if readers:
-                plan.append(Pair(model=model, target=target, runtime=runtimes[readers[0]]))
+    pairs = [pair_of(model, target) for target in targets for model in models]
+    plan = [pair for pair in pairs if pair]
     for model in models:
         if targets and not any(pair.model is model for pair in plan):
             names = ", ".join(target.name for target in targets)
             _LOG.warning("%s: no runtime of %s reads %s; only its size is measured", model.name, names, model.format)
-    return [pair for pair in plan if (pair.model.name, pair.target.name) not in unfit and _fits_flash(pair)]
+    return [pair for pair in plan if (pair.model.name, pair.target.name) not in unfit and _fits(pair)]
 
 
-def _fits_flash(pair: Pair) -> bool:
+def _fits(pair: Pair) -> bool:
+    """Whether the target has room for the file: in its flash, or where it has none that counts, in its RAM."""
     # A stand-in for a chip has room for any file; what it measured would look as if the chip had, too.
-    size_bytes, flash_bytes = pair.model.size_bytes, pair.target.flash_bytes
-    if flash_bytes is None or size_bytes <= flash_bytes:
+    target, size_bytes = pair.target, pair.model.size_bytes
+    room_bytes, kind = (target.flash_bytes, "flash") if target.flash_bytes else (target.ram_bytes, "RAM")
+    if room_bytes is None or size_bytes <= room_bytes:
         return True
-    name, target = pair.model.name, pair.target.name
-    needs = "%s on %s: it has %d bytes; the target has %d bytes of flash; it is not measured there"
-    _LOG.warning(needs, name, target, size_bytes, flash_bytes)
+    needs = "%s on %s: it has %d bytes; the target has %d bytes of %s; it is not measured there"
+    _LOG.warning(needs, pair.model.name, target.name, size_bytes, room_bytes, kind)
     return False
 
 
@@ -150,12 +146,13 @@ def _measure(
             advanced += 1
     except TooBigError as error:
         _LOG.warning("%s", error)
-        found.append(session.arena(pair, error.events, error.events.of("error")["needed_bytes"]))
+        found.append(session.needed(pair, error))
     except ModelError as error:
         ran = any(each.model_sha256 == model.sha256 for each in found)
         if not ran and not any(each.model is model for each in open_pairs):
             raise
-        _LOG.warning("%s; %s is not measured on %s", error, model.name, target.name)
+        rest = "the rest of " if advanced else ""
+        _LOG.warning("%s; %s%s is not measured on %s", error, rest, model.name, target.name)
     finally:
         progress.advance(STEPS - advanced)
 

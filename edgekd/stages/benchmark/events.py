@@ -35,6 +35,10 @@ class Events:
         matching = (each for each in self.events if each["event"] == name and facts.items() <= each.items())
         return next(matching, {})
 
+    def all(self, name: str) -> list[Mapping[str, Any]]:
+        """All events of this name."""
+        return [each for each in self.events if each["event"] == name]
+
     def conditions(self) -> Conditions:
         """The conditions under which the process ran."""
         environment, before = self.of("environment"), self.of("conditions", when="before")

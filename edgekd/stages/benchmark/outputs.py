@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd import registry
 from edgekd.records import BenchmarkSpec, Conditions, Model, Target
-from edgekd.stages.benchmark.session import Pair, Session
+from edgekd.stages.benchmark.session import Session, pair_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,19 +33,18 @@ def run_samples(models: Sequence[Model], *, target: Target, inputs: NDArray[np.f
 
     Args:
         models: Files of one input.
-        target: Where; files that none of its runtimes reads are left out.
+        target: Where; files that none of its runtimes runs are left out.
         inputs: (N, channels, height, width) or (N, …), as the network takes them.
 
     Raises:
         TargetError: The target can't be reached or lacks a runtime.
         ModelError: The runtime rejects a file.
     """
-    runtimes = [registry.load("runtimes", name) for name in target.runtimes]
     with Session(target, BenchmarkSpec(), inputs, None, "single_label", None) as session:
         for model in models:
-            runtime = next((each for each in runtimes if model.format in each.FORMATS), None)
-            if runtime is None:
+            pair = pair_of(model, target)
+            if pair is None or pair.stand_in is None:
                 continue
-            session.require(runtime)
-            outputs, events = session.outputs(Pair(model=model, target=target, runtime=runtime))
+            session.require(pair.stand_in)
+            outputs, events = session.outputs(replace(pair, runtime=pair.stand_in))
             yield Ran(model=model, outputs=outputs, conditions=events.conditions(), started_at=events.started_at)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +29,7 @@ from edgekd.store import sha256_of, write_bytes
 from edgekd.transports import Transport
 from edgekd.units import METRICS
 
+_LOG = logging.getLogger("edgekd")
 # Latency, memory, scores, load: the parts of a pair that progress counts.
 STEPS = 4
 # Load time and first inference are one sample a process; so many processes where they start quickly.
@@ -42,15 +44,30 @@ _NS_PER_S = 1e9
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A file, a target, and the runtime plug-in that reads the file there."""
+    """A file, a target, and the runtime plug-in that reads the file there.
+
+    Attributes:
+        stand_in: What runs the file: the same, or another where `runtime` only estimates; none where nothing does.
+    """
 
     model: Model
     target: Target
     runtime: ModuleType
+    stand_in: ModuleType | None = None
+
+
+def pair_of(model: Model, target: Target) -> Pair | None:
+    """Find what measures a file on a target: the first of its runtimes that reads the file; none where none does."""
+    loaded = [registry.load("runtimes", name) for name in target.runtimes]
+    readers = [each for each in loaded if model.format in each.FORMATS]
+    if not readers:
+        return None
+    runner = next((each for each in readers if not registry.estimates(each)), None)
+    return Pair(model=model, target=target, runtime=readers[0], stand_in=runner)
 
 
 class TooBigError(ModelError):
-    """The arena does not fit the target's RAM; the events say how large it would be."""
+    """What the file needs does not fit the target's RAM; the events say how much it would be."""
 
     events: Events
 
@@ -106,7 +123,8 @@ class Session:
         """
         if runtime.REQUIRES in self._present:
             return
-        events = self._execute(self._job(runtime, Path(), "environment"), _PATIENCE_S)
+        job = self._job(runtime, self._target, Path(), "environment")
+        events = self._execute(runtime, job, Path(), _PATIENCE_S)
         if not events.of("done"):
             raise self._failure(events, runtime, self._target.name)
         self._present.add(runtime.REQUIRES)
@@ -121,18 +139,16 @@ class Session:
         time.sleep(self._rest_s)
         self._rest_s = self._target.cooldown_s
         remote, inputs, basis = self._transport.push(pair.model.path), self._push_inputs(pair.model), self._target
+        if registry.estimates(pair.runtime):
+            yield from self._estimate(pair, remote, inputs)
+            return
 
         latency = self._run(pair, "latency", remote, inputs)
         samples, warmup = ([ns / _NS_PER_S for ns in latency.of(name)["ns"]] for name in ("samples", "warmup"))
         yield [self._measured(pair, latency, "latency", samples, basis=basis.time_basis, warmup=warmup)]
 
         memory = self._run(pair, "memory", remote, inputs)
-        if arena := memory.of("arena"):
-            yield [self.arena(pair, memory, arena["bytes"])]
-        elif grown := memory.of("memory"):
-            yield [self._measured(pair, memory, "peak_memory", [grown["added_bytes"]], basis=basis.memory_basis)]
-        else:
-            yield []  # only Linux tells a process how far it grew
+        yield self._memory(pair, memory)
 
         processes = [latency, memory]
         if inputs and self._labels is not None:
@@ -152,9 +168,38 @@ class Session:
             for event, metric in (("load", "load_time"), ("first_inference", "first_inference"))
         ]
 
-    def arena(self, pair: Pair, events: Events, size_bytes: int) -> Measurement:
-        """The arena that a file needs, whether or not the target has so much."""
-        return self._measured(pair, events, "arena_size", [size_bytes], basis=self._target.memory_basis)
+    def _estimate(self, pair: Pair, remote: str, inputs: str | None) -> Iterator[list[Measurement]]:
+        """What a runtime says of a file that it does not run, and what another finds that stands in for it."""
+        estimated = self._run(pair, "latency", remote, inputs)
+        for each in estimated.all("warning"):
+            _LOG.warning("%s: %s", _where(pair), each["message"])
+        yield [
+            self._measured(pair, estimated, each["metric"], [each["value"]], basis="estimated")
+            for each in estimated.all("estimate")
+        ]
+        if pair.stand_in is None:
+            return
+        # The RAM is that of the accelerator, which has another plan for it.
+        other = replace(pair, runtime=pair.stand_in, target=replace(pair.target, ram_bytes=None))
+        yield self._memory(other, self._run(other, "memory", remote, inputs))
+        if inputs and self._labels is not None:
+            patience_s = _PATIENCE_S + _PATIENCE_PER_SAMPLE_S * len(self._labels)
+            yield self._score(other, self._run(other, "accuracy", remote, inputs, patience_s), self._labels)
+
+    def _memory(self, pair: Pair, events: Events) -> list[Measurement]:
+        basis = self._target.memory_basis
+        if arena := events.of("arena"):
+            return [self._measured(pair, events, "arena_size", [arena["bytes"]], basis=basis)]
+        if grown := events.of("memory"):
+            return [self._measured(pair, events, "peak_memory", [grown["added_bytes"]], basis=basis)]
+        return []  # only Linux tells a process how far it grew
+
+    def needed(self, pair: Pair, error: TooBigError) -> Measurement:
+        """The memory that a file needs, which the target does not have."""
+        told = error.events.of("error")
+        basis = "estimated" if registry.estimates(pair.runtime) else self._target.memory_basis
+        metric = told.get("metric", "arena_size")
+        return self._measured(pair, error.events, metric, [told["needed_bytes"]], basis=basis)
 
     def outputs(self, pair: Pair) -> tuple[NDArray[np.float32], Events]:
         """Run a file of one input on all samples, in one process.
@@ -212,8 +257,8 @@ class Session:
             local.unlink()
         return self._pushed_inputs[fitted.shape]
 
-    def _job(self, runtime: ModuleType, model: Path, mode: str) -> dict[str, object]:
-        spec, target = self._spec, self._target
+    def _job(self, runtime: ModuleType, target: Target, model: Path, mode: str) -> dict[str, object]:
+        spec = self._spec
         job: dict[str, object] = runtime.prepare(
             model=model,
             target=target,
@@ -225,8 +270,8 @@ class Session:
         return job
 
     def _run(self, pair: Pair, mode: str, model: str, inputs: str | None, patience_s: float = _PATIENCE_S) -> Events:
-        job = {**self._job(pair.runtime, pair.model.path, mode), "model": model, "inputs": inputs}
-        events = self._execute(job, patience_s + 3 * self._spec.time_limit_s)
+        job = {**self._job(pair.runtime, pair.target, pair.model.path, mode), "model": model, "inputs": inputs}
+        events = self._execute(pair.runtime, job, pair.model.path, patience_s + 3 * self._spec.time_limit_s)
         self._keep(pair, f"{mode}.jsonl", "".join(json.dumps(each) + "\n" for each in events.events).encode())
         seen = events.of("model").get("sha256", pair.model.sha256)
         if seen != pair.model.sha256:
@@ -239,7 +284,11 @@ class Session:
             raise self._failure(events, pair.runtime, _where(pair))
         return events
 
-    def _execute(self, job: dict[str, object], patience_s: float) -> Events:
+    def _execute(self, runtime: ModuleType, job: dict[str, object], model: Path, patience_s: float) -> Events:
+        if hasattr(runtime, "run"):  # it has no Python there, and makes the runner's events of what it prints
+            started_at, started = now(), time.perf_counter()
+            events = runtime.run(self._transport, job=job, model=model)
+            return Events(events=events, started_at=started_at, wall_s=time.perf_counter() - started)
         local = self._local / "job.json"
         local.write_text(json.dumps(job), encoding="utf-8")
         remote = self._transport.push(local)
@@ -261,7 +310,11 @@ class Session:
                 last = (events.stderr.strip().splitlines() or ["it printed nothing"])[-1]
                 return TargetError(f"the runner did not start ({events.death()}): {last}", where=self._target.name)
             doing = "running" if events.of("load") else "loading"
-            return ModelError(f"the runtime crashed ({events.death()}) while {doing} it", where=where)
+            ram_bytes = self._target.ram_bytes
+            # Linux ends with SIGKILL what takes more memory than there is.
+            full = ram_bytes and events.death() == "SIGKILL"
+            hint = f"it may need more than the target's {ram_bytes} bytes of RAM" if full else None
+            return ModelError(f"the runtime crashed ({events.death()}) while {doing} it", where=where, next_step=hint)
         kind, message = error["kind"], error["message"]
         if kind == "runtime_missing":
             extra = registry.EXTRA_OF.get(runtime.REQUIRES)

@@ -11,7 +11,7 @@ import numpy as np
 from edgekd import stats
 from edgekd.errors import MeasurementError
 from edgekd.records import Budget, Check, Measurement, Release, Status
-from edgekd.stages.gate.evidence import find_fault, look
+from edgekd.stages.gate.evidence import find_fault, look, needs_runs
 from edgekd.stages.gate.reasons import explain, explain_nothing
 from edgekd.stages.gate.rules import Rule, read_budgets
 from edgekd.store import fingerprint
@@ -134,7 +134,7 @@ def _check(rule: Rule, candidate: Measurement, reference: Measurement | None) ->
         if fault := find_fault(rule, measurement):
             name = f"{rule.source.name} of {measurement.model} on {measurement.target}"
             return _Verdict(check=replace(check, reason=f"{name} {fault}"), evidence=evidence)
-    if rule.metric.estimator == "quantile":
+    if needs_runs(rule, candidate):
         count, needed = len(candidate.samples), stats.runs_needed(rule.quantile, rule.confidence)
         if count < needed:
             observed = float(np.quantile(candidate.samples, rule.quantile))

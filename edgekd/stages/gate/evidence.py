@@ -55,15 +55,20 @@ def _find_impossible(metric: Metric, samples: NDArray[np.float64], labels: int) 
         fault = "has samples other than 0 and 1"
     elif smallest < 0 and metric.estimator != "area":
         fault = "has negative samples"
-    elif metric.estimator == "mean" and metric.dimension == "share" and largest > 1:
+    elif metric.estimator in ("mean", "exact") and metric.dimension == "share" and largest > 1:
         fault = "has samples above 1"
     elif metric.estimator == "area" and labels != samples.size:
         fault = f"has {samples.size} scores but {labels} labels"
-    elif metric.estimator == "exact" and (smallest <= 0 or smallest != largest):
-        fault = "is no single size above 0"
+    elif metric.estimator == "exact" and smallest != largest:
+        fault = "is no single number"
     elif metric.dimension == "size" and smallest <= 0:
         fault = "is no size above 0"
     return fault
+
+
+def needs_runs(rule: Rule, measurement: Measurement) -> bool:
+    """Whether runs scatter, so that a quantile needs many; an estimate has no spread."""
+    return rule.metric.estimator == "quantile" and measurement.basis != "estimated"
 
 
 def look(rule: Rule, candidate: Measurement, reference: Measurement | None) -> Seen:
@@ -77,13 +82,13 @@ def look(rule: Rule, candidate: Measurement, reference: Measurement | None) -> S
     bounds = _FRACTION if rule.source.dimension == "share" else None
     if reference is not None:
         return _compare(rule, candidate, reference, bounds)
-    if rule.metric.estimator == "quantile":
+    if needs_runs(rule, candidate):
         interval = stats.quantile_interval(samples, rule.quantile, confidence)
         return Seen(interval=interval, what=f"{rule.statistic} of {count} runs", sampled="runs", count=count)
-    if rule.metric.estimator in {"exact", "largest"}:
+    if rule.metric.estimator in {"exact", "largest", "quantile"}:
         largest = float(max(samples))
         interval = stats.Interval(estimate=largest, low=largest, high=largest)
-        return Seen(interval=interval, what="" if rule.metric.estimator == "exact" else f"largest of {count} seen")
+        return Seen(interval=interval, what=f"largest of {count} seen" if rule.metric.estimator == "largest" else "")
     if rule.metric.estimator == "proportion":
         interval = stats.proportion_interval(int(sum(samples)), count, confidence)
     elif rule.metric.estimator == "mean":

@@ -83,17 +83,26 @@ def _tasks(term: PackagerTerm, targets: Sequence[Target]) -> Iterator[Task]:
     module = sys.modules[pack.__module__]
     keeps: Literal["", "bits", "values"] = getattr(module, "KEEPS", "")
     known = [option.name for option in registry.describe("packagers", term.name).parameters]
-    accelerators = [*dict.fromkeys(target.accelerator for target in targets if target.accelerator)]
-    if "accelerator" not in known or "accelerator" in term.options or not accelerators:
+    chips: dict[str, Target] = {}
+    for target in targets:
+        if target.accelerator:
+            chips.setdefault(target.accelerator, target)
+    if "accelerator" not in known or "accelerator" in term.options or not chips:
         yield Task(name=term.name, label=term.name, pack=pack, keeps=keeps, options=term.options)
         return
-    several = len(accelerators) > 1
-    for accelerator in accelerators:
+    several = len(chips) > 1
+    for accelerator, chip in chips.items():
+        told = {
+            "accelerator": accelerator,
+            "system_config": chip.system_config,
+            "memory_mode": chip.memory_mode,
+            "config": Path(chip.vela_config) if chip.vela_config else None,
+        }
         yield Task(
             name=term.name,
             label=f"{term.name} for {accelerator}" if several else term.name,
             pack=pack,
             keeps=keeps,
             folder=accelerator if several else "",
-            options={**term.options, "accelerator": accelerator},
+            options={**{key: value for key, value in told.items() if key in known}, **term.options},
         )

@@ -20,9 +20,10 @@ class TargetFigures:
         detail: What sets these figures apart where one target gave several, e.g. `threads 4`.
         score: In the run's metric: a share, or an error.
         drop: What it lost of the best teacher's score on the same samples; negative is a gain.
-        p50: Median latency in s, where the number of samples supports one, as for `p90` and `p99`.
+        p50: Median latency in s, where the number of samples supports one, as for `p90` and `p99`; or the one estimate.
         load: Time to load in s, the largest of the few that are taken, as the gate has it; so is `first_inference`.
-        arena: In bytes, as is `peak_memory`.
+        arena: In bytes, as are `peak_memory`, `sram`, `dram` and `flash`.
+        npu: Share of operators that an accelerator takes.
     """
 
     target: str
@@ -37,6 +38,10 @@ class TargetFigures:
     first_inference: Figure | None = None
     arena: Figure | None = None
     peak_memory: Figure | None = None
+    sram: Figure | None = None
+    dram: Figure | None = None
+    flash: Figure | None = None
+    npu: Figure | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +178,8 @@ def _filled(row: Row, measurements: Sequence[Measurement], teachers: Sequence[Me
     )
 
 
-_BY_TARGET = ("latency", "load_time", "first_inference", "arena_size", "peak_memory")
+_ESTIMATES = ("sram_size", "dram_size", "flash_size", "npu_share")
+_BY_TARGET = ("latency", "load_time", "first_inference", "arena_size", "peak_memory", *_ESTIMATES)
 
 
 def _on_target(
@@ -186,13 +192,14 @@ def _on_target(
         picked = {name: found[line] for name, found in by_metric.items() if line < len(found)}
         sums = {name: summarise(each) for name, each in picked.items()}
         latency = sums["latency"].quantiles if "latency" in sums else {}
+        estimate = sums["latency"].figure if "latency" in sums else None
         lines.append(
             TargetFigures(
                 target=target,
                 detail=_detail(picked.get("latency"), by_metric["latency"]),
                 score=_figure(sums.get(metric)),
                 drop=drop_against(picked[metric], teachers) if metric in picked else None,
-                p50=latency.get("p50"),
+                p50=latency.get("p50", estimate),
                 p90=latency.get("p90"),
                 p99=latency.get("p99"),
                 latency_samples=sums["latency"].samples if "latency" in sums else 0,
@@ -200,6 +207,10 @@ def _on_target(
                 first_inference=_largest(sums.get("first_inference")),
                 arena=_figure(sums.get("arena_size")),
                 peak_memory=_figure(sums.get("peak_memory")),
+                sram=_figure(sums.get("sram_size")),
+                dram=_figure(sums.get("dram_size")),
+                flash=_figure(sums.get("flash_size")),
+                npu=_figure(sums.get("npu_share")),
             )
         )
     return lines
@@ -216,8 +227,10 @@ def _largest(summary: Summary | None) -> Figure | None:
 
 
 def _detail(mine: Measurement | None, all_of_them: Sequence[Measurement]) -> str:
-    if mine is None or len(all_of_them) < 2:
+    if mine is None:
         return ""
+    if len(all_of_them) < 2:
+        return (mine.conditions.delegate or "") if mine.basis == "estimated" else ""
     different = [
         key
         for key in Conditions.MUST_AGREE

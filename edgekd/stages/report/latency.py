@@ -17,7 +17,7 @@ _LANE = 58  # pixels of height for one file's strip
 
 def latencies(measurements: Sequence[Measurement], rows: Sequence[Row]) -> list[Chart]:
     """Plot the raw latency samples of every file, one chart a target."""
-    found = [each for each in measurements if each.metric == "latency" and each.samples]
+    found = [each for each in measurements if each.metric == "latency" and each.samples and each.basis != "estimated"]
     numbers = {row.sha256: number for number, row in enumerate(rows, 1)}
     found.sort(key=lambda each: numbers.get(each.model_sha256, 0))
     cap = max(20, min(POINTS_PER_FILE, POINTS_PER_REPORT // max(len(found), 1)))

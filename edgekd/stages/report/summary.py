@@ -73,6 +73,8 @@ def kind_of(measurement: Measurement) -> Kind:
         return known.estimator
     if measurement.unit == "1" and len(measurement.samples) > 1 and set(measurement.samples) <= {0, 1}:
         return "proportion"
+    if measurement.basis == "estimated":
+        return "fact"
     return "quantiles" if measurement.unit == "s" or len(measurement.samples) > 1 else "fact"
 
 

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from edgekd.records import Measurement, Run
+from edgekd.records import Conditions, Measurement, Run
+from edgekd.stages.report import report
 from edgekd.stages.report.comparison import summary_rows
+from edgekd.stages.report.latency import latencies
+from edgekd.units import METRICS
 
 Make = Callable[[], Run]
 
@@ -126,3 +129,47 @@ def test_scores_between_0_and_1_are_means_not_proportions() -> None:
     assert row.score.value == pytest.approx(values.mean(), rel=1e-12)
     assert row.score.high is not None
     assert row.score.value < row.score.high <= 1
+
+
+def estimated(metric: str, value: float) -> Measurement:
+    return Measurement(
+        model_sha256="5e1f",
+        model="student.tflite",
+        format="tflite",
+        precision="static_wi8_ai8",
+        role="student",
+        target="ethos-u55-128",
+        metric=metric,
+        unit=METRICS[metric].unit,
+        samples=(value,),
+        basis="estimated",
+        conditions=Conditions(runtime="vela", delegate="ethos-u55-128, Ethos_U55_High_End_Embedded, Shared_Sram"),
+    )
+
+
+def test_estimates_are_one_number_each_with_the_configuration_they_hold_for() -> None:
+    values = {"latency": 403e-6, "sram_size": 51_840.0, "dram_size": 9.0, "flash_size": 79_248.0, "npu_share": 1.0}
+    run = Run(
+        name="bench",
+        folder=Path(),
+        recipe="",
+        measurements=tuple(estimated(metric, value) for metric, value in values.items()),
+    )
+    (row,) = summary_rows(run)
+    (place,) = row.targets
+    assert place.detail == "ethos-u55-128, Ethos_U55_High_End_Embedded, Shared_Sram"
+    figures = (place.p50, place.sram, place.dram, place.flash, place.npu)
+    assert [figure.value for figure in figures if figure] == [*values.values()]
+    assert {figure.basis for figure in figures if figure} == {"estimated"}
+    assert (place.p90, place.arena, place.score) == (None, None, None)
+    # Charts of every run have nothing to draw of it.
+    assert latencies(run.measurements, [row]) == []
+
+
+def test_the_page_marks_estimates_and_shows_the_configuration(tmp_path: Path) -> None:
+    found = (estimated("latency", 403e-6), estimated("sram_size", 51_840.0), estimated("npu_share", 0.875))
+    report(Run(name="bench", folder=tmp_path, recipe="", measurements=found), folder=tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "Ethos_U55_High_End_Embedded, Shared_Sram" in page
+    assert "87.50 % of operators on the accelerator" in page
+    assert page.count('<span class="basis">estimated</span>') == 2
