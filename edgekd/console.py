@@ -52,6 +52,9 @@ _PLAIN_INTERVAL_S = 10.0
 _WIDE = 400
 # How what was not measured is told.
 _BASES = {"measured": "", "emulated": "~", "estimated": "≈"}
+# Columns of what a file did on a target, and what `TargetFigures` calls them.
+_TIMES = {"p50": "p50", "p90": "p90", "load": "load", "first": "first_inference"}
+_SIZES = {"arena": "arena", "memory": "peak_memory", "SRAM": "sram", "DRAM": "dram", "flash": "flash"}
 
 
 class Terminal:
@@ -273,16 +276,9 @@ def comparison_table(run: Run) -> RenderableType:
                     name: score_text(score.value, row.metric) if score else "",
                     "drop": points_text(drop.value, row.metric, sign="+") if drop else "",
                     "target": escape(place.target) if place else "",
-                    "p50": _marked(place.p50, "s") if place else "",
-                    "p90": _marked(place.p90, "s") if place else "",
-                    "load": _marked(place.load, "s") if place else "",
-                    "first": _marked(place.first_inference, "s") if place else "",
-                    "arena": _marked(place.arena, "B") if place else "",
-                    "memory": _marked(place.peak_memory, "B") if place else "",
-                    "SRAM": _marked(place.sram, "B") if place else "",
-                    "DRAM": _marked(place.dram, "B") if place else "",
-                    "flash": _marked(place.flash, "B") if place else "",
-                    "on NPU": _marked(place.npu, "1") if place else "",
+                    **{column: _marked(getattr(place, figure, None), "s") for column, figure in _TIMES.items()},
+                    **{column: _marked(getattr(place, figure, None), "B") for column, figure in _SIZES.items()},
+                    "on NPU": _marked(getattr(place, "npu", None), "1"),
                 }
             )
     error = bool(rows) and lower_is_better(rows[0].metric)
