@@ -84,3 +84,14 @@ def test_an_unknown_runtime_is_an_error() -> None:
 def test_every_extra_that_errors_name_exists() -> None:
     for extra in set(registry.EXTRA_OF.values()):
         assert re.search(rf"^{extra} = \[", PYPROJECT, re.MULTILINE), extra
+
+
+def test_a_broken_target_of_the_user_s_own_is_one_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "edgekd" / "targets" / "desk.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('like = "host"\nthreads = 0\n')
+    (found,) = [finding for finding in doctor.examine() if finding.name == "target desk"]
+    assert not found.right
+    assert "desk.toml: threads: 0" in found.detail
+    assert found.next_step == f"change {file}"

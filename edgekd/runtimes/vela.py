@@ -14,6 +14,7 @@ from edgekd.vela import compile_file
 
 FORMATS: tuple[str, ...] = ("tflite",)
 REQUIRES = "ethosu"
+GIVES_OUTPUTS = False
 ESTIMATES = True
 
 

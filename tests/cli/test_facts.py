@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -37,3 +38,16 @@ def test_what_can_t_be_done_is_one_line(
     assert done.returncode == code
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_list_says_where_each_target_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "edgekd" / "targets" / "desk.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('like = "raspberry-pi-5"\naddress = "pi@desk"\n')
+    origins = {line.split()[0]: line for line in call("list").stdout.splitlines()[1:]}
+    assert str(file) in origins["desk"]
+    assert " edgekd " in origins["raspberry-pi-5"]
+    found = {each["name"]: each for each in json.loads(call("list", "--json").stdout)}
+    assert (found["desk"]["file"], found["desk"]["address"]) == (str(file), "pi@desk")
+    assert found["desk"]["ram_bytes"] == found["raspberry-pi-5"]["ram_bytes"]

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd import registry
 from edgekd.errors import ModelError, TargetError
 from edgekd.progress import Progress, Silent
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.describe import describe_file
 from edgekd.stages.benchmark.outputs import Ran, run_samples
+from edgekd.stages.benchmark.pairs import Pair, pair_of
 from edgekd.stages.benchmark.samples import check_labels, choose_samples, fit_layout
-from edgekd.stages.benchmark.session import STEPS, Pair, Session, TooBigError, measurement, now, pair_of
+from edgekd.stages.benchmark.session import STEPS, Session, TooBigError, measurement, now
 
 __all__ = ["Ran", "benchmark", "choose_samples", "describe_file", "fit_layout", "run_samples"]
 
@@ -82,8 +84,9 @@ def benchmark(
                 name = pair.target.name
                 if name not in sessions:
                     sessions[name] = stack.enter_context(Session(pair.target, spec, inputs, labels, task, folder))
-                for runtime in {pair.runtime, pair.stand_in or pair.runtime}:
-                    sessions[name].require(runtime)
+                sessions[name].require(pair.runtime)
+                if pair.stand_in and registry.estimates(pair.runtime):
+                    sessions[name].require(pair.stand_in)
             found += _measure_all(plan, sessions, progress)
     finally:
         progress.end()

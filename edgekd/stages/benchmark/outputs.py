@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd.records import BenchmarkSpec, Conditions, Model, Target
-from edgekd.stages.benchmark.session import Session, pair_of
+from edgekd.stages.benchmark.pairs import pair_of
+from edgekd.stages.benchmark.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ def run_samples(models: Sequence[Model], *, target: Target, inputs: NDArray[np.f
 
     Args:
         models: Files of one input.
-        target: Where; files that none of its runtimes runs are left out.
+        target: Where; files that none of its runtimes gives outputs of are left out.
         inputs: (N, channels, height, width) or (N, …), as the network takes them.
 
     Raises:

@@ -9,7 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +24,7 @@ from edgekd.errors import DataError, EdgekdError, MeasurementError, ModelError, 
 from edgekd.metrics import score_all
 from edgekd.records import Basis, BenchmarkSpec, Conditions, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.events import Events, parse_events
+from edgekd.stages.benchmark.pairs import Pair
 from edgekd.stages.benchmark.samples import choose_samples, fit_layout, rebuilt_from, scores_of
 from edgekd.store import sha256_of, write_bytes
 from edgekd.transports import Transport
@@ -40,30 +41,6 @@ _PATIENCE_S = 300.0
 _PATIENCE_PER_SAMPLE_S = 60.0
 _KINDS = {"model_rejected": ModelError, "inputs_unfit": DataError}
 _NS_PER_S = 1e9
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """A file, a target, and the runtime plug-in that reads the file there.
-
-    Attributes:
-        stand_in: What runs the file: the same, or another where `runtime` only estimates; none where nothing does.
-    """
-
-    model: Model
-    target: Target
-    runtime: ModuleType
-    stand_in: ModuleType | None = None
-
-
-def pair_of(model: Model, target: Target) -> Pair | None:
-    """Find what measures a file on a target: the first of its runtimes that reads the file; none where none does."""
-    loaded = [registry.load("runtimes", name) for name in target.runtimes]
-    readers = [each for each in loaded if model.format in each.FORMATS]
-    if not readers:
-        return None
-    runner = next((each for each in readers if not registry.estimates(each)), None)
-    return Pair(model=model, target=target, runtime=readers[0], stand_in=runner)
 
 
 class TooBigError(ModelError):
@@ -124,7 +101,7 @@ class Session:
         if runtime.REQUIRES in self._present:
             return
         job = self._job(runtime, self._target, Path(), "environment")
-        events = self._execute(runtime, job, Path(), _PATIENCE_S)
+        events = self._execute(job, _PATIENCE_S, runtime, Path())
         if not events.of("done"):
             raise self._failure(events, runtime, self._target.name)
         self._present.add(runtime.REQUIRES)
@@ -271,7 +248,7 @@ class Session:
 
     def _run(self, pair: Pair, mode: str, model: str, inputs: str | None, patience_s: float = _PATIENCE_S) -> Events:
         job = {**self._job(pair.runtime, pair.target, pair.model.path, mode), "model": model, "inputs": inputs}
-        events = self._execute(pair.runtime, job, pair.model.path, patience_s + 3 * self._spec.time_limit_s)
+        events = self._execute(job, patience_s + 3 * self._spec.time_limit_s, pair.runtime, pair.model.path)
         self._keep(pair, f"{mode}.jsonl", "".join(json.dumps(each) + "\n" for each in events.events).encode())
         seen = events.of("model").get("sha256", pair.model.sha256)
         if seen != pair.model.sha256:
@@ -284,11 +261,11 @@ class Session:
             raise self._failure(events, pair.runtime, _where(pair))
         return events
 
-    def _execute(self, runtime: ModuleType, job: dict[str, object], model: Path, patience_s: float) -> Events:
-        if hasattr(runtime, "run"):  # it has no Python there, and makes the runner's events of what it prints
+    def _execute(self, job: dict[str, object], patience_s: float, runtime: ModuleType, model: Path) -> Events:
+        if hasattr(runtime, "run"):  # it has a program of its own, which takes the runner's place
             started_at, started = now(), time.perf_counter()
-            events = runtime.run(self._transport, job=job, model=model)
-            return Events(events=events, started_at=started_at, wall_s=time.perf_counter() - started)
+            done = runtime.run(self._transport, job={**job, "patience_s": patience_s}, model=model)
+            return Events(events=done, started_at=started_at, wall_s=time.perf_counter() - started)
         local = self._local / "job.json"
         local.write_text(json.dumps(job), encoding="utf-8")
         remote = self._transport.push(local)

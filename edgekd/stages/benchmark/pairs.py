@@ -1,0 +1,33 @@
+"""What measures a file on a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+from edgekd import registry
+from edgekd.records import Model, Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A file, a target, and the runtime plug-in that reads the file there.
+
+    Attributes:
+        stand_in: What gives the file's outputs: the same, another where `runtime` gives none, or nothing.
+    """
+
+    model: Model
+    target: Target
+    runtime: ModuleType
+    stand_in: ModuleType | None = None
+
+
+def pair_of(model: Model, target: Target) -> Pair | None:
+    """Find what measures a file on a target: the first of its runtimes that reads the file; none where none does."""
+    loaded = [registry.load("runtimes", name) for name in target.runtimes]
+    readers = [each for each in loaded if model.format in each.FORMATS]
+    if not readers:
+        return None
+    giver = next((each for each in readers if getattr(each, "GIVES_OUTPUTS", True)), None)
+    return Pair(model=model, target=target, runtime=readers[0], stand_in=giver)
