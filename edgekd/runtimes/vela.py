@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edgekd import store
-from edgekd.errors import ConfigError, ModelError
+from edgekd.errors import ConfigError, ModelError, TargetError
 from edgekd.records import NpuSummary, Target
 from edgekd.vela import compile_file
 
@@ -16,6 +17,9 @@ FORMATS: tuple[str, ...] = ("tflite",)
 REQUIRES = "ethosu"
 GIVES_OUTPUTS = False
 ESTIMATES = True
+
+# The name of the operator that Vela leaves in a file.
+_COMPILED = b"\x07\x00\x00\x00ethos-u\x00"
 
 
 def prepare(
@@ -73,7 +77,7 @@ def run(transport: object, *, job: Mapping[str, Any], model: Path) -> list[dict[
         Events, as the runner prints them; each estimate is one.
 
     Raises:
-        ConfigError: Vela does not know the accelerator or the configuration.
+        TargetError: Vela does not know the target's accelerator or its configuration.
     """
     del transport
     if importlib.util.find_spec(REQUIRES) is None:
@@ -86,7 +90,11 @@ def run(transport: object, *, job: Mapping[str, Any], model: Path) -> list[dict[
     ]
     if job["mode"] == "environment":
         return [*events, {"event": "done"}]
-    events.append({"event": "model", "sha256": store.sha256_of(model)})
+    content = model.read_bytes()
+    events.append({"event": "model", "sha256": hashlib.sha256(content).hexdigest()})
+    if _COMPILED in content:
+        message = "Vela has compiled it already; give the file that it was made of"
+        return [*events, {"event": "error", "kind": "model_rejected", "message": message}]
     try:
         _, summary = compile_file(
             model,
@@ -95,8 +103,8 @@ def run(transport: object, *, job: Mapping[str, Any], model: Path) -> list[dict[
             memory_mode=job["memory_mode"],
             config=Path(job["config"]) if job["config"] else None,
         )
-    except ConfigError as error:
-        raise ConfigError(error.what, where=job["target"], allowed=error.allowed) from None
+    except ConfigError as error:  # of the target's file; other targets go on
+        raise TargetError(error.what, where=job["target"], next_step="change the target's file") from None
     except ModelError as error:
         return [*events, {"event": "error", "kind": "model_rejected", "message": error.what}]
     return [*events, *_events_of(summary, job["ram_bytes"])]
@@ -104,6 +112,8 @@ def run(transport: object, *, job: Mapping[str, Any], model: Path) -> list[dict[
 
 def _events_of(summary: NpuSummary, ram_bytes: int | None) -> list[dict[str, Any]]:
     operators = summary.npu_operators + summary.cpu_operators
+    if not operators:
+        return [{"event": "error", "kind": "model_rejected", "message": "Vela finds no operators in it"}]
     configuration = f"{summary.accelerator}, {summary.system_config}, {summary.memory_mode}"
     events: list[dict[str, Any]] = [
         {"event": "load", "delegate": configuration},

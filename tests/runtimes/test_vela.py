@@ -11,6 +11,7 @@ from edgekd.errors import ConfigError
 from edgekd.records import Target
 from edgekd.runtimes import vela
 from edgekd.transports.local import connect
+from edgekd.vela import compile_file
 
 NPU = Target(name="npu", description="", runtimes=("vela",), accelerator="ethos-u55-128")
 
@@ -46,6 +47,14 @@ def test_dram_counts_where_the_configuration_has_some(shared_data: Path) -> None
     assert all(value > 0 for value in found.values())
     (told,) = [each["delegate"] for each in events if each["event"] == "load"]
     assert told == "ethos-u85-256, Ethos_U85_SYS_DRAM_Mid, Dedicated_Sram_384KB"
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_file_that_vela_made_is_not_estimated_again(shared_data: Path, tmp_path: Path) -> None:
+    compiled, _ = compile_file(shared_data / "models/tflm/hello_world_int8.tflite", accelerator="ethos-u55-128")
+    (tmp_path / "model.tflite").write_bytes(compiled)
+    error = run(tmp_path / "model.tflite")[-1]
+    assert error["message"] == "Vela has compiled it already; give the file that it was made of"
 
 
 @pytest.mark.usefixtures("installed")

@@ -24,7 +24,7 @@ from onnx import TensorProto, helper
 from pydantic import TypeAdapter
 
 from edgekd import registry
-from edgekd.errors import ConfigError, DataError, MeasurementError, ModelError, TargetError
+from edgekd.errors import DataError, MeasurementError, ModelError, TargetError
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task, TensorSpec
 from edgekd.stages.benchmark import benchmark, choose_samples, describe_file, fit_layout
 
@@ -520,6 +520,6 @@ def test_a_file_that_the_accelerator_does_not_take_says_so_and_still_runs(
 
 def test_a_configuration_that_vela_does_not_know_is_an_error(shared_data: Path) -> None:
     model = describe_file(shared_data / "models/tflm/hello_world_int8.tflite")
-    with pytest.raises(ConfigError, match=r"^ethos-u55-128: Vela: .*System_Config\.Nowhere not found") as caught:
+    with pytest.raises(TargetError, match=r"^ethos-u55-128: Vela: .*System_Config\.Nowhere not found") as caught:
         benchmark([model], targets=[npu(system_config="Nowhere")], spec=QUICK)
     assert "\n" not in str(caught.value)
