@@ -6,8 +6,9 @@ AdaRound. ResNet-8 and ResNet-20 are those of benchmarks/cifar10_resnet8.py (arm
 MobileNetV1 of a quarter of the width and transformers' MobileNetV2 learn from the same ResNet-56 on the same images,
 for eight epochs, since no weights with a test set of their own are at hand; the DS-CNN is that of the recipe
 `spoken-digits`. One seed each. MobileNets of eight epochs have not learned all they can: what they gain with the
-rounding is also due to five epochs more. Choices (the best epoch, which weights are kept) are made on validation data. Needs the
-data: put the folders of cifar10_jpeg_bytes.npz, of the published weights and of the spoken digits into EDGEKD_DATA.
+rounding is also due to five epochs more. Choices (the best epoch, which weights are kept) are made on validation data.
+Needs the data: put the folders of cifar10_jpeg_bytes.npz, of the published weights and of the spoken digits into
+EDGEKD_DATA.
 About an hour and a half on two cores that do nothing else; a run that is cut off goes on where it was.
 """
 
