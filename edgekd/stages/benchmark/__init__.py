@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd import registry
 from edgekd.errors import ModelError, TargetError
 from edgekd.progress import Progress, Silent
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
@@ -84,9 +83,8 @@ def benchmark(
                 name = pair.target.name
                 if name not in sessions:
                     sessions[name] = stack.enter_context(Session(pair.target, spec, inputs, labels, task, folder))
-                sessions[name].require(pair.runtime)
-                if pair.stand_in and registry.estimates(pair.runtime):
-                    sessions[name].require(pair.stand_in)
+                for runtime in filter(None, (pair.runtime, pair.stand_in)):
+                    sessions[name].require(runtime)
             found += _measure_all(plan, sessions, progress)
     finally:
         progress.end()

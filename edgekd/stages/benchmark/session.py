@@ -101,7 +101,7 @@ class Session:
         if runtime.REQUIRES in self._present:
             return
         job = self._job(runtime, self._target, Path(), "environment")
-        events = self._execute(job, _PATIENCE_S, runtime, Path())
+        events = self._execute(runtime, job, Path(), _PATIENCE_S)
         if not events.of("done"):
             raise self._failure(events, runtime, self._target.name)
         self._present.add(runtime.REQUIRES)
@@ -115,7 +115,8 @@ class Session:
         """
         time.sleep(self._rest_s)
         self._rest_s = self._target.cooldown_s
-        remote, inputs, basis = self._transport.push(pair.model.path), self._push_inputs(pair.model), self._target
+        remote, basis = self._transport.push(pair.model.path), self._target
+        inputs = self._push_inputs(pair.model) if pair.stand_in else None
         if registry.estimates(pair.runtime):
             yield from self._estimate(pair, remote, inputs)
             return
@@ -128,10 +129,12 @@ class Session:
         yield self._memory(pair, memory)
 
         processes = [latency, memory]
-        if inputs and self._labels is not None:
+        if inputs and self._labels is not None and pair.stand_in:
             patience_s = _PATIENCE_S + 20 * len(self._labels) * statistics.median(samples)
-            processes.append(self._run(pair, "accuracy", remote, inputs, patience_s))
-            yield self._score(pair, processes[-1], self._labels)
+            scored = self._run(replace(pair, runtime=pair.stand_in), "accuracy", remote, inputs, patience_s)
+            if pair.stand_in is pair.runtime:
+                processes.append(scored)
+            yield self._score(pair, scored, self._labels)
         else:
             yield []
 
@@ -248,7 +251,7 @@ class Session:
 
     def _run(self, pair: Pair, mode: str, model: str, inputs: str | None, patience_s: float = _PATIENCE_S) -> Events:
         job = {**self._job(pair.runtime, pair.target, pair.model.path, mode), "model": model, "inputs": inputs}
-        events = self._execute(job, patience_s + 3 * self._spec.time_limit_s, pair.runtime, pair.model.path)
+        events = self._execute(pair.runtime, job, pair.model.path, patience_s + 3 * self._spec.time_limit_s)
         self._keep(pair, f"{mode}.jsonl", "".join(json.dumps(each) + "\n" for each in events.events).encode())
         seen = events.of("model").get("sha256", pair.model.sha256)
         if seen != pair.model.sha256:
@@ -261,11 +264,11 @@ class Session:
             raise self._failure(events, pair.runtime, _where(pair))
         return events
 
-    def _execute(self, job: dict[str, object], patience_s: float, runtime: ModuleType, model: Path) -> Events:
-        if hasattr(runtime, "run"):  # it has a program of its own, which takes the runner's place
+    def _execute(self, runtime: ModuleType, job: dict[str, object], model: Path, patience_s: float) -> Events:
+        if hasattr(runtime, "run"):  # it has no Python there, and makes the runner's events of what it prints
             started_at, started = now(), time.perf_counter()
-            done = runtime.run(self._transport, job={**job, "patience_s": patience_s}, model=model)
-            return Events(events=done, started_at=started_at, wall_s=time.perf_counter() - started)
+            events = runtime.run(self._transport, job=job, model=model)
+            return Events(events=events, started_at=started_at, wall_s=time.perf_counter() - started)
         local = self._local / "job.json"
         local.write_text(json.dumps(job), encoding="utf-8")
         remote = self._transport.push(local)
