@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
-import urllib.parse
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edgekd import store
-from edgekd.errors import StoreError, TargetError, write_error
+from edgekd.errors import StoreError, write_error
 from edgekd.progress import Progress
 from edgekd.transports._arm64_root import (
     EMULATORS,
     PROCESSOR,
-    RUNTIMES,
     Root,
     command,
     environment,
@@ -27,14 +23,12 @@ from edgekd.transports._arm64_root import (
     python_of,
     write_root,
 )
+from edgekd.transports._setting_up import RUNTIMES, FarPython, SetUp, name_and_version, pip_download
 
 # libstdc++6 is what wheels link to; all else comes with Python.
 _PACKAGES = ("python3", "libstdc++6")
 _STEPS = 6
-_PATIENCE_S = 600.0
 _WHEELS_AT = Path("usr/lib/python3/dist-packages")  # where Debian's Python looks
-# Since glibc 2.17 there is arm64 at all.
-_OLDEST_GLIBC = 17
 # What the runtimes must not read of this machine: they choose kernels, and count caches, by these.
 _PROCESSOR_INFO = """processor\t: 0
 model name\t: Cortex-A76, emulated by QEMU
@@ -68,6 +62,10 @@ def make_root(folder: Path, target: str, *, source: Path | None, keep: Path | No
     """
     from filelock import FileLock
 
+    way_out = (
+        f"on Debian or Ubuntu with a network: edgekd targets setup {target} --keep FOLDER; then here: --from FOLDER"
+    )
+    work = SetUp(target=target, source=source, keep=keep, progress=progress, way_out=way_out)
     if folder.exists() and not (folder / "root.json").exists():
         raise StoreError("not a root file system", where=str(folder), next_step="choose a folder that is not there yet")
     try:
@@ -78,7 +76,7 @@ def make_root(folder: Path, target: str, *, source: Path | None, keep: Path | No
             partial = folder.with_name(f"{store.PARTIAL}{os.getpid()}-{folder.name}")
             progress.start("set up", _STEPS)
             try:
-                root = _make(partial, _Work(target=target, source=source, keep=keep, progress=progress))
+                root = _make(partial, work)
                 old = folder.with_name(f"{store.PARTIAL}{os.getpid()}-old-{folder.name}")
                 if folder.exists():
                     folder.replace(old)
@@ -92,48 +90,12 @@ def make_root(folder: Path, target: str, *, source: Path | None, keep: Path | No
     return root
 
 
-class _Work:
-    """What a set-up was asked for, and the commands that it runs."""
-
-    def __init__(self, *, target: str, source: Path | None, keep: Path | None, progress: Progress) -> None:
-        self.target, self.source, self.keep, self.progress = target, source, keep, progress
-
-    def call(self, argv: Sequence[str], doing: str, *, env: Mapping[str, str] | None = None) -> str:
-        """Run a command; its last words are the error's."""
-        try:
-            done = subprocess.run(
-                argv, capture_output=True, text=True, errors="replace", check=False, env=env, timeout=_PATIENCE_S
-            )
-        except FileNotFoundError:
-            raise self.error(f"{doing} needs '{argv[0]}', which is not here") from None
-        except subprocess.TimeoutExpired:
-            raise self.error(f"{doing} took longer than {_PATIENCE_S:g} s") from None
-        if done.returncode:
-            lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            errors = [line for line in lines if line.startswith(("E:", "ERROR:"))]
-            last = (errors or lines or [f"exit code {done.returncode}"])[-1].strip()
-            raise self.error(f"{doing} failed: {last}")
-        return done.stdout
-
-    def error(self, what: str) -> TargetError:
-        """An error that says the way out that always is there."""
-        return TargetError(
-            what,
-            where=self.target,
-            next_step=f"on Debian or Ubuntu with a network: edgekd targets setup {self.target} --keep FOLDER; "
-            "then here: --from FOLDER",
-        )
-
-
-def _make(partial: Path, work: _Work) -> Root:
+def _make(partial: Path, work: SetUp) -> Root:
     with tempfile.TemporaryDirectory(prefix="edgekd-") as scratch:
         files = Path(scratch) / "files"
         files.mkdir()
         debs, wheels = _given(work, work.source) if work.source else _downloaded(work, files)
-        if work.keep:
-            work.keep.mkdir(parents=True, exist_ok=True)
-            for file in (*debs, *wheels):
-                shutil.copy2(file, work.keep)
+        work.copy((*debs, *wheels))
         _unpack(work, partial, debs)
         work.progress.advance()
         for wheel in wheels:
@@ -145,33 +107,18 @@ def _make(partial: Path, work: _Work) -> Root:
         (partial / name).write_text(content, encoding="ascii")
     root = Root(
         processor=PROCESSOR,
-        python=_try_out(work, partial, [_name_and_version(wheel)[0] for wheel in wheels]),
-        wheels=dict(_name_and_version(wheel) for wheel in wheels),
-        packages=dict(_name_and_version(deb) for deb in debs),
+        python=_try_out(work, partial, [name_and_version(wheel)[0] for wheel in wheels]),
+        wheels=dict(name_and_version(wheel) for wheel in wheels),
+        packages=dict(name_and_version(deb) for deb in debs),
     )
     write_root(partial, root)
     work.progress.advance()
     return root
 
 
-def _name_and_version(file: Path) -> tuple[str, str]:
-    """Both Debian's and Python's file names begin with them.
-
-    >>> _name_and_version(Path("zlib1g_1%3a1.2.13_arm64.deb"))
-    ('zlib1g', '1:1.2.13')
-    >>> _name_and_version(Path("ai_edge_litert-2.3.0-cp311.whl"))
-    ('ai-edge-litert', '2.3.0')
-    """
-    if file.suffix == ".whl":
-        name, version, *_ = file.name.split("-")
-        return name.replace("_", "-").lower(), version
-    name, version, *_ = urllib.parse.unquote(file.name).split("_")
-    return name, version
-
-
-def _given(work: _Work, source: Path) -> tuple[list[Path], list[Path]]:
+def _given(work: SetUp, source: Path) -> tuple[list[Path], list[Path]]:
     debs, wheels = (sorted(source.rglob(pattern)) for pattern in ("*.deb", "*.whl"))
-    there = {_name_and_version(file)[0] for file in (*debs, *wheels)}
+    there = {name_and_version(file)[0] for file in (*debs, *wheels)}
     if missing := [name for name in (*_PACKAGES, *RUNTIMES) if name not in there]:
         raise work.error(f"{source} has no package or wheel of {', '.join(missing)}")
     for _ in range(_STEPS - 3):
@@ -179,7 +126,7 @@ def _given(work: _Work, source: Path) -> tuple[list[Path], list[Path]]:
     return debs, wheels
 
 
-def _downloaded(work: _Work, files: Path) -> tuple[list[Path], list[Path]]:
+def _downloaded(work: SetUp, files: Path) -> tuple[list[Path], list[Path]]:
     debs = _fetch_packages(work, "arm64", _PACKAGES, files)
     work.progress.advance()
     if work.keep or not any(map(shutil.which, EMULATORS)):
@@ -193,7 +140,7 @@ def _downloaded(work: _Work, files: Path) -> tuple[list[Path], list[Path]]:
     return debs, wheels
 
 
-def _fetch_packages(work: _Work, architecture: str, names: Iterable[str], files: Path) -> list[Path]:
+def _fetch_packages(work: SetUp, architecture: str, names: Iterable[str], files: Path) -> list[Path]:
     """Let apt find packages and what they depend on in this machine's sources, as if nothing were installed."""
     state = files / architecture
     archives = state / "cache" / "archives"
@@ -221,9 +168,9 @@ def _fetch_packages(work: _Work, architecture: str, names: Iterable[str], files:
     return sorted(archives.glob("*.deb"))
 
 
-def _fetch_wheels(work: _Work, debs: Sequence[Path], files: Path) -> list[Path]:
+def _fetch_wheels(work: SetUp, debs: Sequence[Path], files: Path) -> list[Path]:
     """Let pip fetch the versions of this environment, for the Python and the C library of the packages."""
-    versions = dict(map(_name_and_version, debs))
+    versions = dict(map(name_and_version, debs))
     python = re.match(r"3\.\d+", versions["python3"])
     glibc = re.match(r"2\.(\d+)", versions["libc6"])
     if not python or not glibc:
@@ -233,17 +180,13 @@ def _fetch_wheels(work: _Work, debs: Sequence[Path], files: Path) -> list[Path]:
     here = store.tool_versions(*RUNTIMES)
     if absent := [name for name, version in here.items() if version == "absent"]:
         raise work.error(f"not in this environment, so of no known version: {', '.join(absent)}")
-    tag = f"cp{python[0].replace('.', '')}"
-    platforms = [f"manylinux_2_{minor}_aarch64" for minor in range(int(glibc[1]), _OLDEST_GLIBC - 1, -1)]
-    words = [word for platform in (*platforms, "manylinux2014_aarch64") for word in ("--platform", platform)]
+    far = FarPython(version=python[0], abi=f"cp{python[0].replace('.', '')}", machine="aarch64", glibc=int(glibc[1]))
     wanted = [f"{name}=={version}" for name, version in here.items()]
-    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(files)]
-    which = ["--implementation", "cp", "--abi", tag, "--abi", "abi3", "--python-version", python[0], *words]
-    work.call([*pip, *which, *wanted], "downloading wheels for arm64")
+    work.call(pip_download(far, wanted, files), "downloading wheels for arm64")
     return sorted(files.glob("*.whl"))
 
 
-def _unpack(work: _Work, root: Path, debs: Iterable[Path]) -> None:
+def _unpack(work: SetUp, root: Path, debs: Iterable[Path]) -> None:
     """Lay out packages as dpkg does, without their scripts; the emulator's file goes to the top."""
     for name in ("lib", "bin", "sbin"):
         (root / "usr" / name).mkdir(parents=True)
@@ -265,7 +208,7 @@ def _unpack(work: _Work, root: Path, debs: Iterable[Path]) -> None:
     shutil.rmtree(root / ".emulator", ignore_errors=True)
 
 
-def _try_out(work: _Work, root: Path, wheels: Iterable[str]) -> str:
+def _try_out(work: SetUp, root: Path, wheels: Iterable[str]) -> str:
     """Import all that is in it, which also compiles it; gives Python's version."""
     modules = [RUNTIMES[name] for name in wheels if name in RUNTIMES]
     program = f"import platform, {', '.join(modules)}; print(platform.python_version())"

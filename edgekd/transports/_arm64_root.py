@@ -16,8 +16,6 @@ from edgekd.records import Target
 # Of Raspberry Pi 5 and of phones since 2019: with dot products, without SVE and the instructions after it.
 PROCESSOR = "cortex-a76"
 EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
-# What must be in it: distributions of edgekd's environment, each with the module that proves it.
-RUNTIMES = {"numpy": "numpy", "onnxruntime": "onnxruntime", "ai-edge-litert": "ai_edge_litert.interpreter"}
 _FACTS = "root.json"
 _SET_UP = "edgekd targets setup"
 

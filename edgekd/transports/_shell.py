@@ -5,42 +5,46 @@ from __future__ import annotations
 import abc
 import contextlib
 import os
+import secrets
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Self
 
 from edgekd.errors import TargetError
 from edgekd.transports import Finished
+from edgekd.transports._far_shell import FarShell, end_process, finished
 
 CONNECT_S = 30.0
 _COPY_S = 600.0
-_GRACE_S = 5.0
 _MARK = "edgekd-connected"
-# Lives as long as the connection: when its input ends, however this process ended, the scratch folder goes. Android
-# hangs up on it then.
+# Lives as long as the connection, and ends shells when told their process group. When its input ends, however this
+# process ended, all that runs there and the scratch folder go. Android hangs up on it then.
 _HOLD = """
 trap '' HUP
 d=$(mktemp -d "{parent}/edgekd-XXXXXX") || exit 1
 p={python}
 printf '%s\\n%s\\n%s\\n' {mark} "$d" "$p"
-cat >/dev/null
+end() {{ kill -KILL -"$1" || kill -KILL "$1"; rm -f "$d/.shell-$1"; }} 2>/dev/null
+while read -r n; do end "$n"; done
+for f in "$d"/.shell-*; do end "${{f##*-}}"; done
 rm -rf "$d"
 """
-# When the input ends, so does the program: this process gave up, was killed, or is out of reach.
-_RUN = (
-    "trap '' HUP; cd {folder} || exit 125; exec 3<&0; {program} 3<&- & p=$!; "
-    '{{ cat <&3; kill -KILL -$$ || kill -KILL "$p"; }} >/dev/null 2>&1 & w=$!; wait "$p"; c=$?; kill "$w"; exit "$c"'
-)
+# Last words go to both streams: what a program printed ends where they begin.
+_LAST_WORDS = "echo; echo {token} {code}; {{ echo; echo {token}; }} >&2"
+# Takes programs, a line each, until its input ends; by its file the one above knows it.
+_SHELL = f"trap '' HUP; cd {{folder}} && : >.shell-$$ || exit 125; {_LAST_WORDS.replace('{code}', '$$')}; exec sh"
+_RUN = f"(exec {{program}}) </dev/null; c=$?; {_LAST_WORDS.replace('{code}', '$c')}\n"
 
 
 class ShellTransport(abc.ABC):
     """Runs programs through a client such as ssh, with one session that holds the connection and the scratch folder.
+
+    Starting a client costs more than most programs: a shell over there is kept, and takes one program after the other.
 
     Args:
         target: Its name, for errors.
@@ -50,6 +54,8 @@ class ShellTransport(abc.ABC):
 
     def __init__(self, target: str, *, parent: str, python: str) -> None:
         self._target, self._pushed = target, 0
+        self._token = secrets.token_hex(8)
+        self._idle: list[FarShell] = []
         self._local = Path(tempfile.mkdtemp(prefix="edgekd-"))
         try:
             self._hold, self._session = self._open(_HOLD.format(parent=parent, python=python, mark=_MARK))
@@ -107,10 +113,43 @@ class ShellTransport(abc.ABC):
         Raises:
             TargetError: It took longer than `timeout_s`, or the connection is lost; all that it started is killed.
         """
-        script = _RUN.format(folder=shlex.quote(self._scratch), program=shlex.join(argv))
-        stdin, hold = os.pipe()
-        with open(stdin, "rb") as read, open(hold, "wb") as write:  # noqa: PTH123 - descriptors
-            return self._call(script, timeout_s, name=argv[0], stdin=read, hold=write.close)
+        shell = self._take()
+        try:
+            done = shell.ask(_RUN.format(program=shlex.join(argv), token=self._token), timeout_s)
+        except BaseException as error:  # Ctrl-C too must not leave it running
+            with contextlib.suppress(OSError):  # a session that is gone has killed it
+                self._hold.write(f"{shell.group}\n".encode())
+                self._hold.flush()
+            shell.end()
+            if isinstance(error, TimeoutError):
+                raise TargetError(f"'{argv[0]}' took longer than {timeout_s:g} s", where=self._target) from None
+            raise
+        if not shell.ended:
+            self._idle.append(shell)
+            return done
+        return self._connected(done)
+
+    def _take(self) -> FarShell:
+        """A shell over there that waits for a program."""
+        while self._idle:
+            shell = self._idle.pop()
+            if shell.process.poll() is None:
+                return shell
+            shell.end()
+        script = _SHELL.format(folder=shlex.quote(self._scratch), token=self._token)
+        shell = FarShell(self._command(script, first=False), self._token)
+        try:
+            started = shell.ask("", CONNECT_S)
+        except BaseException as error:
+            shell.process.kill()
+            shell.end()
+            if isinstance(error, TimeoutError):
+                raise self._refusal("") from None
+            raise
+        if shell.ended:
+            raise self._refusal(self._connected(started).stderr)
+        shell.group = started.code
+        return shell
 
     def push(self, local: Path) -> str:
         """Copy a file into the scratch folder there.
@@ -145,8 +184,11 @@ class ShellTransport(abc.ABC):
 
     def close(self) -> None:
         """End the connection, and with it the scratch folder there."""
-        self._hold.close()
-        _end(self._session)
+        with contextlib.suppress(BrokenPipeError):  # of what a lost connection did not take
+            self._hold.close()
+        while self._idle:
+            self._idle.pop().end()
+        end_process(self._session)
         if self._session.stdout:
             self._session.stdout.close()
         shutil.rmtree(self._local, ignore_errors=True)
@@ -162,29 +204,24 @@ class ShellTransport(abc.ABC):
         script: str,
         timeout_s: float,
         *,
-        name: str = "cat",
         stdin: IO[bytes] | int = subprocess.DEVNULL,
         stdout: IO[bytes] | int = subprocess.PIPE,
-        hold: Callable[[], None] = lambda: None,
     ) -> Finished:
-        """Run a shell script there; `hold` is called where it must end before its time."""
+        """Run a shell script there, by a client of its own."""
         argv = self._command(script, first=False)
         process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True)
         with process:
             try:
                 printed, said = process.communicate(timeout=timeout_s)
             except BaseException as error:  # Ctrl-C too must not leave it running
-                hold()
-                _end(process)
+                end_process(process)
                 if isinstance(error, subprocess.TimeoutExpired):
-                    took = f"'{name}' took longer than {timeout_s:g} s"
-                    raise TargetError(took, where=self._target) from None
+                    raise TargetError(f"copying took longer than {timeout_s:g} s", where=self._target) from None
                 raise
-        done = Finished(
-            code=process.returncode,
-            stdout=(printed or b"").decode("utf-8", "replace"),
-            stderr=said.decode("utf-8", "replace"),
-        )
+        return self._connected(finished(process.returncode, printed or b"", said))
+
+    def _connected(self, done: Finished) -> Finished:
+        """What a client said, unless it said that the connection is lost."""
         if self._session.poll() is not None or (self._may_be_lost(done) and self._ends_soon()):
             step = f"see that it is on and in reach, then: edgekd targets check {self._target}"
             raise TargetError("the connection is lost", where=self._target, next_step=step)
@@ -202,13 +239,3 @@ class ShellTransport(abc.ABC):
             last = (done.stderr.strip().splitlines() or [f"exit code {done.code}"])[-1]
             step = "make room there" if "No space left" in last else None
             raise TargetError(f"{what}: {last}", where=self._target, next_step=step)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let it end by itself, else kill it."""
-    try:
-        process.wait(timeout=_GRACE_S)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

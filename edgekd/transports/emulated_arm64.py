@@ -12,7 +12,6 @@ from edgekd.records import Target
 from edgekd.transports import Finding
 from edgekd.transports._arm64_making import make_root
 from edgekd.transports._arm64_root import (
-    RUNTIMES,
     command,
     emulator_version,
     environment,
@@ -21,6 +20,7 @@ from edgekd.transports._arm64_root import (
     read_root,
     root_folder,
 )
+from edgekd.transports._setting_up import RUNTIMES
 from edgekd.transports.local import LocalTransport
 
 

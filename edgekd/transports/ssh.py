@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
+from edgekd import registry
 from edgekd.errors import ConfigError, TargetError
+from edgekd.progress import Progress, Silent
 from edgekd.records import Target
 from edgekd.transports import Finding, Finished, find_room
+from edgekd.transports._far_packages import OLDEST_PYTHON, install
+from edgekd.transports._setting_up import RUNTIMES, SetUp
 from edgekd.transports._shell import CONNECT_S, ShellTransport
 
 # Below the home over there: an environment with numpy and the runtimes, for machines whose own Python lacks them.
 VENV = ".cache/edgekd/venv"
-OLDEST_PYTHON = (3, 9)
 _OPTIONS = {
     "BatchMode": "yes",  # nobody is there to type a password
     "StrictHostKeyChecking": "yes",
@@ -59,6 +63,33 @@ def connect(target: Target) -> SshTransport:
         allowed = "a host of ~/.ssh/config, user@host, or ssh://user@host:port"
         raise ConfigError(f"address '{address}'", where=target.name, allowed=allowed)
     return SshTransport(target.name, address)
+
+
+def set_up(
+    target: Target, *, source: Path | None = None, keep: Path | None = None, progress: Progress | None = None
+) -> None:
+    """Give the machine an environment with what the target's runtimes need, in place of one that is there.
+
+    Args:
+        target: Its runtimes decide what goes there.
+        source: A folder of wheels; without one they are downloaded here, for the Python over there.
+        keep: A folder that what was downloaded is copied into.
+        progress: Hears how far it is.
+
+    Raises:
+        TargetError: It can't be reached, its Python is too old, or no runtime can be had for it.
+    """
+    progress = progress or Silent()
+    modules = [str(registry.load("runtimes", name).REQUIRES) for name in target.runtimes]
+    wanted = {name: RUNTIMES.get(name, module) for module in modules for name in [module.replace("_", "-")]}
+    way_out = f"edgekd targets setup {target.name} --from a folder of wheels, or: python3 -m venv ~/{VENV}, there"
+    progress.start("set up", len(wanted) + 4)
+    try:
+        with connect(target) as transport:
+            asked = SetUp(target=target.name, source=source, keep=keep, progress=progress, way_out=way_out)
+            install(transport, asked, wanted, VENV)
+    finally:
+        progress.end()
 
 
 class SshTransport(ShellTransport):

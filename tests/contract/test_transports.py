@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,11 +80,39 @@ def test_output_that_is_no_utf8_is_no_crash(transport: Transport) -> None:
     assert done.stdout == "a\ufffd"
 
 
+def test_output_ends_where_the_program_ended_it(transport: Transport) -> None:
+    for text in ("", "no line", "a line\n", "\n\n"):
+        program = f"import sys; sys.stdout.write({text!r}); sys.stderr.write({text!r})"
+        done = transport.run([transport.python, "-c", program], 60)
+        assert (done.stdout, done.stderr) == (text, text)
+
+
+def test_programs_get_no_input_and_nothing_of_each_other(transport: Transport) -> None:
+    program = "import os, sys; print(repr(sys.stdin.read()), os.getcwd()); os.chdir('/'); sys.exit(3)"
+    first, second = (transport.run([transport.python, "-c", program], 60) for _ in range(2))
+    assert first == second
+    assert first.stdout.startswith("'' ")
+    assert not transport.run([transport.python, "-c", "pass"], 60).code
+
+
+def test_programs_may_run_at_the_same_time(transport: Transport) -> None:
+    program = "import sys, time; time.sleep(0.5); print(sys.argv[1])"
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda word: transport.run([transport.python, "-c", program, word], 120), "abc"))
+    assert [each.stdout.strip() for each in done] == ["a", "b", "c"]
+
+
 def test_timeout_ends_the_program(transport: Transport) -> None:
     begun = time.monotonic()
     with pytest.raises(TargetError, match=r"longer than 0\.5 s"):
         transport.run([transport.python, "-c", "import time; time.sleep(60)"], 0.5)
     assert time.monotonic() - begun < 30
+    assert transport.run([transport.python, "-c", "print('next')"], 60).stdout == "next\n"
+
+
+def test_timeout_ends_a_program_that_never_stops_printing(transport: Transport) -> None:
+    with pytest.raises(TargetError, match="longer than 1 s"):
+        transport.run([transport.python, "-c", "while True: print('y' * 1000)"], 1)
 
 
 def test_no_such_program(transport: Transport) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from edgekd.errors import ConfigError, TargetError
 from edgekd.records import Target
+from edgekd.transports import Finished
 from edgekd.transports.ssh import connect
 from tests.transports.sshd import NAME, Server, make_key
 
@@ -103,6 +104,27 @@ def test_a_program_that_crashes_says_by_which_signal(ssh: Target) -> None:
         died = transport.run([transport.python, "-c", "import os; os.kill(os.getpid(), 11)"], 60)
         of_its_own = transport.run(["sh", "-c", "exit 255"], 60)
     assert (died.code, of_its_own.code) == (128 + 11, 255)
+
+
+def test_a_program_that_kills_its_shell_costs_only_that(ssh: Target) -> None:
+    with connect(ssh) as transport:
+        died = transport.run(["sh", "-c", "echo first; kill -KILL $PPID"], 60)
+        assert (died.code != 0, died.stdout) == (True, "first\n")
+        assert transport.run(["echo", "next"], 60) == Finished(code=0, stdout="next\n", stderr="")
+
+
+def test_a_word_of_the_shell_is_no_program(ssh: Target) -> None:
+    with connect(ssh) as transport:
+        assert transport.run(["exit", "3"], 60).code == 127
+        assert transport.run(["true"], 60).code == 0
+
+
+def test_what_a_program_left_running_ends_with_the_connection(ssh: Target) -> None:
+    seconds = f"85{os.getpid()}"
+    with connect(ssh) as transport:
+        transport.run(["sh", "-c", f"sleep {seconds} >/dev/null 2>&1 &"], 60)
+        assert not subprocess.run(["pgrep", "-f", f"sleep {seconds}"], check=False).returncode
+    wait_until(lambda: subprocess.run(["pgrep", "-f", f"sleep {seconds}"], check=False).returncode == 1)
 
 
 def test_nothing_is_left_when_a_program_takes_too_long(ssh: Target) -> None:
