@@ -9,9 +9,11 @@ edgekd. `python runner.py job.json` takes these keys:
                   memory:  what the model adds to the process, on Linux (tflite_micro: what it needs of the arena)
                   accuracy: every row of `inputs` through the model, outputs to a file beside the job
                   environment: nothing but whether the runtime can be imported; needs no model
+                  state:   nothing but the state of the device; needs neither model nor runtime
     model         path of the model file
     inputs        path of an .npy, float32, one sample a row; random values where it is absent
     threads, runs, time_limit_s, warmup_runs, warmup_s, seed, ram_bytes
+    sys           the folder that Linux tells the state of the device in
 
 Times are nanoseconds, sizes bytes. Statistics are made elsewhere, from these raw samples.
 """
@@ -44,6 +46,7 @@ DEFAULTS = {
     "warmup_runs": 20,
     "warmup_s": 0.3,
     "seed": 0,
+    "sys": "/sys",
 }
 WARMUP_SAMPLES_KEPT = 200
 MEMORY_RUNS = 20
@@ -359,11 +362,34 @@ def describe_machine() -> dict[str, str]:
     return {"host": platform.node(), "cpu": _cpu(), "arch": platform.machine(), "os": platform.platform()}
 
 
-def describe_state() -> dict[str, Any]:
-    """What may change while a job runs: the governor is read and never set."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    governor = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    return {"governor": governor, "load": load, "throttled": _throttled()}
+def describe_state(system: str) -> dict[str, Any]:
+    """What may change while a job runs; all is read and nothing set.
+
+    Frequencies are one for each group of cores that has its own; a zone is too hot where Linux slows the cores for it.
+    """
+    cpu, thermal = f"{system}/devices/system/cpu", f"{system}/class/thermal"
+    zones = [(zone, _number(f"{zone}/temp")) for zone in sorted(Path(thermal).glob("thermal_zone*"))]
+    policies = sorted(Path(f"{cpu}/cpufreq").glob("policy*"))
+    return {
+        "governor": _read(f"{cpu}/cpu0/cpufreq/scaling_governor"),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "throttled": _throttled(),
+        "temperature_c": max((each / 1000 for _, each in zones if each is not None), default=None),
+        "too_hot": [
+            _read(f"{zone}/type") or zone.name
+            for zone, temperature in zones
+            if temperature is not None and any(temperature >= limit for limit in _limits(zone))
+        ],
+        "frequencies_hz": [1000 * (_number(f"{policy}/scaling_cur_freq") or 0) for policy in policies],
+        "frequency_limits_hz": [1000 * (_number(f"{policy}/scaling_max_freq") or 0) for policy in policies],
+    }
+
+
+def _limits(zone: Path) -> list[int]:
+    """Temperatures, in a thousandth of a degree, from which on Linux slows what heats a zone."""
+    kinds = [trip for trip in zone.glob("trip_point_*_type") if _read(str(trip)) == "passive"]
+    limits = [_number(str(trip).replace("_type", "_temp")) for trip in kinds]
+    return [limit for limit in limits if limit is not None and limit > 0]
 
 
 def _cpu() -> str:
@@ -390,6 +416,11 @@ def _read(path: str) -> str | None:
         return Path(path).read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
     except OSError:
         return None
+
+
+def _number(path: str) -> int | None:
+    text = _read(path) or ""
+    return int(text) if re.fullmatch(r"-?\d+", text) else None
 
 
 def _version(package: str) -> str:
@@ -433,10 +464,16 @@ def run_job(job_path: Path, events: Events, step: list[str]) -> None:
         "memory": _measure_memory,
         "accuracy": _run_samples,
         "environment": lambda *_: None,
+        "state": lambda *_: None,
     }
-    needs_model = job["mode"] != "environment"
+    needs_model = job["mode"] not in ("environment", "state")
     if job.get("engine") not in ENGINES or job["mode"] not in modes or (needs_model and "model" not in job):
         raise JobError("bad_job", f"engine {job.get('engine')!r}, mode {job['mode']!r}, model {job.get('model')!r}")
+
+    if job["mode"] == "state":
+        events.emit("conditions", when="now", **describe_state(job["sys"]))
+        events.emit("done")
+        return
 
     step[0] = "runtime"
     import numpy as np
@@ -457,7 +494,7 @@ def run_job(job_path: Path, events: Events, step: list[str]) -> None:
         return
     step[0] = "model"
     events.emit("model", sha256=_sha256(job["model"]), size_bytes=Path(job["model"]).stat().st_size)
-    events.emit("conditions", when="before", **describe_state())
+    events.emit("conditions", when="before", **describe_state(job["sys"]))
 
     step[0] = "load"
     gc.collect()
@@ -477,7 +514,7 @@ def run_job(job_path: Path, events: Events, step: list[str]) -> None:
     engine.invoke()
     events.emit("first_inference", ns=time.perf_counter_ns() - started)
     modes[job["mode"]](engine, job, events, before_bytes, job_path)
-    events.emit("conditions", when="after", **describe_state())
+    events.emit("conditions", when="after", **describe_state(job["sys"]))
     events.emit("done")
 
 

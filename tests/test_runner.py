@@ -17,6 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgekd import runner
+from tests.transports.programs import write_program
 
 RUNNER = Path(runner.__file__)
 QUICK = {"runs": 5, "time_limit_s": 0.5, "warmup_runs": 2, "warmup_s": 0.0}
@@ -85,6 +86,60 @@ def test_latency_events(tmp_path: Path) -> None:
     assert len(samples) == QUICK["runs"]
     assert len(warmup["ns"]) == warmup["count"] == QUICK["warmup_runs"]
     assert all(isinstance(ns, int) and ns > 0 for ns in [*samples, *warmup["ns"], one(events, "load")["ns"]])
+
+
+def write_tree(folder: Path, **files: str) -> Path:
+    """Files as Linux's sysfs has them; `__` in a name is a slash."""
+    for name, content in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{content}\n")
+    return folder
+
+
+def test_state_is_that_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, thermal = "devices__system__cpu", "class__thermal__thermal_zone"
+    system = write_tree(
+        tmp_path / "sys",
+        **{f"{cpu}__cpu0__cpufreq__scaling_governor": "ondemand"},
+        **{f"{cpu}__cpufreq__policy0__scaling_cur_freq": "1500000"},
+        **{f"{cpu}__cpufreq__policy0__scaling_max_freq": "1800000"},
+        **{f"{cpu}__cpufreq__policy4__scaling_cur_freq": "2400000"},
+        **{f"{cpu}__cpufreq__policy4__scaling_max_freq": "2400000"},
+        # One that is slowed for, one that is only near its end, one that can't be read.
+        **{f"{thermal}0__type": "cpu-thermal", f"{thermal}0__temp": "81250"},
+        **{f"{thermal}0__trip_point_0_type": "passive", f"{thermal}0__trip_point_0_temp": "80000"},
+        **{f"{thermal}1__type": "gpu", f"{thermal}1__temp": "70000"},
+        **{f"{thermal}1__trip_point_0_type": "critical", f"{thermal}1__trip_point_0_temp": "60000"},
+        **{f"{thermal}2__type": "wifi", f"{thermal}2__temp": "unknown"},
+    )
+    write_program(tmp_path / "bin" / "vcgencmd", "echo throttled=0xe0008")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    code, events = run(tmp_path, engine="onnxruntime", mode="state", sys=system)
+    assert code == 0
+    state = one(events, "conditions")
+    assert state.pop("load") >= 0
+    assert state == {
+        "event": "conditions",
+        "when": "now",
+        "governor": "ondemand",
+        "throttled": "0xe0008",
+        "temperature_c": 81.25,
+        "too_hot": ["cpu-thermal"],
+        "frequencies_hz": [1_500_000_000, 2_400_000_000],
+        "frequency_limits_hz": [1_800_000_000, 2_400_000_000],
+    }
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 4])
+    _, events = run(tmp_path, engine="onnxruntime", model=model, sys=system)
+    seen = [each["temperature_c"] for each in events if each["event"] == "conditions"]
+    assert seen == [81.25, 81.25]
+
+
+def test_a_device_that_tells_nothing_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    state = one(run(tmp_path, engine="onnxruntime", mode="state", sys=tmp_path / "nowhere")[1], "conditions")
+    assert [state[key] for key in ("governor", "throttled", "temperature_c")] == [None] * 3
+    assert [state[key] for key in ("too_hot", "frequencies_hz", "frequency_limits_hz")] == [[]] * 3
 
 
 def test_time_limit_ends_the_samples(tmp_path: Path) -> None:

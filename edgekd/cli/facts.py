@@ -150,7 +150,7 @@ def _print_check(terminal: Terminal, target: Target) -> int:
     epilog="""
     edgekd targets setup arm64-emulated
     edgekd targets setup arm64-emulated --keep packages/
-    edgekd targets setup arm64-emulated --from packages/
+    edgekd targets setup my-pi.toml --from wheels/
     """,
 )
 @click.argument("name")
@@ -160,7 +160,8 @@ def _print_check(terminal: Terminal, target: Target) -> int:
 def set_up_target(name: str, source: Path | None, keep: Path | None, as_json: bool) -> int:
     """Make what a target needs, in place of what is there, and check it.
 
-    An emulated arm64 gets its root file system: packages by apt-get, wheels by pip; neither needs root.
+    An emulated arm64 gets its root file system: packages by apt-get, wheels by pip; neither needs root. A machine
+    behind ssh gets a Python environment in ~/.cache/edgekd, of wheels that are downloaded here.
     """
     from edgekd.config import load_target
     from edgekd.console import Terminal

@@ -123,7 +123,13 @@ class Teaching:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """The state of the machine and the tools under which samples were taken."""
+    """The state of the machine and the tools under which samples were taken.
+
+    Attributes:
+        temperature_before_c: Of the hottest zone, in degrees Celsius.
+        frequencies_after_hz: Right after the last inference, one for each group of cores that has its own.
+        tainted: What makes times worth nothing, such as throttling; empty is nothing.
+    """
 
     host: str = ""
     cpu: str = ""
@@ -136,10 +142,25 @@ class Conditions:
     throttled_before: str | None = None
     throttled_after: str | None = None
     load_before: float | None = None
+    temperature_before_c: float | None = None
+    temperature_after_c: float | None = None
+    frequencies_after_hz: tuple[int, ...] = ()
+    tainted: str = ""
     delegate: str | None = None
     batch: int = 1
 
-    MUST_AGREE = ("host", "cpu", "arch", "runtime", "runtime_version", "threads", "governor", "delegate", "batch")
+    MUST_AGREE = (
+        "host",
+        "cpu",
+        "arch",
+        "runtime",
+        "runtime_version",
+        "threads",
+        "governor",
+        "delegate",
+        "batch",
+        "tainted",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

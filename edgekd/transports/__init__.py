@@ -67,6 +67,8 @@ class Transport(Protocol):
     def run(self, argv: Sequence[str], timeout_s: float) -> Finished:
         """Run a program in the scratch folder; arguments arrive as they are, whatever they hold.
 
+        Several threads may each run one at the same time.
+
         Raises:
             TargetError: It could not be started or took longer than `timeout_s`; nothing of it goes on running.
         """

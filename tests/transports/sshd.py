@@ -26,7 +26,8 @@ class Server:
     """A running server.
 
     Attributes:
-        folder: Keys, configurations and `bin/ssh`: the system's ssh, which reads `ssh_config` here.
+        folder: Keys, configurations and `bin/ssh`: the system's ssh, which reads `ssh_config` here. The far
+            side's home is `home`, and `home/bin` is first in its PATH.
         port: On loopback.
         process: That listens; each connection is a child of it.
     """
@@ -87,7 +88,7 @@ def serve(folder: Path) -> Iterator[Server]:
         f"ListenAddress 127.0.0.1:{port}\nHostKey {folder / 'host'}\nPidFile none\n"
         f"AuthorizedKeysFile {folder / 'authorized_keys'}\nStrictModes no\nUsePAM no\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
-        f'MaxStartups 100\nMaxSessions 50\nSetEnv "HOME={folder}/home"\n'
+        f'MaxStartups 100\nMaxSessions 50\nSetEnv "HOME={folder}/home" "PATH={folder}/home/bin:/usr/bin:/bin"\n'
     )
     # Where `set_up` puts packages: here those of this environment.
     python = folder / "home" / VENV / "bin" / "python"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 from edgekd.errors import ConfigError, TargetError
 from edgekd.records import Target
 from edgekd.transports import Finished
-from edgekd.transports.ssh import connect
+from edgekd.transports.ssh import SshTransport, connect
 from tests.transports.sshd import NAME, Server, make_key
 
 
@@ -147,6 +148,27 @@ def test_a_connection_that_breaks_leaves_nothing_there(sshd: Server, ssh: Target
     with pytest.raises(TargetError, match="connection is lost"):
         transport.push(Path(__file__))
     transport.close()
+    wait_until(lambda: scratch_folders() <= before)
+    wait_until(lambda: subprocess.run(["pgrep", "-f", f"sleep {seconds}"], check=False).returncode == 1)
+
+
+@pytest.mark.slow
+def test_a_connection_that_breaks_at_any_moment_is_one_error(sshd: Server, ssh: Target, tmp_path: Path) -> None:
+    before, seconds = scratch_folders(), f"84{os.getpid()}"
+    (tmp_path / "file").write_bytes(bytes(10**6))
+
+    def work(transport: SshTransport) -> None:
+        while True:
+            transport.run(["sh", "-c", f"sleep {seconds} & sleep 0.01"], 60)
+            transport.pull(transport.push(tmp_path / "file"), tmp_path / "back")
+
+    for hundredths in random.Random(0).sample(range(1, 200), 10):  # noqa: S311 - nothing secret
+        with connect(ssh) as transport:
+            timer = threading.Timer(hundredths / 100, sshd.drop)
+            timer.start()
+            with pytest.raises(TargetError, match="the connection is lost"):
+                work(transport)
+            timer.join()
     wait_until(lambda: scratch_folders() <= before)
     wait_until(lambda: subprocess.run(["pgrep", "-f", f"sleep {seconds}"], check=False).returncode == 1)
 

@@ -18,8 +18,9 @@ from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.describe import describe_file
 from edgekd.stages.benchmark.outputs import Ran, run_samples
 from edgekd.stages.benchmark.pairs import Pair, pair_of
+from edgekd.stages.benchmark.recording import measurement, now
 from edgekd.stages.benchmark.samples import check_labels, choose_samples, fit_layout
-from edgekd.stages.benchmark.session import STEPS, Session, TooBigError, measurement, now
+from edgekd.stages.benchmark.session import STEPS, Session, TooBigError
 
 __all__ = ["Ran", "benchmark", "choose_samples", "describe_file", "fit_layout", "run_samples"]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekd.records import Conditions
+from edgekd.stages.benchmark.taint import find_taint
 
 _FROM_ENVIRONMENT = ("host", "cpu", "arch", "os", "runtime", "runtime_version", "threads")
 
@@ -41,15 +42,23 @@ class Events:
 
     def conditions(self) -> Conditions:
         """The conditions under which the process ran."""
-        environment, before = self.of("environment"), self.of("conditions", when="before")
+        environment = self.of("environment")
+        before, after = (self.of("conditions", when=when) for when in ("before", "after"))
         return Conditions(
             **{key: environment[key] for key in _FROM_ENVIRONMENT},
             governor=before.get("governor"),
             throttled_before=before.get("throttled"),
-            throttled_after=self.of("conditions", when="after").get("throttled"),
+            throttled_after=after.get("throttled"),
             load_before=before.get("load"),
+            temperature_before_c=before.get("temperature_c"),
+            temperature_after_c=after.get("temperature_c"),
+            frequencies_after_hz=tuple(after.get("frequencies_hz", ())),
             delegate=self.of("load").get("delegate"),
         )
+
+    def taint(self) -> str:
+        """What makes times of this process worth nothing; empty is nothing."""
+        return find_taint(self.of("conditions", when="before"), self.of("conditions", when="after"))
 
     def death(self) -> str:
         """How the process ended; a shell in between reports a signal as 128 + its number."""

@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -22,17 +21,21 @@ import edgekd
 from edgekd import registry
 from edgekd.errors import DataError, EdgekdError, MeasurementError, ModelError, TargetError
 from edgekd.metrics import score_all
-from edgekd.records import Basis, BenchmarkSpec, Conditions, Measurement, Model, Target, Task
+from edgekd.records import Basis, BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.events import Events, parse_events
 from edgekd.stages.benchmark.pairs import Pair
+from edgekd.stages.benchmark.recording import measurement, now
 from edgekd.stages.benchmark.samples import choose_samples, fit_layout, rebuilt_from, scores_of
+from edgekd.stages.benchmark.taint import cool_down
 from edgekd.store import sha256_of, write_bytes
-from edgekd.transports import Transport
+from edgekd.transports import Finding, Transport
 from edgekd.units import METRICS
 
 _LOG = logging.getLogger("edgekd")
 # Latency, memory, scores, load: the parts of a pair that progress counts.
 STEPS = 4
+# Of taking times on a target that is throttled, before they are taken for what they are.
+_TRIES = 3
 # Load time and first inference are one sample a process; so many processes where they start quickly.
 _LOADS = 5
 # What a process may take besides its inferences; emulated processors need minutes to import a runtime.
@@ -76,8 +79,8 @@ class Session:
             chosen = choose_samples(labels, target.accuracy_samples)
             self._inputs, self._labels = inputs[chosen], labels[chosen]
         self._pushed_inputs: dict[tuple[int, ...], str] = {}
-        self._present: set[str] = set()
-        self._rest_s = 0.0
+        self._versions: dict[str, str] = {}
+        self._rest_s, self._cools = 0.0, True
 
     def __enter__(self) -> Self:
         connect: Callable[[Target], Transport] = registry.function("transports", self._target.transport)
@@ -92,19 +95,31 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self._opened.close()
 
-    def require(self, runtime: ModuleType) -> None:
-        """Find out whether a runtime can be imported there, once.
+    def check(self) -> Iterator[Finding]:
+        """Look at what the transport looks at, then at each runtime of the target."""
+        yield from self._transport.check()
+        for name in self._target.runtimes:
+            try:
+                version = self.require(registry.load("runtimes", name))
+            except TargetError as error:
+                step = error.next_step or ""
+                yield Finding(name=f"runtime {name}", right=False, detail=error.what, next_step=step)
+            else:
+                yield Finding(name=f"runtime {name}", right=True, detail=version)
+
+    def require(self, runtime: ModuleType) -> str:
+        """Find out whether a runtime can be imported there, once; gives its version.
 
         Raises:
             TargetError: It can't; says how to install it.
         """
-        if runtime.REQUIRES in self._present:
-            return
-        job = self._job(runtime, self._target, Path(), "environment")
-        events = self._execute(runtime, job, Path(), _PATIENCE_S)
-        if not events.of("done"):
-            raise self._failure(events, runtime, self._target.name)
-        self._present.add(runtime.REQUIRES)
+        if runtime.REQUIRES not in self._versions:
+            job = self._job(runtime, self._target, Path(), "environment")
+            events = self._execute(runtime, job, Path(), _PATIENCE_S)
+            if not events.of("done"):
+                raise self._failure(events, runtime, self._target.name)
+            self._versions[runtime.REQUIRES] = events.of("environment")["runtime_version"]
+        return self._versions[runtime.REQUIRES]
 
     def measure(self, pair: Pair) -> Iterator[list[Measurement]]:
         """Measure a file, one of `STEPS` after another.
@@ -121,7 +136,7 @@ class Session:
             yield from self._estimate(pair, remote, inputs)
             return
 
-        latency = self._run(pair, "latency", remote, inputs)
+        latency = self._run_untainted(pair, remote, inputs)
         samples, warmup = ([ns / _NS_PER_S for ns in latency.of(name)["ns"]] for name in ("samples", "warmup"))
         yield [self._measured(pair, latency, "latency", samples, basis=basis.time_basis, warmup=warmup)]
 
@@ -147,6 +162,26 @@ class Session:
             )
             for event, metric in (("load", "load_time"), ("first_inference", "first_inference"))
         ]
+
+    def _run_untainted(self, pair: Pair, remote: str, inputs: str | None) -> Events:
+        """Take times; where the target was throttled or the like, let it cool down and take them again."""
+        for tries_left in reversed(range(_TRIES)):
+            events = self._run(pair, "latency", remote, inputs)
+            taint = events.taint()
+            if not taint or not tries_left or not self._cool_down(pair, taint):
+                break
+        if taint:
+            self._cools = False
+            _LOG.warning("%s: %s; times from there prove nothing", _where(pair), taint)
+        return events
+
+    def _cool_down(self, pair: Pair, taint: str) -> bool:
+        """Wait until the target is itself again; what waiting did not end once, such as weak power, it won't later."""
+        if self._cools:
+            _LOG.warning("%s: %s; it rests, then times are taken again", _where(pair), taint)
+            state = self._job(pair.runtime, pair.target, Path(), "state")
+            self._cools = cool_down(lambda: self._execute(pair.runtime, state, Path(), _PATIENCE_S).of("conditions"))
+        return self._cools
 
     def _estimate(self, pair: Pair, remote: str, inputs: str | None) -> Iterator[list[Measurement]]:
         """What a runtime says of a file that it does not run, and what another finds that stands in for it."""
@@ -299,10 +334,11 @@ class Session:
         if kind == "runtime_missing":
             extra = registry.EXTRA_OF.get(runtime.REQUIRES)
             package = f"'edgekd[{extra}]'" if extra else runtime.REQUIRES.replace("_", "-")
+            set_up = hasattr(registry.load("transports", self._target.transport), "set_up")
             return TargetError(
                 f"'{runtime.REQUIRES}' can't be imported: {message}",
                 where=self._target.name,
-                next_step=f"pip install {package}",
+                next_step=f"edgekd targets setup {self._target.name}" if set_up else f"pip install {package}",
             )
         if kind == "ram_too_small":
             too_big = TooBigError(message, where=where)
@@ -330,48 +366,14 @@ class Session:
             basis=basis,
             warmup=warmup,
             labels=labels,
-            conditions=events.conditions(),
+            conditions=replace(
+                events.conditions(), tainted=events.taint() if METRICS[metric].dimension == "time" else ""
+            ),
         )
 
     def _keep(self, pair: Pair, name: str, content: bytes) -> None:
         if self._folder:
             write_bytes(self._folder / self._target.name / f"{pair.model.name}.{name}", content)
-
-
-def measurement(
-    model: Model,
-    target: str,
-    metric: str,
-    samples: Sequence[float],
-    *,
-    started_at: str,
-    basis: Basis = "measured",
-    warmup: Sequence[float] = (),
-    labels: Sequence[float] = (),
-    conditions: Conditions = Conditions(),  # noqa: B008 - frozen
-) -> Measurement:
-    """Make the record of samples of one metric of a file, in the metric's base unit."""
-    return Measurement(
-        model_sha256=model.sha256,
-        model=model.name,
-        format=model.format,
-        precision=model.precision,
-        role=model.role,
-        target=target,
-        metric=metric,
-        unit=METRICS[metric].unit,
-        samples=tuple(map(float, samples)),
-        labels=tuple(map(float, labels)),
-        warmup=tuple(map(float, warmup)),
-        conditions=conditions,
-        basis=basis,
-        started_at=started_at,
-    )
-
-
-def now() -> str:
-    """The time, ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _where(pair: Pair) -> str:

@@ -36,6 +36,8 @@ def find_fault(rule: Rule, measurement: Measurement) -> str | None:
     accepted = BASES[: BASES.index(rule.budget.basis) + 1]
     if measurement.basis not in accepted:
         return f"is {measurement.basis}; the budget wants {' or '.join(accepted)}"
+    if measurement.conditions.tainted:
+        return f"is tainted ({measurement.conditions.tainted}); take it again when the target is cool and well powered"
     metric = rule.source
     if measurement.unit != metric.unit:
         return f"is in '{measurement.unit}' where '{metric.unit}' is wanted"

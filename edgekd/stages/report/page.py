@@ -203,6 +203,7 @@ def settings_of(measurements: Sequence[Measurement]) -> list[Setting]:
 def _setting(group: Sequence[Measurement]) -> Setting:
     first = group[0].conditions
     loads = [each.conditions.load_before for each in group if each.conditions.load_before is not None]
+    temperatures = [each.conditions.temperature_after_c for each in group if each.conditions.temperature_after_c]
     starts = sorted(each.started_at for each in group if each.started_at)
     facts: Mapping[str, object] = {
         "host": first.host,
@@ -217,6 +218,8 @@ def _setting(group: Sequence[Measurement]) -> Setting:
         "load before": _span([f"{load:.2f}" for load in sorted(loads)]),
         "throttled before": _several(each.conditions.throttled_before for each in group),
         "throttled after": _several(each.conditions.throttled_after for each in group),
+        "°C after": _span([f"{each:.0f}" for each in sorted(temperatures)]),
+        "tainted": first.tainted,
         **{
             basis: _several(each.metric.replace("_", " ") for each in group if each.basis == basis)
             for basis in ("measured", "emulated", "estimated")
