@@ -115,10 +115,7 @@ def _look(transport: Transport, asked: SetUp) -> FarPython:
         raise TargetError(f"its python3 is {major}.{minor}", where=asked.target, allowed=f"{oldest} or newer")
     glibc = re.fullmatch(r"glibc 2\.(\d+).*", libc or "")
     if not glibc:
-        step = f"make an environment there by hand, with what its system has of them: {asked.way_out}"
-        raise TargetError(
-            "its C library is not glibc, which wheels of runtimes need", where=asked.target, next_step=step
-        )
+        raise asked.error("its C library is not glibc, which wheels of runtimes need")
     return FarPython(version=f"{major}.{minor}", abi=f"cp{major}{minor}{flags}", machine=machine, glibc=int(glibc[1]))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekd.errors import TargetError
+from edgekd.errors import TargetError, write_error
 from edgekd.progress import Progress
 
 # Distributions that runtimes are in, each with the module that proves it.
@@ -90,10 +90,14 @@ class SetUp:
 
     def copy(self, files: Iterable[Path]) -> None:
         """Keep files, if that was asked for."""
-        if self.keep:
+        if not self.keep:
+            return
+        try:
             self.keep.mkdir(parents=True, exist_ok=True)
             for file in files:
                 shutil.copy2(file, self.keep)
+        except OSError as error:
+            raise write_error(self.keep, error) from error
 
 
 def pip_download(python: FarPython, wanted: Iterable[str], files: Path, *, source: Path | None = None) -> list[str]:

@@ -77,11 +77,14 @@ def set_up(
         progress: Hears how far it is.
 
     Raises:
+        ConfigError: None of its runtimes runs in Python.
         TargetError: It can't be reached, its Python is too old, or no runtime can be had for it.
     """
     progress = progress or Silent()
-    modules = [str(registry.load("runtimes", name).REQUIRES) for name in target.runtimes]
-    wanted = {name: RUNTIMES.get(name, module) for module in modules for name in [module.replace("_", "-")]}
+    modules = [str(getattr(registry.load("runtimes", name), "REQUIRES", "")) for name in target.runtimes]
+    wanted = {name: RUNTIMES.get(name, module) for module in modules if (name := module.replace("_", "-"))}
+    if not wanted:
+        raise ConfigError("none of its runtimes needs Python packages", where=target.name)
     way_out = f"edgekd targets setup {target.name} --from a folder of wheels, or: python3 -m venv ~/{VENV}, there"
     progress.start("set up", len(wanted) + 4)
     try:

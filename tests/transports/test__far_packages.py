@@ -12,13 +12,14 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from edgekd.doctor import check_target
-from edgekd.errors import TargetError
+from edgekd.errors import ConfigError, StoreError, TargetError
 from edgekd.records import Target
 from edgekd.transports import _far_packages
 from edgekd.transports.ssh import VENV, connect, set_up
@@ -148,6 +149,19 @@ def test_wheels_are_chosen_by_the_python_there(board: Target, home: Path, tmp_pa
         "numpy-1.0-cp39-cp39-linux_armv7l.whl",
         "onnxruntime-1.0-cp39-cp39-manylinux2014_armv7l.whl",
     ]
+
+
+def test_a_folder_that_can_t_be_written_to_is_one_line(board: Target, tmp_path: Path) -> None:
+    for name in ("numpy", "onnxruntime", "ai-edge-litert"):
+        write_wheel(tmp_path / "wheels", name)
+    (tmp_path / "kept").touch()
+    with pytest.raises(StoreError, match="kept"):
+        set_up(board, source=tmp_path / "wheels", keep=tmp_path / "kept")
+
+
+def test_a_target_without_python_runtimes_has_nothing_to_set_up(board: Target) -> None:
+    with pytest.raises(ConfigError, match="board: none of its runtimes needs Python packages"):
+        set_up(replace(board, runtimes=()))
 
 
 def test_without_python_there(board: Target, server: sshd_.Server) -> None:
