@@ -17,6 +17,7 @@ from edgekd.stages.benchmark import benchmark, describe_file, taint
 from edgekd.stages.benchmark.taint import cool_down, find_taint
 from edgekd.stages.gate import gate
 from tests.transports.programs import write_program
+from tests.transports.sshd import Server
 
 HOST = Target(name="host", description="", runtimes=("onnxruntime",))
 SPEC = BenchmarkSpec(runs=60, time_limit_s=0.2)
@@ -133,3 +134,17 @@ def test_what_does_not_end_meets_no_budget_and_is_waited_for_once(
     )
     assert status(first, "peak_memory", "1 GB")[0] == "pass"
     assert np.isfinite(found["abs.onnx", "latency"].samples).all()
+
+
+def test_flags_are_those_of_the_machine_that_is_measured(
+    model: Model, ssh: Target, sshd: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgekd.stages.benchmark.session.cool_down", lambda _: False)
+    program = sshd.folder / "home" / "bin" / "vcgencmd"
+    write_program(program, "echo throttled=0x50005")
+    try:
+        found = benchmark([model], targets=[ssh], spec=SPEC)
+    finally:
+        program.unlink()
+    (latency,) = (each for each in found if each.metric == "latency")
+    assert latency.conditions.tainted == "under-voltage, throttled"
