@@ -12,11 +12,8 @@ from edgekd import registry, store
 from edgekd.config import load_target, target_files
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress
-from edgekd.records import Target
+from edgekd.records import BenchmarkSpec, Target
 from edgekd.transports import Finding
-
-_FIND = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
-_PATIENCE_S = 60.0
 
 
 def examine() -> tuple[Finding, ...]:
@@ -55,35 +52,22 @@ def examine() -> tuple[Finding, ...]:
 
 
 def check_target(target: Target) -> tuple[Finding, ...]:
-    """Look whether a target can be reached and has what it needs.
+    """Look whether a target can be reached, and whether its runtimes can be imported there.
 
     Raises:
         TargetError: It can't be reached at all.
     """
-    again = hasattr(registry.load("transports", target.transport), "set_up")
-    with registry.function("transports", target.transport)(target) as transport:
-        findings = list(transport.check())
-        for name in target.runtimes:
-            module = str(registry.load("runtimes", name).REQUIRES)
-            there = not transport.run([transport.python, "-c", _FIND, module], _PATIENCE_S).code
-            extra = registry.EXTRA_OF.get(module, "")
-            install = f"pip install 'edgekd[{extra}]'" if extra else "pip install edgekd"
-            findings.append(
-                Finding(
-                    name=f"runtime {name}",
-                    right=there,
-                    detail="installed" if there else "not installed",
-                    next_step="" if there else f"edgekd targets setup {target.name}" if again else install,
-                )
-            )
-    return tuple(findings)
+    from edgekd.stages.benchmark.session import Session
+
+    with Session(target, BenchmarkSpec(), None, None, "single_label", None) as session:
+        return tuple(session.check())
 
 
 def set_up(target: Target, *, source: Path | None, keep: Path | None, progress: Progress) -> None:
     """Make what a target needs before it can be used.
 
     Args:
-        target: Its transport knows how.
+        target: Its transport knows how, or its runtimes.
         source: A folder with what would be downloaded.
         keep: A folder for what is downloaded.
         progress: Hears how far it is.
@@ -93,6 +77,12 @@ def set_up(target: Target, *, source: Path | None, keep: Path | None, progress: 
         TargetError: Something can't be had, or does not run.
     """
     transport = registry.load("transports", target.transport)
-    if not hasattr(transport, "set_up"):
+    runtimes = [each for name in target.runtimes if hasattr(each := registry.load("runtimes", name), "set_up")]
+    if hasattr(transport, "set_up"):
+        transport.set_up(target, source=source, keep=keep, progress=progress)
+    elif not runtimes:
         raise ConfigError(f"its transport '{target.transport}' has nothing to set up", where=target.name)
-    transport.set_up(target, source=source, keep=keep, progress=progress)
+    if runtimes:
+        with transport.connect(target) as connected:
+            for runtime in runtimes:
+                runtime.set_up(connected, target=target, source=source, keep=keep)

@@ -161,6 +161,7 @@ def set_up_target(name: str, source: Path | None, keep: Path | None, as_json: bo
     """Make what a target needs, in place of what is there, and check it.
 
     An emulated arm64 gets its root file system: packages by apt-get, wheels by pip; neither needs root.
+    A phone gets its benchmark_model.
     """
     from edgekd.config import load_target
     from edgekd.console import Terminal

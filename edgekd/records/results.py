@@ -123,7 +123,11 @@ class Teaching:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """The state of the machine and the tools under which samples were taken."""
+    """The state of the machine and the tools under which samples were taken.
+
+    Attributes:
+        cores: Numbers of those that the program was bound to, if it was.
+    """
 
     host: str = ""
     cpu: str = ""
@@ -138,8 +142,12 @@ class Conditions:
     load_before: float | None = None
     delegate: str | None = None
     batch: int = 1
+    cores: str | None = None
 
-    MUST_AGREE = ("host", "cpu", "arch", "runtime", "runtime_version", "threads", "governor", "delegate", "batch")
+    MUST_AGREE = (
+        *("host", "cpu", "arch", "runtime", "runtime_version"),
+        *("threads", "governor", "delegate", "batch", "cores"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

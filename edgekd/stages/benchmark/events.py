@@ -49,6 +49,7 @@ class Events:
             throttled_after=self.of("conditions", when="after").get("throttled"),
             load_before=before.get("load"),
             delegate=self.of("load").get("delegate"),
+            cores=environment.get("cores"),
         )
 
     def death(self) -> str:

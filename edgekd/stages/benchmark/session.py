@@ -27,7 +27,7 @@ from edgekd.stages.benchmark.events import Events, parse_events
 from edgekd.stages.benchmark.pairs import Pair
 from edgekd.stages.benchmark.samples import choose_samples, fit_layout, rebuilt_from, scores_of
 from edgekd.store import sha256_of, write_bytes
-from edgekd.transports import Transport
+from edgekd.transports import Finding, Transport
 from edgekd.units import METRICS
 
 _LOG = logging.getLogger("edgekd")
@@ -76,7 +76,7 @@ class Session:
             chosen = choose_samples(labels, target.accuracy_samples)
             self._inputs, self._labels = inputs[chosen], labels[chosen]
         self._pushed_inputs: dict[tuple[int, ...], str] = {}
-        self._present: set[str] = set()
+        self._versions: dict[str, str] = {}
         self._rest_s = 0.0
 
     def __enter__(self) -> Self:
@@ -92,19 +92,31 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self._opened.close()
 
-    def require(self, runtime: ModuleType) -> None:
-        """Find out whether a runtime can be imported there, once.
+    def check(self) -> Iterator[Finding]:
+        """Look at what the transport looks at, then at each runtime of the target."""
+        yield from self._transport.check()
+        for name in self._target.runtimes:
+            try:
+                version = self.require(registry.load("runtimes", name))
+            except TargetError as error:
+                step = error.next_step or ""
+                yield Finding(name=f"runtime {name}", right=False, detail=error.what, next_step=step)
+            else:
+                yield Finding(name=f"runtime {name}", right=True, detail=version)
+
+    def require(self, runtime: ModuleType) -> str:
+        """Find out whether a runtime can be imported there, once; gives its version.
 
         Raises:
             TargetError: It can't; says how to install it.
         """
-        if runtime.REQUIRES in self._present:
-            return
-        job = self._job(runtime, self._target, Path(), "environment")
-        events = self._execute(runtime, job, Path(), _PATIENCE_S)
-        if not events.of("done"):
-            raise self._failure(events, runtime, self._target.name)
-        self._present.add(runtime.REQUIRES)
+        if runtime.REQUIRES not in self._versions:
+            job = self._job(runtime, self._target, Path(), "environment")
+            events = self._execute(runtime, job, Path(), _PATIENCE_S)
+            if not events.of("done"):
+                raise self._failure(events, runtime, self._target.name)
+            self._versions[runtime.REQUIRES] = events.of("environment")["runtime_version"]
+        return self._versions[runtime.REQUIRES]
 
     def measure(self, pair: Pair) -> Iterator[list[Measurement]]:
         """Measure a file, one of `STEPS` after another.
@@ -299,10 +311,11 @@ class Session:
         if kind == "runtime_missing":
             extra = registry.EXTRA_OF.get(runtime.REQUIRES)
             package = f"'edgekd[{extra}]'" if extra else runtime.REQUIRES.replace("_", "-")
+            set_up = hasattr(registry.load("transports", self._target.transport), "set_up")
             return TargetError(
                 f"'{runtime.REQUIRES}' can't be imported: {message}",
                 where=self._target.name,
-                next_step=f"pip install {package}",
+                next_step=f"edgekd targets setup {self._target.name}" if set_up else f"pip install {package}",
             )
         if kind == "ram_too_small":
             too_big = TooBigError(message, where=where)
