@@ -19,7 +19,7 @@ Key = tuple[int, str]
 
 
 def runtime_of(graph: Anatomy, target: Target) -> str | None:
-    """Name the runtime whose kernels run a file on a target: of the first that reads its format, and not only estimates."""
+    """Name the runtime whose kernels run a file: the target's first that reads its format, and not only to estimate."""
     loaded = {name: registry.load("runtimes", name) for name in target.runtimes}
     readers = [name for name, runtime in loaded.items() if graph.format in runtime.FORMATS]
     found = next((name for name in readers if not registry.estimates(loaded[name])), next(iter(readers), None))
