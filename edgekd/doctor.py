@@ -67,7 +67,7 @@ def set_up(target: Target, *, source: Path | None, keep: Path | None, progress: 
     """Make what a target needs before it can be used.
 
     Args:
-        target: Its transport knows how.
+        target: Its transport knows how, or its runtimes.
         source: A folder with what would be downloaded.
         keep: A folder for what is downloaded.
         progress: Hears how far it is.
@@ -77,6 +77,12 @@ def set_up(target: Target, *, source: Path | None, keep: Path | None, progress: 
         TargetError: Something can't be had, or does not run.
     """
     transport = registry.load("transports", target.transport)
-    if not hasattr(transport, "set_up"):
+    runtimes = [each for name in target.runtimes if hasattr(each := registry.load("runtimes", name), "set_up")]
+    if hasattr(transport, "set_up"):
+        transport.set_up(target, source=source, keep=keep, progress=progress)
+    elif not runtimes:
         raise ConfigError(f"its transport '{target.transport}' has nothing to set up", where=target.name)
-    transport.set_up(target, source=source, keep=keep, progress=progress)
+    if runtimes:
+        with transport.connect(target) as connected:
+            for runtime in runtimes:
+                runtime.set_up(connected, target=target, source=source, keep=keep)

@@ -162,6 +162,7 @@ def set_up_target(name: str, source: Path | None, keep: Path | None, as_json: bo
 
     An emulated arm64 gets its root file system: packages by apt-get, wheels by pip; neither needs root. A machine
     behind ssh gets a Python environment in ~/.cache/edgekd, of wheels that are downloaded here.
+    A phone gets its benchmark_model.
     """
     from edgekd.config import load_target
     from edgekd.console import Terminal

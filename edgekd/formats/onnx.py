@@ -40,7 +40,7 @@ def read(path: Path) -> Anatomy:
     not an ONNX model
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes with onnx, untyped
+    from google.protobuf.message import DecodeError
 
     content = path.read_bytes()
     try:

@@ -26,7 +26,7 @@ def check(folder: Path) -> None:
     Raises:
         ModelError: No SavedModel, a damaged one, or one that does more than compute.
     """
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # untyped
+    from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
     saved = saved_model_pb2.SavedModel()

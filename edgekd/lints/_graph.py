@@ -13,14 +13,17 @@ from edgekd.records import Finding, Severity, Target
 _DATA = {"TRANSPOSE_CONV": 2, "SPLIT": 1}
 _CONVERTERS = {"QUANTIZE", "DEQUANTIZE", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 _INTEGERS = ("int8", "uint8", "int16")
+# Another program around the same kernels.
+_KERNELS_OF = {"benchmark_model": "litert"}
 Key = tuple[int, str]
 
 
 def runtime_of(graph: Anatomy, target: Target) -> str | None:
-    """Name the runtime that runs a file on a target: the first that reads its format and does more than to estimate."""
+    """Name the runtime whose kernels run a file: the target's first that reads its format, and not only to estimate."""
     loaded = {name: registry.load("runtimes", name) for name in target.runtimes}
     readers = [name for name, runtime in loaded.items() if graph.format in runtime.FORMATS]
-    return next((name for name in readers if not registry.estimates(loaded[name])), next(iter(readers), None))
+    found = next((name for name in readers if not registry.estimates(loaded[name])), next(iter(readers), None))
+    return _KERNELS_OF.get(found, found) if found else None
 
 
 def is_micro(graph: Anatomy, target: Target) -> bool:

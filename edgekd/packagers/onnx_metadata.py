@@ -33,7 +33,7 @@ def pack(*, cargo: Cargo, folder: Path) -> tuple[Path, ...]:
         ModelError: A damaged file.
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # stubs are a package of their own
+    from google.protobuf.message import DecodeError
 
     check_format(cargo, "onnx_metadata", FORMATS)
     check_ends(cargo)

@@ -123,7 +123,7 @@ def _needs_export(space: Workspace) -> Iterator[str]:
 def _needs_benchmark(space: Workspace) -> Iterator[str]:
     for target in map(load_target, space.recipe.benchmark.targets):
         if target.transport == "local":
-            yield from (registry.load("runtimes", name).REQUIRES for name in target.runtimes)
+            yield from filter(None, (registry.load("runtimes", name).REQUIRES for name in target.runtimes))
 
 
 def _needs_nothing(_: Workspace) -> tuple[str, ...]:

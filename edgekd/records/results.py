@@ -129,6 +129,7 @@ class Conditions:
         temperature_before_c: Of the hottest zone, in degrees Celsius.
         frequencies_after_hz: Right after the last inference, one for each group of cores that has its own.
         tainted: What makes times worth nothing, such as throttling; empty is nothing.
+        cores: Numbers of those that the program was bound to, if it was.
     """
 
     host: str = ""
@@ -148,18 +149,11 @@ class Conditions:
     tainted: str = ""
     delegate: str | None = None
     batch: int = 1
+    cores: str | None = None
 
     MUST_AGREE = (
-        "host",
-        "cpu",
-        "arch",
-        "runtime",
-        "runtime_version",
-        "threads",
-        "governor",
-        "delegate",
-        "batch",
-        "tainted",
+        *("host", "cpu", "arch", "runtime", "runtime_version"),
+        *("threads", "governor", "delegate", "batch", "tainted", "cores"),
     )
 
 

@@ -63,6 +63,9 @@ class Target:
         io: Types of input and output that its apps take, the preferred one first; empty is any.
         cpu_features: As Linux calls them (`avx512_vnni`); `None` is unknown.
         runtime_versions: By runtime, where it is not the one that edgekd installs; TFLite's as TensorFlow numbers them.
+        program: Where a runtime's own program is, for one that is no Python package; what `edgekd targets setup` puts
+            there otherwise.
+        program_sha256: Of the only such program that will do.
         source: Where the figures come from.
     """
 
@@ -86,6 +89,8 @@ class Target:
     io: tuple[IoType, ...] = ()
     cpu_features: tuple[str, ...] | None = None
     runtime_versions: Mapping[str, str] = field(default_factory=dict)
+    program: str | None = None
+    program_sha256: str | None = None
     source: str = ""
 
 

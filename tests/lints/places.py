@@ -15,6 +15,7 @@ from edgekd.records import Finding, Target
 
 MICRO = Target(name="chip", description="", runtimes=("tflite_micro",))
 NPU = Target(name="npu", description="", runtimes=("tflite_micro",), accelerator="ethos-u55-128")
+PHONE = Target(name="phone", description="", transport="adb", runtimes=("benchmark_model",))
 HOST = Target(name="host", description="", runtimes=("onnxruntime", "litert"))
 # Inputs of 1: nothing is divided by 0, and nothing is out of a function's domain.
 _RUN_IN_MICRO = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from tests.lints.places import HOST, MICRO, find
+from tests.lints.places import HOST, MICRO, PHONE, find
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ def test_operators_left(shared_data: Path, name: str, left: list[str]) -> None:
     assert [each.operator for each in found] == left
     assert {each.severity for each in found} <= {"warning"}
     assert find("xnnpack_fallback", path, MICRO) == []
+    assert [each.operator for each in find("xnnpack_fallback", path, PHONE)] == left
     # What is left between two parts of the network splits it: one delegate for each part.
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()

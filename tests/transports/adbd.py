@@ -92,7 +92,9 @@ class Stream:
         kind, _, script = service.partition(":")
         if kind.startswith("shell,v2"):
             # Paths of the phone's file system are those of the folder.
-            self.shell(script.replace("/data/local/tmp", str(self.link.folder)))
+            cores = "/sys/devices/system/cpu"
+            own = script.replace("/data/local/tmp", str(self.link.folder))
+            self.shell(own.replace(cores, f"{self.link.folder}{cores}"))
         self.link.send(b"CLSE", self.number, self.peer)
 
     def shell(self, script: str) -> None:

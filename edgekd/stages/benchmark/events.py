@@ -54,6 +54,7 @@ class Events:
             temperature_after_c=after.get("temperature_c"),
             frequencies_after_hz=tuple(after.get("frequencies_hz", ())),
             delegate=self.of("load").get("delegate"),
+            cores=environment.get("cores"),
         )
 
     def taint(self) -> str:

@@ -212,6 +212,7 @@ def _setting(group: Sequence[Measurement]) -> Setting:
         "system": first.os,
         "runtime": f"{first.runtime} {first.runtime_version}".strip(),
         "threads": first.threads,
+        "cores": first.cores,
         "batch": first.batch,
         "delegate": first.delegate,
         "governor": first.governor,
