@@ -123,7 +123,11 @@ class Teaching:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """The state of the machine and the tools under which samples were taken."""
+    """The state of the machine and the tools under which samples were taken.
+
+    Attributes:
+        steady: Of latencies: whether warm-up went on until nothing changed any more, or until its time was up.
+    """
 
     host: str = ""
     cpu: str = ""
@@ -137,6 +141,7 @@ class Conditions:
     throttled_after: str | None = None
     load_before: float | None = None
     delegate: str | None = None
+    steady: bool | None = None
     batch: int = 1
 
     MUST_AGREE = ("host", "cpu", "arch", "runtime", "runtime_version", "threads", "governor", "delegate", "batch")
@@ -150,7 +155,7 @@ class Measurement:
         samples: In `unit`. Accuracy and parity hold one 0 or 1 per data sample, in the order of the
             split; exact facts such as a file's size hold one number.
         labels: Of metrics that no mean over samples gives (`auc`): the true class of each sample.
-        warmup: Samples taken before the steady state, kept apart.
+        warmup: Samples taken before the steady state, kept apart; of `sustained_latency` those of the start.
         started_at: ISO 8601, UTC.
     """
 

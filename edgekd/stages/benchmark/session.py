@@ -8,9 +8,8 @@ import logging
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -22,13 +21,13 @@ import edgekd
 from edgekd import registry
 from edgekd.errors import DataError, EdgekdError, MeasurementError, ModelError, TargetError
 from edgekd.metrics import score_all
-from edgekd.records import Basis, BenchmarkSpec, Conditions, Measurement, Model, Target, Task
-from edgekd.stages.benchmark.events import Events, parse_events
+from edgekd.records import Basis, BenchmarkSpec, Measurement, Model, Target, Task
+from edgekd.stages.benchmark.events import Events, first_and_last, parse_events
+from edgekd.stages.benchmark.measuring import measurement, now
 from edgekd.stages.benchmark.pairs import Pair
 from edgekd.stages.benchmark.samples import choose_samples, fit_layout, rebuilt_from, scores_of
 from edgekd.store import sha256_of, write_bytes
 from edgekd.transports import Transport
-from edgekd.units import METRICS
 
 _LOG = logging.getLogger("edgekd")
 # Latency, memory, scores, load: the parts of a pair that progress counts.
@@ -76,6 +75,7 @@ class Session:
             chosen = choose_samples(labels, target.accuracy_samples)
             self._inputs, self._labels = inputs[chosen], labels[chosen]
         self._pushed_inputs: dict[tuple[int, ...], str] = {}
+        self._pushed: dict[Path, str] = {}
         self._present: set[str] = set()
         self._rest_s = 0.0
 
@@ -141,12 +141,56 @@ class Session:
         missing = _LOADS - len(processes)
         if missing * memory.wall_s <= self._spec.time_limit_s:
             processes += [self._run(pair, "load", remote, inputs) for _ in range(missing)]
-        yield [
+        times = [
             self._measured(
                 pair, latency, metric, [each.of(event)["ns"] / _NS_PER_S for each in processes], basis=basis.time_basis
             )
             for event, metric in (("load", "load_time"), ("first_inference", "first_inference"))
         ]
+        # Last of all: what comes after would meet a hot machine.
+        yield [*times, *(self._sustain(pair, remote, inputs) if self._spec.sustained_s else ())]
+
+    def _sustain(self, pair: Pair, remote: str, inputs: str | None) -> Iterator[Measurement]:
+        if hasattr(pair.runtime, "run"):
+            _LOG.warning("%s: its runtime has a program of its own; there is no long run of it", _where(pair))
+            return
+        events = self._run(pair, "sustained", remote, inputs, _PATIENCE_S + self._spec.sustained_s)
+        first, last = first_and_last(events.of("sustained")["seconds"], self._spec.sustained_s)
+        yield self._measured(pair, events, "sustained_latency", last, basis=self._target.time_basis, warmup=first)
+
+    def run(self, pair: Pair, mode: str) -> Events:
+        """Run a file in a mode of the runner that takes no more than `BenchmarkSpec.time_limit_s`.
+
+        Raises:
+            EdgekdError: As `take_turns`; or the runtime can't do that.
+        """
+        return self._run(pair, mode, self._transport.push(pair.model.path), self._push_inputs(pair.model))
+
+    def take_turns(self, pair: Pair, other: Pair, *, number: int) -> Events:
+        """Run two files in turns, in one process, of which this is that number.
+
+        Raises:
+            ModelError: A runtime rejects its file.
+            TargetError: The target took too long, or can't be reached any more.
+        """
+        for each in (pair, other):
+            if each.model.path not in self._pushed:
+                self._pushed[each.model.path] = self._transport.push(each.model.path)
+        job, other_job = (
+            {
+                **self._job(each.runtime, each.target, each.model.path, "compare"),
+                "model": self._pushed[each.model.path],
+            }
+            for each in (pair, other)
+        )
+        events = self._execute(pair.runtime, {**job, "other": other_job}, pair.model.path, _PATIENCE_S)
+        self._keep(pair, f"compare-{number}.jsonl", events.lines())
+        _check_file(events.of("model"), pair)
+        _check_file(events.of("other"), other)
+        if not events.of("done"):
+            guilty = other if events.of("other") else pair
+            raise self._failure(events, guilty.runtime, _where(guilty))
+        return events
 
     def _estimate(self, pair: Pair, remote: str, inputs: str | None) -> Iterator[list[Measurement]]:
         """What a runtime says of a file that it does not run, and what another finds that stands in for it."""
@@ -247,19 +291,13 @@ class Session:
             runs=spec.runs,
             time_limit_s=spec.time_limit_s,
         )
-        return job
+        return {"interval_width": spec.interval_width, "sustained_s": spec.sustained_s, **job}
 
     def _run(self, pair: Pair, mode: str, model: str, inputs: str | None, patience_s: float = _PATIENCE_S) -> Events:
         job = {**self._job(pair.runtime, pair.target, pair.model.path, mode), "model": model, "inputs": inputs}
         events = self._execute(pair.runtime, job, pair.model.path, patience_s + 3 * self._spec.time_limit_s)
-        self._keep(pair, f"{mode}.jsonl", "".join(json.dumps(each) + "\n" for each in events.events).encode())
-        seen = events.of("model").get("sha256", pair.model.sha256)
-        if seen != pair.model.sha256:
-            raise MeasurementError(
-                f"the file there is another one (sha256 {seen[:12]}…, not {pair.model.sha256[:12]}…)",
-                where=_where(pair),
-                next_step="it was changed after its record was made: make the record again",
-            )
+        self._keep(pair, f"{mode}.jsonl", events.lines())
+        _check_file(events.of("model"), pair)
         if not events.of("done"):
             raise self._failure(events, pair.runtime, _where(pair))
         return events
@@ -338,40 +376,14 @@ class Session:
             write_bytes(self._folder / self._target.name / f"{pair.model.name}.{name}", content)
 
 
-def measurement(
-    model: Model,
-    target: str,
-    metric: str,
-    samples: Sequence[float],
-    *,
-    started_at: str,
-    basis: Basis = "measured",
-    warmup: Sequence[float] = (),
-    labels: Sequence[float] = (),
-    conditions: Conditions = Conditions(),  # noqa: B008 - frozen
-) -> Measurement:
-    """Make the record of samples of one metric of a file, in the metric's base unit."""
-    return Measurement(
-        model_sha256=model.sha256,
-        model=model.name,
-        format=model.format,
-        precision=model.precision,
-        role=model.role,
-        target=target,
-        metric=metric,
-        unit=METRICS[metric].unit,
-        samples=tuple(map(float, samples)),
-        labels=tuple(map(float, labels)),
-        warmup=tuple(map(float, warmup)),
-        conditions=conditions,
-        basis=basis,
-        started_at=started_at,
-    )
-
-
-def now() -> str:
-    """The time, ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _check_file(seen: Mapping[str, Any], pair: Pair) -> None:
+    found = seen.get("sha256", pair.model.sha256)
+    if found != pair.model.sha256:
+        raise MeasurementError(
+            f"the file there is another one (sha256 {found[:12]}…, not {pair.model.sha256[:12]}…)",
+            where=_where(pair),
+            next_step="it was changed after its record was made: make the record again",
+        )
 
 
 def _where(pair: Pair) -> str:
