@@ -13,7 +13,7 @@ _MODEL = click.Path(path_type=Path)
 
 @command("""
     edgekd compare released.tflite candidate.tflite
-    edgekd compare a.onnx b.onnx --target raspberry-pi-5.toml --threshold "5 %"
+    edgekd compare a.onnx b.onnx --target raspberry-pi-5 --threshold "5 %"
     edgekd compare a.tflite b.onnx --time-limit 15 --json
 """)
 @click.argument("first", metavar="A", type=_MODEL)

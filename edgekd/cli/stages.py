@@ -57,7 +57,7 @@ def distill(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: 
     edgekd bench digits
     edgekd bench model.tflite model.onnx --target host
     edgekd bench model.tflite --target host --target cortex-m4 --runs 5000 --out runs/bench
-    edgekd bench model.tflite --target raspberry-pi-5.toml --sustained 10m
+    edgekd bench model.tflite --target raspberry-pi-5 --sustained 10m
     edgekd bench model.onnx --profile
 """)
 @click.argument("models", nargs=-1, required=True, metavar="RECIPE | MODEL...")

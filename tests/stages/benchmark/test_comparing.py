@@ -95,6 +95,13 @@ def test_a_file_that_no_runtime_reads_is_refused(shared_data: Path, tmp_path: Pa
         compare(chain(tmp_path / "a.onnx", 1), describe_file(shared_data / HELLO), target=target)
 
 
+def test_a_runtime_with_a_program_of_its_own_takes_no_turns(shared_data: Path) -> None:
+    target = dataclasses.replace(HOST, name="npu", runtimes=("vela",), accelerator="ethos-u55-128")
+    model = describe_file(shared_data / HELLO)
+    with pytest.raises(MeasurementError, match=r"hello_world_float.tflite: npu runs it by another program \(vela\)"):
+        compare(model, model, target=target)
+
+
 @pytest.mark.parametrize("guilty", [0, 1])
 def test_the_file_that_a_runtime_rejects_is_named(tmp_path: Path, guilty: int) -> None:
     names = ["a.onnx", "b.onnx"]
