@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgekd import losses
-    from edgekd.api import benchmark, distill, export
+    from edgekd.api import benchmark, compare, distill, export
     from edgekd.datasets import Dataset, Split
     from edgekd.errors import EdgekdError
     from edgekd.records import (
@@ -36,6 +36,7 @@ __all__ = [
     "Schedule",
     "Split",
     "benchmark",
+    "compare",
     "distill",
     "export",
     "gate",
@@ -54,6 +55,7 @@ _HOME = {
     "Schedule": "records",
     "Split": "datasets",
     "benchmark": "api",
+    "compare": "api",
     "distill": "api",
     "export": "api",
     "gate": "stages.gate",

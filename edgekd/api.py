@@ -12,6 +12,7 @@ from edgekd.config import load_target
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.records import (
     BenchmarkSpec,
+    Comparison,
     CorrectionTerm,
     DistillSpec,
     ExportSpec,
@@ -205,6 +206,24 @@ def benchmark(
     ]
     of_export = files.measurements if isinstance(files, Exported) else ()
     return (*of_teachers, *of_export, *measured)
+
+
+def compare(first: Path | str, second: Path | str, *, target: str = "host", **method: Any) -> Comparison:
+    """Find out whether one model file is slower than another.
+
+    Args:
+        first: What the other file is held against.
+        second: What may be slower.
+        target: Name of a shipped target, or a .toml file.
+        **method: As `edgekd.stages.benchmark.compare` takes it, such as `threshold=0.02` or `time_limit_s=15`.
+
+    Raises:
+        EdgekdError: As `edgekd.stages.benchmark.compare`.
+    """
+    from edgekd.stages.benchmark import compare as stage
+    from edgekd.stages.benchmark import describe_file
+
+    return stage(describe_file(Path(first)), describe_file(Path(second)), target=load_target(target), **method)
 
 
 def _measure_teacher(teacher: nn.Module, name: str, data: Dataset) -> list[Measurement]:

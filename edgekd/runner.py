@@ -4,15 +4,24 @@ A transport copies this one file to the target: it needs Python 3.9, numpy and t
 edgekd. `python runner.py job.json` takes these keys:
 
     engine        onnxruntime, litert or tflite_micro
-    mode          latency: load, first inference, warm-up, then up to `runs` timed inferences
+    mode          latency: load, first inference, warm-up until nothing changes any more, then timed inferences until
+                           the intervals of p50 and p90 are narrow
+                  sustained: inferences without a break for `sustained_s`, some of each second
+                  profile: time of each operator, where the runtime tells it
                   load:    load and first inference only, for further samples of both
                   memory:  what the model adds to the process, on Linux (tflite_micro: what it needs of the arena)
                   accuracy: every row of `inputs` through the model, outputs to a file beside the job
+                  compare: `model` and another file in turns, so that both meet the same machine
                   environment: nothing but whether the runtime can be imported; needs no model
                   state:   nothing but the state of the device; needs neither model nor runtime
     model         path of the model file
+    other         of compare: what differs in the other file's job (model, engine, …)
     inputs        path of an .npy, float32, one sample a row; random values where it is absent
-    threads, runs, time_limit_s, warmup_runs, warmup_s, seed, ram_bytes
+    runs          timed inferences, at most
+    time_limit_s  for the timed inferences; before them, as long but ten seconds at most, for the warm-up
+    interval_width, a share: how wide an interval may be; 0 takes all runs
+    warmup_runs, warmup_s, at least
+    threads, seed, ram_bytes
     sys           the folder that Linux tells the state of the device in
 
 Times are nanoseconds, sizes bytes. Statistics are made elsewhere, from these raw samples.
@@ -25,10 +34,12 @@ import ctypes
 import gc
 import hashlib
 import json
+import math
 import os
 import platform
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -41,15 +52,26 @@ RUNNER_VERSION = 1
 DEFAULTS = {
     "mode": "latency",
     "threads": 1,
-    "runs": 1000,
+    "runs": 10_000,
     "time_limit_s": 5.0,
+    "interval_width": 0.02,
     "warmup_runs": 20,
     "warmup_s": 0.3,
     "seed": 0,
     "sys": "/sys",
 }
-WARMUP_SAMPLES_KEPT = 200
+WARMUP_SAMPLES_KEPT, WARMUP_LIMIT_S = 200, 10.0
+# Warm-up is over when so many windows of so long, at least and at most, show no change that is improbable and matters;
+# of fewer than eleven even a steady rise is not improbable.
+WARMUP_WINDOW_NS, STEADY_WINDOWS, STEADY_CHANCE, STEADY_SHARE = 10_000_000, (12, 64), 0.05, 0.02
+# Fewer support no p99.
+RUNS_OF_P99 = 473
+SUSTAINED_KEPT_PER_S = 100
+PROFILE_RUNS, PROFILE_WARMUP_RUNS = 100, 20
 MEMORY_RUNS = 20
+# A file's turn in a comparison: how long, of how many inferences; then rounds, at least, and inferences, at most.
+TURN_NS, TURN_RUNS, MOST_TURN_RUNS = 1_000_000, 3, 100
+TURN_ROUNDS, MOST_TIMED = 3, 30_000
 ARENA_PROBE_BYTES = 256 * 2**20
 MESSAGE_CHARACTERS = 600
 # What goes wrong at each step of a job, for whoever reads the events.
@@ -106,6 +128,9 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if self._job["mode"] == "profile":
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(path).with_suffix(".profile"))
         self._session = self._runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def describe(self) -> None:
@@ -140,6 +165,20 @@ class OnnxRuntime:
     def output(self) -> Any:
         """The first output of the last inference."""
         return self._binding.copy_outputs_to_cpu()[0]
+
+    def operators(self) -> list[dict[str, Any]]:
+        """Names, types and times of the nodes of the optimized graph, in the order in which they run."""
+        path = Path(self._session.end_profiling())
+        events = json.loads(path.read_text(encoding="utf-8"))
+        path.unlink()
+        nodes: dict[str, dict[str, Any]] = {}
+        for event in sorted((each for each in events if each.get("cat") == "Node"), key=lambda each: int(each["ts"])):
+            name, _, kind = event["name"].rpartition("_kernel")
+            if kind == "_time":
+                facts = event["args"]
+                node = {"layer": name, "operator": facts["op_name"], "ns": list[int]()}
+                nodes.setdefault(facts["node_index"], node)["ns"].append(1000 * int(event["dur"]))
+        return list(nodes.values())
 
 
 class LiteRT:
@@ -460,9 +499,12 @@ def run_job(job_path: Path, events: Events, step: list[str]) -> None:
     job: dict[str, Any] = {**DEFAULTS, **json.loads(job_path.read_text(encoding="utf-8"))}
     modes: dict[str, Callable[..., None]] = {
         "latency": _time_steady,
+        "sustained": _sustain,
+        "profile": _profile,
         "load": lambda *_: None,
         "memory": _measure_memory,
         "accuracy": _run_samples,
+        "compare": _take_turns,
         "environment": lambda *_: None,
         "state": lambda *_: None,
     }
@@ -520,32 +562,122 @@ def run_job(job_path: Path, events: Events, step: list[str]) -> None:
 
 def _time_steady(engine: Any, job: dict[str, Any], events: Events, *_: object) -> None:
     invoke, clock, limit_ns = engine.invoke, time.perf_counter_ns, int(job["time_limit_s"] * 1e9)
-    warmup: list[int] = []
-    count, begun = 0, clock()
-    enough_ns = begun + min(int(job["warmup_s"] * 1e9), limit_ns)
-    while count < job["warmup_runs"] or clock() < enough_ns:
-        started = clock()
-        invoke()
-        ended = clock()
-        if count < WARMUP_SAMPLES_KEPT:
-            warmup.append(ended - started)
-        count += 1
-        if ended - begun > limit_ns:
-            break
-    events.emit("warmup", count=count, ns=warmup)
+    begun = clock()
+    enough_ns, deadline = begun + int(job["warmup_s"] * 1e9), begun + min(limit_ns, int(WARMUP_LIMIT_S * 1e9))
+    count, kept, medians, steady = 0, list[int](), list[float](), False
+    while not steady and clock() < deadline:
+        times = _timed(invoke, max(int(WARMUP_WINDOW_NS / medians[-1]), 1) if medians else 1, deadline)
+        count += len(times)
+        kept += times[: WARMUP_SAMPLES_KEPT - len(kept)]
+        medians.append(statistics.median(times))
+        steady = count >= job["warmup_runs"] and clock() >= enough_ns and is_steady(medians)
+    events.emit("warmup", count=count, ns=kept, steady=steady)
 
-    samples = [0] * job["runs"]
-    taken = 0
+    samples: list[int] = []
     deadline = clock() + limit_ns
-    for index in range(job["runs"]):
+    wanted = min(RUNS_OF_P99, job["runs"])
+    while len(samples) < wanted:
+        samples += _timed(invoke, wanted - len(samples), deadline)
+        if clock() > deadline or is_narrow(samples, job["interval_width"]):
+            break
+        wanted = min(wanted * 5 // 4, job["runs"])
+    events.emit("samples", ns=samples)
+
+
+def _sustain(engine: Any, job: dict[str, Any], events: Events, *_: object) -> None:
+    begun = ended = time.perf_counter_ns()
+    end_ns, runs = begun + int(job["sustained_s"] * 1e9), 1
+    seconds: list[dict[str, Any]] = []
+    while ended < end_ns:
+        times = _timed(engine.invoke, runs, ended + 1e9)
+        seconds.append({"start_s": (ended - begun) / 1e9, "ns": times[:: -(-len(times) // SUSTAINED_KEPT_PER_S)]})
+        ended = time.perf_counter_ns()
+        runs = max(int(1.1e9 / statistics.median(times)), 1)
+    events.emit("sustained", seconds=seconds)
+
+
+def _profile(engine: Any, job: dict[str, Any], events: Events, *_: object) -> None:
+    if not hasattr(engine, "operators"):
+        raise JobError("unprofiled", f"{job['engine']} does not tell what its operators take; onnxruntime does")
+    deadline = time.perf_counter_ns() + int(job["time_limit_s"] * 1e9)
+    _timed(engine.invoke, PROFILE_WARMUP_RUNS + PROFILE_RUNS, deadline)
+    operators = engine.operators()
+    for each in operators:
+        each["ns"] = each["ns"][PROFILE_WARMUP_RUNS:] or each["ns"][-1:]
+    events.emit("profile", operators=operators)
+
+
+def is_steady(medians: list[float]) -> bool:
+    """Whether nothing changed any more in the second half of a warm-up: by Pettitt's test, or by too little to matter.
+
+    Pettitt, Applied Statistics 28:126-135 (1979): U_t = sum over i <= t < j of sgn(x_j - x_i), K = max |U_t|, and a
+    change as large happens by chance with p = 2 exp(-6 K^2 / (n^3 + n^2)).
+
+    Args:
+        medians: Of equal stretches of time, in their order.
+    """
+    import numpy as np
+
+    recent = np.array(medians[max(len(medians) // 2, len(medians) - STEADY_WINDOWS[1]) :])
+    n = len(recent)
+    if n < STEADY_WINDOWS[0]:
+        return False
+    shifts = np.abs(np.cumsum(np.sign(recent[None, :] - recent[:, None]).sum(axis=1)))[:-1]
+    change = int(shifts.argmax()) + 1
+    chance = 2 * np.exp(-6.0 * shifts.max() ** 2 / (n**3 + n**2))
+    before, after = np.median(recent[:change]), np.median(recent[change:])
+    return bool(chance > STEADY_CHANCE or abs(after - before) <= STEADY_SHARE * after)
+
+
+def is_narrow(samples: list[int], width: float) -> bool:
+    """Whether the distribution-free 95 % intervals of p50 and p90 are no wider than that share of the quantiles.
+
+    Their ends are the samples of ranks n q -+ 1.96 sqrt(n q (1 - q)): near enough to stop by; whoever reads the samples
+    computes the exact ones.
+    """
+    ordered, n = sorted(samples), len(samples)
+    for q in (0.5, 0.9):
+        reach = 1.96 * (n * q * (1 - q)) ** 0.5
+        low, high = math.floor(n * q - reach), math.ceil(n * q + reach)
+        if low < 0 or high >= n or ordered[high] - ordered[low] > width * ordered[int(n * q)]:
+            return False
+    return True
+
+
+def _take_turns(engine: Any, job: dict[str, Any], events: Events, *_: object) -> None:
+    other_job = {**job, **job["other"]}
+    events.emit("other", sha256=_sha256(other_job["model"]))
+    other = ENGINES[other_job["engine"]](other_job)
+    other.load(other_job["model"])
+    other.describe()
+    _set_inputs(other, other_job)
+
+    invokes, clock = (engine.invoke, other.invoke), time.perf_counter_ns
+    warmup: tuple[list[int], list[int]] = ([], [])
+    enough_ns = clock() + int(job["warmup_s"] * 1e9)
+    while not warmup[0] or clock() < enough_ns:
+        for which in (0, 1):
+            warmup[which].extend(_timed(invokes[which], TURN_RUNS))
+    runs = [min(max(int(TURN_NS / statistics.median(times)), TURN_RUNS), MOST_TURN_RUNS) for times in warmup]
+
+    turns: list[tuple[int, list[int]]] = []
+    deadline = clock() + int(job["time_limit_s"] * 1e9)
+    while len(turns) < 4 * TURN_ROUNDS or (clock() < deadline and len(turns) * max(runs) < MOST_TIMED):
+        turns += [(which, _timed(invokes[which], runs[which])) for which in (0, 1, 1, 0)]  # a steady drift cancels out
+    events.emit("turns", model=[ns for which, ns in turns if not which], other=[ns for which, ns in turns if which])
+
+
+def _timed(invoke: Callable[[], object], runs: int, deadline_ns: float = math.inf) -> list[int]:
+    """Nanoseconds of each inference; the deadline, on the clock, is looked at after each."""
+    clock, samples = time.perf_counter_ns, [0] * runs
+    for index in range(runs):
         started = clock()
         invoke()
         ended = clock()
         samples[index] = ended - started
-        taken += 1
-        if ended > deadline:
-            break
-    events.emit("samples", ns=samples[:taken])
+        if ended > deadline_ns:
+            return samples[: index + 1]
+    return samples
 
 
 def _measure_memory(engine: Any, job: dict[str, Any], events: Events, before_bytes: int | None, _: Path) -> None:

@@ -101,6 +101,7 @@ METRICS = {
         _size("compressed_size", "bytes of the file after gzip -9"),
         *(each for score in _SCORES for each in (score, _loss_of(score))),
         _time("latency", "time of one steady-state inference", "quantile"),
+        _time("sustained_latency", "the same in the last minute of a long run", "quantile"),
         _time("load_time", "time to load the model"),
         _time("first_inference", "time of the first inference"),
         _size("peak_memory", "peak resident memory added by the model", "largest"),
@@ -151,6 +152,21 @@ def parse_limit(metric: str, text: str) -> Limit:
     return Limit(value=float(match[1]) * units[match[2]], unit=match[2])
 
 
+def parse_duration(text: str, where: str | None = None) -> float:
+    """Parse a duration that people write, in seconds.
+
+    Raises:
+        ConfigError: No number above 0 with a unit.
+
+    >>> parse_duration("10m"), parse_duration("90 s")
+    (600.0, 90.0)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h)\s*", text)
+    if not match or not float(match[1]):
+        raise ConfigError(f"'{text}' is no duration", where=where, allowed='a number and s, m or h, e.g. "10m"')
+    return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[match[2]]
+
+
 def human(value: float, unit: str) -> str:
     """Write a stored value the way people read it.
 
@@ -194,3 +210,18 @@ def parse_size(text: str, where: str | None = None) -> int:
         return int(parse_limit("file_size", text).value)
     except ConfigError:
         raise ConfigError(f"'{text}' is no size", where=where, allowed='a number and a unit, e.g. "500 MB"') from None
+
+
+def parse_share(text: str, where: str | None = None) -> float:
+    """Parse a share that people write in percent.
+
+    Raises:
+        ConfigError: No number with a percent sign.
+
+    >>> parse_share("2 %")
+    0.02
+    """
+    try:
+        return parse_limit("accuracy", text).value
+    except ConfigError:
+        raise ConfigError(f"'{text}' is no share", where=where, allowed='a number in percent, e.g. "2 %"') from None

@@ -153,3 +153,13 @@ def test_import_alone_loads_nothing_heavy() -> None:
     code = f"import sys, edgekd; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_compare_takes_paths(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Abs", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    found = edgekd.compare(tmp_path / "m.onnx", str(tmp_path / "m.onnx"), time_limit_s=0.1, threshold=0.5)
+    assert (found.status, found.threshold, len(found.processes)) == ("inconclusive", 0.5, 1)

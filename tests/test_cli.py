@@ -33,6 +33,7 @@ HEAVY = {"torch", "tensorflow", "onnx", "onnxruntime", "ai_edge_litert", "scipy"
 EVERY = {
     "bench",
     "cache",
+    "compare",
     "distill",
     "doctor",
     "export",

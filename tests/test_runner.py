@@ -16,7 +16,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgekd import runner
+from edgekd import runner, stats
 from tests.transports.programs import write_program
 
 RUNNER = Path(runner.__file__)
@@ -84,7 +84,9 @@ def test_latency_events(tmp_path: Path) -> None:
     assert one(events, "load")["inputs"][0]["shape"] == [1, 4]
     samples, warmup = one(events, "samples")["ns"], one(events, "warmup")
     assert len(samples) == QUICK["runs"]
-    assert len(warmup["ns"]) == warmup["count"] == QUICK["warmup_runs"]
+    assert len(warmup["ns"]) == min(warmup["count"], runner.WARMUP_SAMPLES_KEPT)
+    assert warmup["count"] >= QUICK["warmup_runs"]
+    assert isinstance(warmup["steady"], bool)
     assert all(isinstance(ns, int) and ns > 0 for ns in [*samples, *warmup["ns"], one(events, "load")["ns"]])
 
 
@@ -150,6 +152,89 @@ def test_time_limit_ends_the_samples(tmp_path: Path) -> None:
     assert sum(samples) / 1e9 < 5  # a busy machine may stretch the last one
 
 
+def test_samples_end_when_their_intervals_are_narrow(tmp_path: Path) -> None:
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 4])
+    job = {"engine": "onnxruntime", "model": model, "runs": 4000, "time_limit_s": 60}
+    _, wide = run(tmp_path, **job, interval_width=0.9)  # a busy machine too keeps within that
+    assert len(one(wide, "samples")["ns"]) == runner.RUNS_OF_P99
+    _, all_of_them = run(tmp_path, **job, interval_width=0)
+    assert len(one(all_of_them, "samples")["ns"]) == 4000
+
+
+def test_a_long_run_keeps_some_times_of_each_second(tmp_path: Path) -> None:
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 4])
+    _, events = run(tmp_path, engine="onnxruntime", mode="sustained", model=model, sustained_s=2.5)
+    seconds = one(events, "sustained")["seconds"]
+    starts = [each["start_s"] for each in seconds]
+    assert starts[0] == 0
+    assert starts[-1] < 2.5
+    assert np.diff(starts).min() > 0
+    assert all(1 <= len(each["ns"]) <= runner.SUSTAINED_KEPT_PER_S for each in seconds)
+
+
+def test_operators_are_timed_one_by_one(tmp_path: Path) -> None:
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 4])
+    _, events = run(tmp_path, engine="onnxruntime", mode="profile", model=model, time_limit_s=60)
+    operators = one(events, "profile")["operators"]
+    assert [each["operator"] for each in operators] == ["Add", "Add"]
+    assert [len(each["ns"]) for each in operators] == [1 + runner.PROFILE_RUNS] * 2  # the first inference is one more
+    assert {file.name for file in tmp_path.iterdir()} == {"m.onnx", "job.json"}
+
+
+def test_a_runtime_that_tells_no_times_of_operators_says_so(shared_data: Path, tmp_path: Path) -> None:
+    code, events = run(tmp_path, engine="litert", mode="profile", model=shared_data / RESNET8)
+    assert (code, events[-1]["kind"]) == (1, "unprofiled")
+    assert events[-1]["message"] == "litert does not tell what its operators take; onnxruntime does"
+
+
+def test_intervals_are_those_that_the_host_computes() -> None:
+    rng = np.random.default_rng(0)
+    for n in (100, 500, 5000):
+        samples = rng.lognormal(10, 0.1, n).astype(int)
+        intervals = [stats.quantile_interval(samples.astype(float), q) for q in (0.5, 0.9)]
+        widest = max((each.high - each.low) / each.estimate for each in intervals)
+        assert runner.is_narrow(samples.tolist(), widest * 1.2)
+        assert not runner.is_narrow(samples.tolist(), widest / 1.2)
+    assert not runner.is_narrow([1, 1, 1], 0.5)
+
+
+def pettitt(values: list[float]) -> tuple[float, int]:
+    """The statistic K and where it is found, as the paper's sums say."""
+    sums = {
+        t: sum(np.sign(after - before) for before in values[:t] for after in values[t:]) for t in range(1, len(values))
+    }
+    change = max(sums, key=lambda t: abs(sums[t]))
+    return abs(sums[change]), change
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.005, 0.02, 0.05, 0.3])
+def test_steadiness_is_pettitt_s_test_of_the_second_half(shift: float) -> None:
+    rng = np.random.default_rng(int(shift * 1000))
+    for _ in range(40):
+        half = [float(each) for each in rng.normal(1, 0.003, 24)]
+        half[10:] = [each * (1 - shift) for each in half[10:]]
+        k, change = pettitt(half)
+        chance = 2 * np.exp(-6 * k**2 / (24**3 + 24**2))
+        before, after = np.median(half[:change]), np.median(half[change:])
+        expected = chance > 0.05 or abs(before - after) <= 0.02 * after
+        assert runner.is_steady([9.0] * 24 + half) == expected
+        if shift >= 0.05:
+            assert not expected
+        if shift <= 0.005:
+            assert expected
+
+
+def test_a_slow_start_is_warmed_through_and_noise_is_none() -> None:
+    rng = np.random.default_rng(0)
+    settling = [1 + np.exp(-window / 5) + rng.normal(0, 0.003) for window in range(80)]
+    first = next(n for n in range(1, 80) if runner.is_steady(settling[:n]))
+    # What it looked at was not all the same yet, but nearly so: less than 10 % above the end, of 100 % at the start.
+    assert settling[first // 2] < 1.1
+    assert first >= 2 * runner.STEADY_WINDOWS[0]
+    noisy = rng.lognormal(0, 0.5, (200, 40))
+    assert np.mean([runner.is_steady(list(each)) for each in noisy]) > 0.9
+
+
 def test_accuracy_writes_the_outputs_of_every_row(tmp_path: Path) -> None:
     model = affine_model(tmp_path / "m.onnx", shape=["batch", 3])
     rows = np.arange(12, dtype=np.float32).reshape(4, 3) / 7
@@ -207,6 +292,33 @@ def test_memory_that_can_not_be_measured_gives_no_event(tmp_path: Path) -> None:
     names = [json.loads(line)["event"] for line in done.stdout.splitlines()]
     assert (done.returncode, names[-1]) == (0, "done")
     assert "memory" not in names
+
+
+@pytest.mark.parametrize("others_work", [1, 30])
+def test_two_files_take_turns(tmp_path: Path, others_work: int) -> None:
+    model, other = affine_model(tmp_path / "m.onnx", shape=[1, 400]), tmp_path / "o.onnx"
+    affine_model(other, shape=[1, 400 * 100 * others_work])
+    job = {"engine": "onnxruntime", "mode": "compare", "model": model, "time_limit_s": 0.3, "warmup_s": 0.1}
+    code, events = run(tmp_path, **job, other={"engine": "onnxruntime", "model": other})
+    assert code == 0
+    assert one(events, "other")["sha256"] == hashlib.sha256(other.read_bytes()).hexdigest()
+    turns = one(events, "turns")
+    assert len(turns["model"]) == len(turns["other"]) >= 2 * runner.TURN_ROUNDS
+    assert len(turns["model"]) % 2 == 0
+    for name in ("model", "other"):
+        assert {len(turn) for turn in turns[name]} <= set(range(runner.TURN_RUNS, runner.MOST_TURN_RUNS + 1))
+        assert len({len(turn) for turn in turns[name]}) == 1
+    medians = {name: np.median(np.concatenate(turns[name])) for name in ("model", "other")}
+    assert medians["other"] > medians["model"]
+
+
+def test_another_file_that_is_no_model_is_told_from_the_first(tmp_path: Path) -> None:
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 3])
+    (tmp_path / "o.onnx").write_bytes(b"no model")
+    other = {"engine": "onnxruntime", "model": tmp_path / "o.onnx"}
+    code, events = run(tmp_path, engine="onnxruntime", mode="compare", model=model, other=other)
+    assert (code, events[-1]["kind"]) == (1, "model_rejected")
+    assert one(events, "other")["sha256"] == hashlib.sha256(b"no model").hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -133,3 +133,20 @@ def test_every_score_of_a_model_has_a_metric_of_its_loss() -> None:
     for name, metric in losses.items():
         assert metric.bound == "at most"
         assert metric.estimator == units.METRICS[name].estimator
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("10m", 600), ("1.5 h", 5400), ("90s", 90), ("2 min", 120)])
+def test_durations(text: str, seconds: float) -> None:
+    assert units.parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "0s", "-1m", "10 d", "1e9"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"--sustained: .*is no duration; allowed: a number and s, m or h"):
+        units.parse_duration(text, "--sustained")
+
+
+@pytest.mark.parametrize("text", ["", "2", "-1 %", "2 pt", "fast"])
+def test_what_is_no_share(text: str) -> None:
+    with pytest.raises(ConfigError, match="is no share; allowed: a number in percent"):
+        units.parse_share(text)

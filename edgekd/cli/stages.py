@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgekd.console import Terminal
-    from edgekd.records import Measurement, Release
+    from edgekd.records import Measurement, OperatorTime, Release
+
+_OPERATORS_SHOWN = 15
 
 
 @command("""
@@ -54,11 +57,19 @@ def distill(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: 
     edgekd bench digits
     edgekd bench model.tflite model.onnx --target host
     edgekd bench model.tflite --target host --target cortex-m4 --runs 5000 --out runs/bench
+    edgekd bench model.tflite --target raspberry-pi-5 --sustained 10m
+    edgekd bench model.onnx --profile
 """)
 @click.argument("models", nargs=-1, required=True, metavar="RECIPE | MODEL...")
 @click.option("--target", "targets", multiple=True, help="Where to measure; may be given often [default: host].")
-@click.option("--runs", type=click.IntRange(1), default=1000, show_default=True, help="Timed inferences per file.")
+@click.option(
+    "--runs", type=click.IntRange(1), default=10_000, show_default=True, help="Timed inferences per file, at most."
+)
 @click.option("--time-limit", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="Seconds.")
+@click.option(
+    "--sustained", metavar="DURATION", help="Then run each file so long, e.g. 10m: first minute against last."
+)
+@click.option("--profile", "profiled", is_flag=True, help="Also time each operator; ONNX files only.")
 @click.option("--threads", type=click.IntRange(1), help="Threads [default: the target's own].")
 @out_option
 @set_option
@@ -68,6 +79,8 @@ def bench(
     targets: tuple[str, ...],
     runs: int,
     time_limit: float,
+    sustained: str | None,
+    profiled: bool,
     threads: int | None,
     out: Path | None,
     overrides: tuple[str, ...],
@@ -77,26 +90,41 @@ def bench(
     is_file = models[0].endswith((".tflite", ".onnx")) or Path(models[0]).is_file()
     if len(models) == 1 and (models[0].endswith(".toml") or not is_file):
         refuse_options(
-            "for model files; for a recipe: --set benchmark.runs=100", "targets", "runs", "time_limit", "threads"
+            "for model files; for a recipe: --set benchmark.runs=100",
+            "targets",
+            "runs",
+            "time_limit",
+            "sustained",
+            "profiled",
+            "threads",
         )
         return run_until("benchmark", models[0], out, overrides, as_json=as_json)
     refuse_options("for recipes only", "overrides")
     from edgekd.config import load_target
     from edgekd.console import Terminal, measurements_table
     from edgekd.records import BenchmarkSpec
-    from edgekd.stages.benchmark import benchmark, describe_file
+    from edgekd.stages.benchmark import benchmark, describe_file, profile
+    from edgekd.units import parse_duration
 
     terminal = Terminal(as_json=as_json)
     terminal.show_log()
-    spec = BenchmarkSpec(targets=targets or ("host",), runs=runs, time_limit_s=time_limit, threads=threads)
+    spec = BenchmarkSpec(
+        targets=targets or ("host",),
+        runs=runs,
+        time_limit_s=time_limit,
+        sustained_s=parse_duration(sustained, "--sustained") if sustained else 0.0,
+        threads=threads,
+    )
     places = [load_target(name) for name in spec.targets]
     described = [describe_file(Path(model)) for model in models]
+    # First, because it may not be possible.
+    operators = [each for place in places if profiled for each in profile(described, target=place, threads=threads)]
     with terminal.progress() as progress:
         measurements = benchmark(described, targets=places, spec=spec, progress=progress)
     if out:
-        _save_bench(out, measurements)
-    terminal.print(measurements_table(measurements))
-    terminal.result(measurements)
+        _save_bench(out, measurements, operators)
+    terminal.print(measurements_table(measurements), *operators_tables(operators))
+    terminal.result({"measurements": measurements, "operators": operators} if profiled else measurements)
     return 0
 
 
@@ -109,12 +137,41 @@ def refuse_options(why: str, *names: str) -> None:
             raise click.UsageError(f"{option.opts[0]} is {why}")
 
 
-def _save_bench(out: Path, measurements: Sequence[Measurement]) -> None:
+def operators_tables(operators: Sequence[OperatorTime]) -> list[Table]:
+    """The slowest operators of each file on each target, and their shares of what all take."""
+    from rich.text import Text
+
+    from edgekd.console import plain_table
+    from edgekd.units import human
+
+    tables = []
+    for model, target in dict.fromkeys((each.model, each.target) for each in operators):
+        times = [
+            (statistics.median(each.samples), each)
+            for each in operators
+            if (each.model, each.target) == (model, target)
+        ]
+        total = sum(seconds for seconds, _ in times)
+        rows = [
+            (each.operator, each.layer, human(seconds, "s"), f"{100 * seconds / total:.1f} %")
+            for seconds, each in sorted(times, key=lambda pair: pair[0], reverse=True)[:_OPERATORS_SHOWN]
+        ]
+        table = plain_table(("operator", "layer", "p50", "share"), rows)
+        together = f"{human(total, 's')} together, what timing them takes included"
+        table.title = Text(f"Slowest of {len(times)} operators of {model} on {target}: {together}")
+        table.title_justify = "left"
+        tables.append(table)
+    return tables
+
+
+def _save_bench(out: Path, measurements: Sequence[Measurement], operators: Sequence[OperatorTime]) -> None:
     from edgekd import store
     from edgekd.records import Run
     from edgekd.stages.report import report
 
     store.write_json(out / "measurements.json", measurements)
+    if operators:
+        store.write_json(out / "operators.json", operators)
     report(Run(name=out.name, folder=out, recipe="", measurements=tuple(measurements)), folder=out)
 
 

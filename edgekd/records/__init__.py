@@ -1,5 +1,6 @@
 """The types that flow between the stages: frozen, keyword-only, plain data."""
 
+from edgekd.records.comparing import Comparison, Turns, Verdict
 from edgekd.records.learning import (
     AssistantSpec,
     AugmentationTerm,
@@ -52,6 +53,7 @@ from edgekd.records.packaging import (
     PackedFile,
     Vectors,
 )
+from edgekd.records.profiling import OperatorTime
 from edgekd.records.results import (
     CacheFacts,
     Check,
@@ -86,6 +88,7 @@ __all__ = [
     "Cargo",
     "Check",
     "Combine",
+    "Comparison",
     "Conditions",
     "Content",
     "Correction",
@@ -112,6 +115,7 @@ __all__ = [
     "Model",
     "NetworkSpec",
     "NpuSummary",
+    "OperatorTime",
     "Options",
     "Package",
     "PackageSpec",
@@ -138,6 +142,8 @@ __all__ = [
     "TensorSpec",
     "TermShare",
     "TransferSpec",
+    "Turns",
     "Vectors",
+    "Verdict",
     "decode_precision",
 ]

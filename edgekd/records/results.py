@@ -130,6 +130,7 @@ class Conditions:
         frequencies_after_hz: Right after the last inference, one for each group of cores that has its own.
         tainted: What makes times worth nothing, such as throttling; empty is nothing.
         cores: Numbers of those that the program was bound to, if it was.
+        steady: Of latencies: whether warm-up went on until nothing changed any more, or until its time was up.
     """
 
     host: str = ""
@@ -148,6 +149,7 @@ class Conditions:
     frequencies_after_hz: tuple[int, ...] = ()
     tainted: str = ""
     delegate: str | None = None
+    steady: bool | None = None
     batch: int = 1
     cores: str | None = None
 
@@ -165,7 +167,7 @@ class Measurement:
         samples: In `unit`. Accuracy and parity hold one 0 or 1 per data sample, in the order of the
             split; exact facts such as a file's size hold one number.
         labels: Of metrics that no mean over samples gives (`auc`): the true class of each sample.
-        warmup: Samples taken before the steady state, kept apart.
+        warmup: Samples taken before the steady state, kept apart; of `sustained_latency` those of the start.
         started_at: ISO 8601, UTC.
     """
 

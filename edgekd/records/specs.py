@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from edgekd.records.learning import AssistantSpec, DataSpec, DistillSpec, NetworkSpec, TeacherSpec, TransferSpec
 from edgekd.records.making import ExportSpec, PackageSpec
-from edgekd.records.names import Basis, Count, Format, IoType, NotNegative, Positive, Role
+from edgekd.records.names import Basis, Count, Format, IoType, NotNegative, Positive, Role, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,14 +15,21 @@ class BenchmarkSpec:
     """Where files are measured and for how long.
 
     Attributes:
-        runs: Steady-state inferences timed per file and target, unless `time_limit_s` ends first.
-        time_limit_s: For the timed inferences of one file on one target, in seconds.
+        runs: Steady-state inferences timed per file and target, at most.
+        interval_width: Inferences are timed until the 95 % intervals of p50 and p90 are no wider than this share of
+            them, but so many that there is a p99; 0 takes all `runs`.
+        time_limit_s: For the timed inferences of one file on one target, in seconds; the warm-up takes as
+            long at most, and no more than ten seconds.
+        sustained_s: How long each file runs without a break, after all else, for `sustained_latency`:
+            the last minute against the first, or halves of less than two; 0 is not at all.
         threads: `None` takes the target's own number.
     """
 
     targets: tuple[str, ...] = ("host",)
-    runs: Count = 1000
+    runs: Count = 10_000
+    interval_width: Share = 0.02
     time_limit_s: Positive = 5.0
+    sustained_s: NotNegative = 0.0
     threads: Count | None = None
 
 

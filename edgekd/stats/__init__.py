@@ -1,7 +1,8 @@
 """Quantiles, proportions, means, areas under curves and their differences, with confidence intervals.
 
 Pure functions on numbers. Intervals are two-sided: each end is missed with a probability of at most
-(1 - confidence) / 2, exactly so for quantiles and proportions and nearly so for all others.
+(1 - confidence) / 2, exactly so for quantiles and proportions and nearly so for all others. Those of `sequences`
+may be looked at as often as one likes while samples come in; the others once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from edgekd.stats.histograms import Stream
 from edgekd.stats.means import mean_drop_interval, mean_interval, ratio_interval
 from edgekd.stats.proportions import paired_drop_interval, proportion_interval, relative_drop_interval
 from edgekd.stats.quantiles import QUANTILES, quantile_interval, runs_needed, supported_quantiles
+from edgekd.stats.sequences import mean_sequence, samples_to_clear
 
 __all__ = [
     "QUANTILES",
@@ -25,6 +27,7 @@ __all__ = [
     "gain_interval",
     "mean_drop_interval",
     "mean_interval",
+    "mean_sequence",
     "paired_drop_interval",
     "proportion_interval",
     "quantile_interval",
@@ -32,5 +35,6 @@ __all__ = [
     "recovered_interval",
     "relative_drop_interval",
     "runs_needed",
+    "samples_to_clear",
     "supported_quantiles",
 ]

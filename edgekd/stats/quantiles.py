@@ -82,7 +82,7 @@ def runs_needed(q: float, confidence: float = 0.95) -> int:
             special.bdtr(1, n, 1 - q) <= 1 - confidence and max(q, 1 - q) ** n <= (1 - confidence) / 2,
         )
 
-    return _smallest(enough)
+    return smallest(enough)
 
 
 def supported_quantiles(n: int, confidence: float = 0.95) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def supported_quantiles(n: int, confidence: float = 0.95) -> tuple[str, ...]:
     return tuple(name for name, q in QUANTILES.items() if n >= runs_needed(q, confidence))
 
 
-def _smallest(enough: Callable[[int], bool]) -> int:
+def smallest(enough: Callable[[int], bool]) -> int:
     """Smallest n >= 2 that is enough, where every larger one is."""
     high = 2
     while not enough(high):

@@ -26,7 +26,7 @@ from pydantic import TypeAdapter
 from edgekd import registry
 from edgekd.errors import DataError, MeasurementError, ModelError, TargetError
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task, TensorSpec
-from edgekd.stages.benchmark import benchmark, choose_samples, describe_file, fit_layout
+from edgekd.stages.benchmark import benchmark, choose_samples, describe_file, fit_layout, profile
 
 QUICK = BenchmarkSpec(runs=5, time_limit_s=0.2)
 TARGETS = Path(__file__).parents[2] / "targets"
@@ -109,6 +109,29 @@ def test_load_is_sampled_five_times_where_that_is_quick(channel_means: Model) ->
     spec = BenchmarkSpec(runs=2, time_limit_s=60)
     metrics = by_metric(benchmark([channel_means], targets=[HOST], spec=spec))
     assert len(metrics["load_time"].samples) == len(metrics["first_inference"].samples) == 5
+
+
+def test_a_long_run_gives_its_first_and_its_last_part(channel_means: Model) -> None:
+    spec = dataclasses.replace(QUICK, sustained_s=1.5)
+    found = by_metric(benchmark([channel_means], targets=[HOST], spec=spec))["sustained_latency"]
+    assert found.unit == "s"
+    assert found.warmup
+    assert found.samples
+    assert found.conditions.runtime == "onnxruntime"
+
+
+def test_operators_have_names_and_times(channel_means: Model) -> None:
+    found = profile([channel_means], target=HOST)
+    assert [each.operator for each in found] == ["GlobalAveragePool", "Flatten"]
+    assert {(each.model, each.model_sha256, each.target) for each in found} == {
+        ("means.onnx", channel_means.sha256, "host")
+    }
+    assert all(0 <= seconds < 60 for each in found for seconds in each.samples)
+
+
+def test_files_that_can_t_be_profiled_are_named(shared_data: Path) -> None:
+    with pytest.raises(MeasurementError, match=r"^pretrainedResnet_quant.tflite on host: litert does not tell"):
+        profile([describe_file(shared_data / RESNET8)], target=HOST)
 
 
 def test_threads_of_the_spec_win(channel_means: Model) -> None:

@@ -15,14 +15,28 @@ from numpy.typing import NDArray
 from edgekd.errors import ModelError, TargetError
 from edgekd.progress import Progress, Silent
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
+from edgekd.stages.benchmark.comparing import compare
 from edgekd.stages.benchmark.describe import describe_file
+from edgekd.stages.benchmark.failures import TooBigError
 from edgekd.stages.benchmark.outputs import Ran, run_samples
 from edgekd.stages.benchmark.pairs import Pair, pair_of
+from edgekd.stages.benchmark.profiling import profile
+from edgekd.stages.benchmark.reasons import explain
 from edgekd.stages.benchmark.recording import measurement, now
 from edgekd.stages.benchmark.samples import check_labels, choose_samples, fit_layout
-from edgekd.stages.benchmark.session import STEPS, Session, TooBigError
+from edgekd.stages.benchmark.session import STEPS, Session
 
-__all__ = ["Ran", "benchmark", "choose_samples", "describe_file", "fit_layout", "run_samples"]
+__all__ = [
+    "Ran",
+    "benchmark",
+    "choose_samples",
+    "compare",
+    "describe_file",
+    "explain",
+    "fit_layout",
+    "profile",
+    "run_samples",
+]
 
 _LOG = logging.getLogger("edgekd")
 
@@ -41,11 +55,15 @@ def benchmark(
 ) -> tuple[Measurement, ...]:
     """Measure every file on every target that reads it; each measurement is taken in a process of its own.
 
-    Latency is the time of one inference after warm-up, its input already in place. Load time excludes importing
-    the runtime, and the file is in the page cache, since it was just hashed. Load time and first inference are one
-    sample a process: five of them where processes start quickly, else those that the other metrics need anyway.
-    Peak memory is what the process grew by while it loaded and ran the file, which only Linux tells; TFLite Micro
-    gives the arena instead. A target that fails on the way keeps what was measured there and is left alone then.
+    Latency is the time of one inference after warm-up, its input already in place. Warm-up goes on until Pettitt's
+    change-point test finds no change that matters in its second half; then inferences are timed until the
+    distribution-free intervals of p50 and p90 are narrow, or as often and as long as the spec allows.
+
+    Load time excludes importing the runtime, and the file is in the page cache, since it was just hashed. Load time
+    and first inference are one sample a process: five of them where processes start quickly, else those that the
+    other metrics need anyway. Peak memory is what the process grew by while it loaded and ran the file, which only
+    Linux tells; TFLite Micro gives the arena instead. A target that fails on the way keeps what was measured there
+    and is left alone then.
 
     Args:
         models: Files, as `edgekd.export` or `describe_file` give them.

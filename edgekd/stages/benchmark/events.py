@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,11 +56,16 @@ class Events:
             frequencies_after_hz=tuple(after.get("frequencies_hz", ())),
             delegate=self.of("load").get("delegate"),
             cores=environment.get("cores"),
+            steady=self.of("warmup").get("steady"),
         )
 
     def taint(self) -> str:
         """What makes times of this process worth nothing; empty is nothing."""
         return find_taint(self.of("conditions", when="before"), self.of("conditions", when="after"))
+
+    def lines(self) -> bytes:
+        """The events as the runner printed them."""
+        return "".join(json.dumps(each) + "\n" for each in self.events).encode()
 
     def death(self) -> str:
         """How the process ended; a shell in between reports a signal as 128 + its number."""
@@ -84,3 +90,19 @@ def parse_events(stdout: str) -> list[Mapping[str, Any]]:
         if isinstance(event, dict) and "event" in event:
             events.append(event)
     return events
+
+
+def first_and_last(seconds: Sequence[Mapping[str, Any]], duration_s: float) -> tuple[list[float], list[float]]:
+    """Take the first and the last minute of a long run, or halves of a shorter one, in seconds.
+
+    >>> first_and_last([{"start_s": 0.0, "ns": [10**9, 2 * 10**9]}, {"start_s": 3.0, "ns": [4 * 10**9]}], 5)
+    ([1.0, 2.0], [4.0])
+    """
+    part_s = min(60.0, duration_s / 2)
+    # The last inferences may have begun long before the end.
+    last_s = min(duration_s - part_s, seconds[-1]["start_s"])
+    first, last = (
+        [ns / 1e9 for each in seconds if low <= each["start_s"] < high for ns in each["ns"]]
+        for low, high in ((0, part_s), (last_s, math.inf))
+    )
+    return first, last

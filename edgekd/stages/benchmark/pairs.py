@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from edgekd import registry
+from edgekd.errors import MeasurementError, ModelError
 from edgekd.records import Model, Target
 
 
@@ -31,3 +32,22 @@ def pair_of(model: Model, target: Target) -> Pair | None:
         return None
     giver = next((each for each in readers if getattr(each, "GIVES_OUTPUTS", True)), None)
     return Pair(model=model, target=target, runtime=readers[0], stand_in=giver)
+
+
+def runner_pair_of(model: Model, target: Target) -> Pair:
+    """Find what runs a file on a target by the runner, which alone can do more with it than measure it.
+
+    Raises:
+        ModelError: No runtime of the target reads the file.
+        MeasurementError: The first that does has a program of its own.
+    """
+    pair, names = pair_of(model, target), ", ".join(target.runtimes)
+    if pair is None:
+        raise ModelError(f"no runtime of {target.name} reads {model.format}", where=str(model.path), allowed=names)
+    if hasattr(pair.runtime, "run"):
+        raise MeasurementError(
+            f"{target.name} runs it by another program ({names}), which neither takes turns nor tells of operators",
+            where=str(model.path),
+            next_step="use a target with another runtime, such as host",
+        )
+    return pair

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 import edgekd
 from edgekd import registry
-from edgekd.errors import DataError, EdgekdError, MeasurementError, ModelError, TargetError
+from edgekd.errors import DataError, MeasurementError, ModelError, TargetError
 from edgekd.metrics import score_all
 from edgekd.records import Basis, BenchmarkSpec, Measurement, Model, Target, Task
-from edgekd.stages.benchmark.events import Events, parse_events
+from edgekd.stages.benchmark.events import Events, first_and_last, parse_events
+from edgekd.stages.benchmark.failures import TooBigError, check_file, failure, where
 from edgekd.stages.benchmark.pairs import Pair
 from edgekd.stages.benchmark.recording import measurement, now
 from edgekd.stages.benchmark.samples import choose_samples, fit_layout, rebuilt_from, scores_of
@@ -42,14 +43,7 @@ _LOADS = 5
 _PATIENCE_S = 300.0
 # Of a file whose speed there is not known yet.
 _PATIENCE_PER_SAMPLE_S = 60.0
-_KINDS = {"model_rejected": ModelError, "inputs_unfit": DataError}
 _NS_PER_S = 1e9
-
-
-class TooBigError(ModelError):
-    """What the file needs does not fit the target's RAM; the events say how much it would be."""
-
-    events: Events
 
 
 class Session:
@@ -80,6 +74,7 @@ class Session:
             self._inputs, self._labels = inputs[chosen], labels[chosen]
         self._pushed_inputs: dict[tuple[int, ...], str] = {}
         self._versions: dict[str, str] = {}
+        self._pushed: dict[Path, str] = {}
         self._rest_s, self._cools = 0.0, True
 
     def __enter__(self) -> Self:
@@ -117,7 +112,7 @@ class Session:
             job = self._job(runtime, self._target, Path(), "environment")
             events = self._execute(runtime, job, Path(), _PATIENCE_S)
             if not events.of("done"):
-                raise self._failure(events, runtime, self._target.name)
+                raise failure(events, runtime, self._target, self._target.name)
             self._versions[runtime.REQUIRES] = events.of("environment")["runtime_version"]
         return self._versions[runtime.REQUIRES]
 
@@ -156,12 +151,56 @@ class Session:
         missing = _LOADS - len(processes)
         if missing * memory.wall_s <= self._spec.time_limit_s:
             processes += [self._run(pair, "load", remote, inputs) for _ in range(missing)]
-        yield [
+        times = [
             self._measured(
                 pair, latency, metric, [each.of(event)["ns"] / _NS_PER_S for each in processes], basis=basis.time_basis
             )
             for event, metric in (("load", "load_time"), ("first_inference", "first_inference"))
         ]
+        # Last of all: what comes after would meet a hot machine.
+        yield [*times, *(self._sustain(pair, remote, inputs) if self._spec.sustained_s else ())]
+
+    def _sustain(self, pair: Pair, remote: str, inputs: str | None) -> Iterator[Measurement]:
+        if hasattr(pair.runtime, "run"):
+            _LOG.warning("%s: its runtime has a program of its own; there is no long run of it", where(pair))
+            return
+        events = self._run(pair, "sustained", remote, inputs, _PATIENCE_S + self._spec.sustained_s)
+        first, last = first_and_last(events.of("sustained")["seconds"], self._spec.sustained_s)
+        yield self._measured(pair, events, "sustained_latency", last, basis=self._target.time_basis, warmup=first)
+
+    def run(self, pair: Pair, mode: str) -> Events:
+        """Run a file in a mode of the runner that takes no more than `BenchmarkSpec.time_limit_s`.
+
+        Raises:
+            EdgekdError: As `take_turns`; or the runtime can't do that.
+        """
+        return self._run(pair, mode, self._transport.push(pair.model.path), self._push_inputs(pair.model))
+
+    def take_turns(self, pair: Pair, other: Pair, *, number: int) -> Events:
+        """Run two files in turns, in one process, of which this is that number.
+
+        Raises:
+            ModelError: A runtime rejects its file.
+            TargetError: The target took too long, or can't be reached any more.
+        """
+        for each in (pair, other):
+            if each.model.path not in self._pushed:
+                self._pushed[each.model.path] = self._transport.push(each.model.path)
+        job, other_job = (
+            {
+                **self._job(each.runtime, each.target, each.model.path, "compare"),
+                "model": self._pushed[each.model.path],
+            }
+            for each in (pair, other)
+        )
+        events = self._execute(pair.runtime, {**job, "other": other_job}, pair.model.path, _PATIENCE_S)
+        self._keep(pair, f"compare-{number}.jsonl", events.lines())
+        check_file(events.of("model"), pair)
+        check_file(events.of("other"), other)
+        if not events.of("done"):
+            guilty = other if events.of("other") else pair
+            raise failure(events, guilty.runtime, self._target, where(guilty))
+        return events
 
     def _run_untainted(self, pair: Pair, remote: str, inputs: str | None) -> Events:
         """Take times; where the target was throttled or the like, let it cool down and take them again."""
@@ -172,13 +211,13 @@ class Session:
                 break
         if taint:
             self._cools = False
-            _LOG.warning("%s: %s; times from there prove nothing", _where(pair), taint)
+            _LOG.warning("%s: %s; times from there prove nothing", where(pair), taint)
         return events
 
     def _cool_down(self, pair: Pair, taint: str) -> bool:
         """Wait until the target is itself again; what waiting did not end once, such as weak power, it won't later."""
         if self._cools:
-            _LOG.warning("%s: %s; it rests, then times are taken again", _where(pair), taint)
+            _LOG.warning("%s: %s; it rests, then times are taken again", where(pair), taint)
             state = self._job(pair.runtime, pair.target, Path(), "state")
             self._cools = cool_down(lambda: self._execute(pair.runtime, state, Path(), _PATIENCE_S).of("conditions"))
         return self._cools
@@ -187,7 +226,7 @@ class Session:
         """What a runtime says of a file that it does not run, and what another finds that stands in for it."""
         estimated = self._run(pair, "latency", remote, inputs)
         for each in estimated.all("warning"):
-            _LOG.warning("%s: %s", _where(pair), each["message"])
+            _LOG.warning("%s: %s", where(pair), each["message"])
         yield [
             self._measured(pair, estimated, each["metric"], [each["value"]], basis="estimated")
             for each in estimated.all("estimate")
@@ -233,7 +272,7 @@ class Session:
         local = self._local / "outputs.npy"
         self._transport.pull(events.of("outputs")["path"], local)
         if sha256_of(local) != events.of("outputs")["sha256"]:
-            raise MeasurementError("outputs changed on their way back", where=_where(pair))
+            raise MeasurementError("outputs changed on their way back", where=where(pair))
         self._keep(pair, "outputs.npy", local.read_bytes())
         outputs: NDArray[np.float32] = np.load(local, allow_pickle=False)
         return outputs
@@ -246,14 +285,14 @@ class Session:
         if self._task in ("regression", "reconstruction") and not np.isfinite(outputs).all():
             # A class that is no number is wrong; an error that is none is no error at all.
             count = np.count_nonzero(~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1))
-            raise ModelError(f"{count} of {len(outputs)} outputs are not finite", where=_where(pair))
+            raise ModelError(f"{count} of {len(outputs)} outputs are not finite", where=where(pair))
         inputs = self._inputs if self._task == "reconstruction" else None
         if inputs is not None:
             inputs = rebuilt_from(outputs, inputs, pair.model)
         try:
             found = score_all(self._task, outputs=outputs, labels=labels, inputs=inputs)
         except DataError as error:
-            raise DataError(error.what, where=_where(pair), allowed=error.allowed) from None
+            raise DataError(error.what, where=where(pair), allowed=error.allowed) from None
         # The file's own arithmetic ran, wherever that was: outputs are real even where times are not.
         return [
             self._measured(pair, events, each.metric, each.samples, basis="measured", labels=each.labels)
@@ -282,21 +321,15 @@ class Session:
             runs=spec.runs,
             time_limit_s=spec.time_limit_s,
         )
-        return job
+        return {"interval_width": spec.interval_width, "sustained_s": spec.sustained_s, **job}
 
     def _run(self, pair: Pair, mode: str, model: str, inputs: str | None, patience_s: float = _PATIENCE_S) -> Events:
         job = {**self._job(pair.runtime, pair.target, pair.model.path, mode), "model": model, "inputs": inputs}
         events = self._execute(pair.runtime, job, pair.model.path, patience_s + 3 * self._spec.time_limit_s)
-        self._keep(pair, f"{mode}.jsonl", "".join(json.dumps(each) + "\n" for each in events.events).encode())
-        seen = events.of("model").get("sha256", pair.model.sha256)
-        if seen != pair.model.sha256:
-            raise MeasurementError(
-                f"the file there is another one (sha256 {seen[:12]}…, not {pair.model.sha256[:12]}…)",
-                where=_where(pair),
-                next_step="it was changed after its record was made: make the record again",
-            )
+        self._keep(pair, f"{mode}.jsonl", events.lines())
+        check_file(events.of("model"), pair)
         if not events.of("done"):
-            raise self._failure(events, pair.runtime, _where(pair))
+            raise failure(events, pair.runtime, self._target, where(pair))
         return events
 
     def _execute(self, runtime: ModuleType, job: dict[str, object], model: Path, patience_s: float) -> Events:
@@ -317,34 +350,6 @@ class Session:
             code=finished.code,
             stderr=finished.stderr,
         )
-
-    def _failure(self, events: Events, runtime: ModuleType, where: str) -> EdgekdError:
-        error = events.of("error")
-        if not error:
-            if not events.of("environment"):
-                last = (events.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-                return TargetError(f"the runner did not start ({events.death()}): {last}", where=self._target.name)
-            doing = "running" if events.of("load") else "loading"
-            ram_bytes = self._target.ram_bytes
-            # Linux ends with SIGKILL what takes more memory than there is.
-            full = ram_bytes and events.death() == "SIGKILL"
-            hint = f"it may need more than the target's {ram_bytes} bytes of RAM" if full else None
-            return ModelError(f"the runtime crashed ({events.death()}) while {doing} it", where=where, next_step=hint)
-        kind, message = error["kind"], error["message"]
-        if kind == "runtime_missing":
-            extra = registry.EXTRA_OF.get(runtime.REQUIRES)
-            package = f"'edgekd[{extra}]'" if extra else runtime.REQUIRES.replace("_", "-")
-            set_up = hasattr(registry.load("transports", self._target.transport), "set_up")
-            return TargetError(
-                f"'{runtime.REQUIRES}' can't be imported: {message}",
-                where=self._target.name,
-                next_step=f"edgekd targets setup {self._target.name}" if set_up else f"pip install {package}",
-            )
-        if kind == "ram_too_small":
-            too_big = TooBigError(message, where=where)
-            too_big.events = events
-            return too_big
-        return _KINDS.get(kind, MeasurementError)(message, where=where)
 
     def _measured(
         self,
@@ -374,7 +379,3 @@ class Session:
     def _keep(self, pair: Pair, name: str, content: bytes) -> None:
         if self._folder:
             write_bytes(self._folder / self._target.name / f"{pair.model.name}.{name}", content)
-
-
-def _where(pair: Pair) -> str:
-    return f"{pair.model.name} on {pair.target.name}"

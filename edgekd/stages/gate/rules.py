@@ -110,7 +110,7 @@ def _problems(budget: Budget, where: str) -> Iterator[ConfigError]:
         if not math.isfinite(limit.value):
             yield ConfigError(f"limit '{budget.limit}' is no limit", where=where, allowed="a finite number")
     if budget.statistic is not None:
-        if budget.metric != "latency":
+        if budget.metric not in units.METRICS or units.METRICS[budget.metric].estimator != "quantile":
             yield ConfigError(
                 f"statistic '{budget.statistic}' has no meaning for {budget.metric}", where=where, allowed="none"
             )

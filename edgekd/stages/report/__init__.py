@@ -16,6 +16,7 @@ from edgekd.stages.report.page import render
 from edgekd.stages.report.quality import label_of, lower_is_better, points_text, score_text
 from edgekd.stages.report.rounding import Rounding, rounding_lines, rounding_of
 from edgekd.stages.report.summary import Figure, Summary, joined, summarise
+from edgekd.stages.report.sustained import sustained_lines
 from edgekd.stages.report.verdict import Verdict, verdict_of
 from edgekd.store import to_json, write_bytes, write_json
 
@@ -82,14 +83,19 @@ def report(run: Run, *, folder: Path) -> Report:
 def worth_lines(run: Run) -> tuple[str, ...]:
     """Say what distilling and learning with rounding were worth, and which losses hardly count, a line each.
 
-    There are none where nothing was distilled.
+    Of long runs, too, there is a line each, on what they cost.
 
     >>> worth_lines(Run(name="empty", folder=Path(), recipe=""))
     ()
     """
     gain, rounding = gain_of(run), rounding_of(run)
     warnings = [f"warning: {each.warning}" for each in balances(run.histories) if each.warning]
-    return (*(gain_lines(gain) if gain else ()), *(rounding_lines(rounding)[:1] if rounding else ()), *warnings)
+    return (
+        *(gain_lines(gain) if gain else ()),
+        *(rounding_lines(rounding)[:1] if rounding else ()),
+        *warnings,
+        *sustained_lines(run.measurements),
+    )
 
 
 def _content(run: Run) -> Any:

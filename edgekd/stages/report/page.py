@@ -216,6 +216,11 @@ def _setting(group: Sequence[Measurement]) -> Setting:
         "batch": first.batch,
         "delegate": first.delegate,
         "governor": first.governor,
+        "warm-up": _several(
+            {True: "until steady", False: "until its time was up"}[each.conditions.steady]
+            for each in group
+            if each.conditions.steady is not None
+        ),
         "load before": _span([f"{load:.2f}" for load in sorted(loads)]),
         "throttled before": _several(each.conditions.throttled_before for each in group),
         "throttled after": _several(each.conditions.throttled_after for each in group),
