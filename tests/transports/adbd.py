@@ -91,13 +91,16 @@ class Stream:
         """Run a script as adbd does, and end the stream."""
         kind, _, script = service.partition(":")
         if kind.startswith("shell,v2"):
-            # Paths of the phone's file system are those of the folder.
-            cores = "/sys/devices/system/cpu"
-            own = script.replace("/data/local/tmp", str(self.link.folder))
-            self.shell(own.replace(cores, f"{self.link.folder}{cores}"))
+            self.shell(self.own(script), takes_lines=script.endswith("exec sh"))
         self.link.send(b"CLSE", self.number, self.peer)
 
-    def shell(self, script: str) -> None:
+    def own(self, script: str) -> str:
+        """Paths of the phone's file system are those of the folder."""
+        cores = "/sys/devices/system/cpu"
+        own = script.replace("/data/local/tmp", str(self.link.folder))
+        return own.replace(cores, f"{self.link.folder}{cores}")
+
+    def shell(self, script: str, *, takes_lines: bool) -> None:
         process = subprocess.Popen(
             ["sh", "-c", script],
             stdin=subprocess.PIPE,
@@ -106,7 +109,7 @@ class Stream:
             start_new_session=True,
             env={**os.environ, "PATH": f"{self.link.folder / 'bin'}:{os.environ['PATH']}"},
         )
-        threading.Thread(target=self.feed, args=(process,), daemon=True).start()
+        threading.Thread(target=self.feed, args=(process, takes_lines), daemon=True).start()
         copies = [
             threading.Thread(target=self.copy, args=(file, kind), daemon=True)
             for file, kind in ((process.stdout, _STDOUT), (process.stderr, _STDERR))
@@ -128,7 +131,7 @@ class Stream:
             self.ready.acquire()
             self.link.send(b"WRTE", self.number, self.peer, struct.pack("<BI", kind, len(content)) + content)
 
-    def feed(self, process: subprocess.Popen[bytes]) -> None:
+    def feed(self, process: subprocess.Popen[bytes], takes_lines: bool) -> None:
         """Give the shell its input; where the client is gone, end it as adbd does."""
         pending = b""
         stdin = process.stdin or open(os.devnull, "wb")  # noqa: PTH123, SIM115 - never; for the type
@@ -137,7 +140,8 @@ class Stream:
             while len(pending) >= 5 and len(pending) >= 5 + (size := int.from_bytes(pending[1:5], "little")):
                 with suppress(OSError, ValueError):
                     if pending[0] == _STDIN:
-                        stdin.write(pending[5 : 5 + size])
+                        given = pending[5 : 5 + size]
+                        stdin.write(self.own(given.decode()).encode() if takes_lines else given)
                         stdin.flush()
                     elif pending[0] == _CLOSE_STDIN:
                         stdin.close()
