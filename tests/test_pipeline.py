@@ -62,8 +62,8 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "points.toml"
 
 
-def run(recipe: Path, *overrides: str, out: str = "run") -> pipeline.Outcome:
-    return pipeline.run(load_recipe(str(recipe), overrides), folder=recipe.parent / out, until="distill")
+def run(recipe: Path, *overrides: str, out: str = "run", until: str = "distill") -> pipeline.Outcome:
+    return pipeline.run(load_recipe(str(recipe), overrides), folder=recipe.parent / out, until=until)
 
 
 def test_what_is_done_is_skipped(recipe: Path) -> None:
@@ -170,6 +170,22 @@ def test_a_failed_step_leaves_no_manifest_and_what_was_done(recipe: Path) -> Non
     assert [model.role for model in pipeline.open_run(recipe.parent / "run").models] == ["teacher"]
     assert run(recipe).made == ("distill",)
     assert set(pipeline.verify(recipe.parent / "run").values()) == {"ok"}
+
+
+def test_what_a_target_failed_in_is_done_again(recipe: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (recipe.parent / "away.toml").write_text(
+        'description = ""\ntransport = "ssh"\naddress = "ssh://nobody@127.0.0.1:1"\nruntimes = ["onnxruntime"]\n'
+    )
+    overrides = ("benchmark.targets=['./away.toml', 'host']", "export.formats=['onnx']", "export.precisions=['fp32']")
+    for made in (("lint", "benchmark"), ("benchmark",)):
+        outcome = run(recipe, *overrides, until="benchmark")
+        assert outcome.open == ("benchmark",)
+        assert outcome.made[-len(made) :] == made
+        assert {"host", "file"} <= {each.target for each in outcome.run.measurements}
+        assert any("the rest of away is not measured" in each for each in caplog.messages)
+    last = run(recipe, "benchmark.targets=['host']", *overrides[1:], until="benchmark")
+    assert not last.open
+    assert run(recipe, "benchmark.targets=['host']", *overrides[1:], until="benchmark").made == ()
 
 
 def test_verify_tells_changed_from_missing(recipe: Path) -> None:

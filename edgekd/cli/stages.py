@@ -86,7 +86,10 @@ def bench(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Measure model files: any .tflite or .onnx, or those of a recipe."""
+    """Measure model files: any .tflite or .onnx, or those of a recipe.
+
+    A target that fails is left alone and the others go on; the exit code is 3 then.
+    """
     is_file = models[0].endswith((".tflite", ".onnx")) or Path(models[0]).is_file()
     if len(models) == 1 and (models[0].endswith(".toml") or not is_file):
         refuse_options(
@@ -102,6 +105,7 @@ def bench(
     refuse_options("for recipes only", "overrides")
     from edgekd.config import load_target
     from edgekd.console import Terminal, measurements_table
+    from edgekd.errors import TargetError
     from edgekd.records import BenchmarkSpec
     from edgekd.stages.benchmark import benchmark, describe_file, profile
     from edgekd.units import parse_duration
@@ -119,13 +123,14 @@ def bench(
     described = [describe_file(Path(model)) for model in models]
     # First, because it may not be possible.
     operators = [each for place in places if profiled for each in profile(described, target=place, threads=threads)]
+    failures: list[TargetError] = []
     with terminal.progress() as progress:
-        measurements = benchmark(described, targets=places, spec=spec, progress=progress)
+        measurements = benchmark(described, targets=places, spec=spec, progress=progress, on_failure=failures.append)
     if out:
         _save_bench(out, measurements, operators)
     terminal.print(measurements_table(measurements), *operators_tables(operators))
     terminal.result({"measurements": measurements, "operators": operators} if profiled else measurements)
-    return 0
+    return TargetError.exit_code if failures else 0
 
 
 def refuse_options(why: str, *names: str) -> None:
@@ -225,6 +230,7 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
     from edgekd import pipeline
     from edgekd.config import load_recipe
     from edgekd.console import Terminal, comparison_table
+    from edgekd.errors import TargetError
 
     loaded = load_recipe(source, overrides)
     folder = out or Path("runs") / loaded.recipe.name
@@ -257,7 +263,8 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
             "models": outcome.run.models,
         }
     )
-    return EXIT_OF[release.status] if release else 0
+    code = EXIT_OF[release.status] if release else 0
+    return code or (TargetError.exit_code if outcome.open else 0)
 
 
 def kernels_table(measurements: Sequence[Measurement]) -> Table | None:

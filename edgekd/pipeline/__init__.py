@@ -51,6 +51,8 @@ __all__ = [
 ]
 
 _log = logging.getLogger("edgekd")
+# No step has this fingerprint.
+_OPEN = "open"
 _STEP_FILES = {".onnx", ".tflite", ".safetensors", ".json"}
 
 
@@ -61,11 +63,13 @@ class Outcome:
     Attributes:
         made: Steps that worked.
         skipped: Steps that were done already.
+        open: Steps of which a target failed; they are done again next time.
     """
 
     run: Run
     made: tuple[str, ...]
     skipped: tuple[str, ...]
+    open: tuple[str, ...] = ()
 
 
 def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: Progress | None = None) -> Outcome:
@@ -111,7 +115,7 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
             outputs = step.make(space, space.store.begin(step.name))
             team.end(step.name)
             _drop_what_is_out_of_date(space.store, step, before, outputs)
-            space.store.finish(step.name, fingerprint, outputs)
+            space.store.finish(step.name, _OPEN if step.name in space.open_steps else fingerprint, outputs)
             _log.info("%s: done in %.1f s", step.name, time.perf_counter() - started)
             made.append(step.name)
         team.dismiss()
@@ -119,7 +123,7 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
             for checkpoint in space.store.stage(step.name).rglob("checkpoint.pt"):
                 checkpoint.unlink()
         write_manifest(space.store, STEPS, space.data_fingerprint)
-    return Outcome(run=open_run(folder), made=tuple(made), skipped=tuple(skipped))
+    return Outcome(run=open_run(folder), made=tuple(made), skipped=tuple(skipped), open=tuple(space.open_steps))
 
 
 def _drop_what_is_out_of_date(

@@ -81,6 +81,7 @@ def _benchmark(space: Workspace, folder: Path) -> list[Path]:
         unfit=unfit_pairs(space),
         folder=folder,
         progress=space.progress,
+        on_failure=lambda _: space.open_steps.add("benchmark"),
     )
     return [write(folder / "measurements.json", measurements)]
 

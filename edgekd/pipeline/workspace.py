@@ -46,9 +46,14 @@ class Step:
 
 
 class Workspace:
-    """A recipe, its run folder, and what steps share while it runs."""
+    """A recipe, its run folder, and what steps share while it runs.
+
+    Attributes:
+        open_steps: Names of those that made less than they should, because a target failed: done again next time.
+    """
 
     def __init__(self, loaded: LoadedRecipe, folder: Path, progress: Progress) -> None:
+        self.open_steps: set[str] = set()
         self.loaded, self.recipe, self.progress = loaded, loaded.recipe, progress
         self.store = store.RunFolder(folder)
 

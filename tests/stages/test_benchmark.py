@@ -272,6 +272,22 @@ def test_a_python_that_does_not_start(channel_means: Model, stand_in: Path) -> N
         benchmark([channel_means], targets=[HOST], spec=QUICK)
 
 
+def test_a_target_that_is_away_leaves_the_others_alone(channel_means: Model, caplog: pytest.LogCaptureFixture) -> None:
+    away = Target(
+        name="away", description="", transport="ssh", address="ssh://nobody@127.0.0.1:1", runtimes=("onnxruntime",)
+    )
+    failures: list[TargetError] = []
+    found = benchmark([channel_means], targets=[away, HOST], spec=QUICK, on_failure=failures.append)
+    assert {each.target for each in found} == {"file", "host"}
+    (failure,) = failures
+    assert "away" in str(failure)
+    rest = "; the rest of away is not measured: look at it with 'edgekd targets check away' and try again"
+    assert caplog.messages == [f"{failure}{rest}"]
+    with pytest.raises(TargetError, match="away"):
+        benchmark([channel_means], targets=[away], spec=QUICK, on_failure=failures.append)
+    assert (len(failures), len(caplog.messages)) == (1, 1)
+
+
 def test_a_file_that_no_target_reads_is_warned_about(channel_means: Model, caplog: pytest.LogCaptureFixture) -> None:
     found = benchmark([channel_means], targets=[MCU], spec=QUICK)
     assert {each.target for each in found} == {"file"}

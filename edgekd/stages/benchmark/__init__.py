@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ def benchmark(
     unfit: Collection[tuple[str, str]] = (),
     folder: Path | None = None,
     progress: Progress | None = None,
+    on_failure: Callable[[TargetError], None] | None = None,
 ) -> tuple[Measurement, ...]:
     """Measure every file on every target that reads it; each measurement is taken in a process of its own.
 
@@ -62,8 +63,8 @@ def benchmark(
     Load time excludes importing the runtime, and the file is in the page cache, since it was just hashed. Load time
     and first inference are one sample a process: five of them where processes start quickly, else those that the
     other metrics need anyway. Peak memory is what the process grew by while it loaded and ran the file, which only
-    Linux tells; TFLite Micro gives the arena instead. A target that fails on the way keeps what was measured there
-    and is left alone then.
+    Linux tells; TFLite Micro gives the arena instead. All targets are looked for before anything is measured. One that
+    can't be reached, or fails on the way, is left alone then, what was measured there is kept, and the others go on.
 
     Args:
         models: Files, as `edgekd.export` or `describe_file` give them.
@@ -78,6 +79,7 @@ def benchmark(
         unfit: Names of files and of targets that they are known not to run on: these pairs are left out.
         folder: Keeps the raw events and outputs of every process, below `folder/target`.
         progress: Hears how far it is.
+        on_failure: Hears of each target that failed, if others went on; the log says so too.
 
     Returns:
         Measurements with raw samples in base units (s, B, 1). A pair that can't run, or whose file is larger than
@@ -85,8 +87,7 @@ def benchmark(
 
     Raises:
         ModelError: None of the targets that read a file accepts it.
-        TargetError: A target can't be reached or lacks a runtime, found out before anything is measured; or
-            targets failed later and nothing at all was measured.
+        TargetError: A target can't be reached, lacks a runtime or failed later, and nothing at all was measured.
         MeasurementError: The file on the target is not the one it should be.
         DataError: Inputs don't fit labels or the file, or labels the task or the outputs.
     """
@@ -97,14 +98,16 @@ def benchmark(
     progress.start("benchmark", len(plan) * STEPS)
     try:
         with contextlib.ExitStack() as stack:
-            sessions = {}
+            sessions: dict[str, Session] = {}
+            failures = _Failures(plan, on_failure)
             for pair in plan:
                 name = pair.target.name
-                if name not in sessions:
-                    sessions[name] = stack.enter_context(Session(pair.target, spec, inputs, labels, task, folder))
-                for runtime in filter(None, (pair.runtime, pair.stand_in)):
-                    sessions[name].require(runtime)
-            found += _measure_all(plan, sessions, progress)
+                with failures.noted(name):
+                    if name not in sessions:
+                        sessions[name] = stack.enter_context(Session(pair.target, spec, inputs, labels, task, folder))
+                    for runtime in filter(None, (pair.runtime, pair.stand_in)):
+                        sessions[name].require(runtime)
+            found += _measure_all(plan, sessions, failures, progress)
     finally:
         progress.end()
     return tuple(found)
@@ -132,24 +135,57 @@ def _fits(pair: Pair) -> bool:
     return False
 
 
-def _measure_all(plan: Sequence[Pair], sessions: Mapping[str, Session], progress: Progress) -> list[Measurement]:
-    """Measure pair after pair; a target that fails is left alone from then on."""
+class _Failures:
+    """Targets that failed, each with its error: they are left alone from then on."""
+
+    def __init__(self, plan: Sequence[Pair], on_failure: Callable[[TargetError], None] | None) -> None:
+        self._found: dict[str, TargetError] = {}
+        self._alone = len({pair.target.name for pair in plan}) == 1
+        self._on_failure = on_failure
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._found
+
+    @contextlib.contextmanager
+    def noted(self, name: str) -> Iterator[None]:
+        """Note what a target fails with, once."""
+        try:
+            yield
+        except TargetError as error:
+            if name not in self._found and not self._alone:
+                _warn(error, name)
+            self._found.setdefault(name, error)
+
+    def tell(self, measured: Sequence[Measurement]) -> None:
+        """Raise the first where they left nothing, else tell of each."""
+        for name, error in self._found.items():
+            if not measured:
+                raise error
+            if self._alone:
+                _warn(error, name)
+            if self._on_failure:
+                self._on_failure(error)
+
+
+def _warn(error: TargetError, name: str) -> None:
+    rest = "%s; the rest of %s is not measured: look at it with 'edgekd targets check %s' and try again"
+    _LOG.warning(rest, error, name, name)
+
+
+def _measure_all(
+    plan: Sequence[Pair], sessions: Mapping[str, Session], failures: _Failures, progress: Progress
+) -> list[Measurement]:
+    """Measure pair after pair."""
     found: list[Measurement] = []
-    failures: dict[str, TargetError] = {}
     for index, pair in enumerate(plan):
         name = pair.target.name
         if name in failures:
             progress.advance(STEPS)
             continue
         open_pairs = [each for later, each in enumerate(plan) if later > index or each.target.name in failures]
-        try:
+        with failures.noted(name):
             _measure(sessions[name], pair, open_pairs, found, progress)
-        except TargetError as error:
-            failures[name] = error
-            rest = "%s; the rest of %s is not measured: look at it with 'edgekd targets check %s' and try again"
-            _LOG.warning(rest, error, name, name)
-    if failures and not found:
-        raise next(iter(failures.values()))
+    failures.tell(found)
     return found
 
 
