@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,23 +12,27 @@ _US, _MS = 1_000, 1_000_000
 # What LiteRT's summary rounds to, in ns.
 ROUNDED = _MS // 100
 _MIB = 2**20
-# Of what `--result_file_path` writes; no package has it: tensorflow/lite/tools/benchmark/proto/benchmark_result.proto.
-_MILLISECONDS = ("avg", "min", "max", "stddev", "median", "p5", "p95", "init", "first_inference", "average_warm_up")
-_RESULT: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "LatencyMetrics": tuple((f"{name}_ms", "FLOAT") for name in _MILLISECONDS),
-    "MemoryMetrics": (("init_footprint_kb", "INT64"), ("overall_footprint_kb", "INT64"), ("peak_mem_mb", "FLOAT")),
-    "MiscMetrics": (
-        ("model_size_mb", "FLOAT"),
-        ("num_runs", "INT32"),
-        ("num_warmup_runs", "INT32"),
-        ("model_throughput_in_mb_per_sec", "FLOAT"),
-    ),
-    "BenchmarkResult": (
-        ("name", "STRING"),
-        ("latency_metrics", "LatencyMetrics"),
-        ("memory_metrics", "MemoryMetrics"),
-        ("misc_metrics", "MiscMetrics"),
-    ),
+# Parts of messages, by number: what `--result_file_path` writes, which no package has
+# (tensorflow/lite/tools/benchmark/proto/benchmark_result.proto), and what `--model_runtime_info_output_file` writes.
+# ai_edge_litert has the latter, but its modules can't be imported in a process that holds tensorflow.
+_SCHEMA: Mapping[str, Mapping[int, tuple[str, str]]] = {
+    "LatencyMetrics": {
+        2: ("min_ms", "FLOAT"),
+        3: ("max_ms", "FLOAT"),
+        8: ("init_ms", "FLOAT"),
+        9: ("first_inference_ms", "FLOAT"),
+    },
+    "MemoryMetrics": {2: ("overall_footprint_kb", "INT64")},
+    "MiscMetrics": {2: ("num_runs", "INT32"), 3: ("num_warmup_runs", "INT32")},
+    "BenchmarkResult": {
+        2: ("latency_metrics", "LatencyMetrics"),
+        3: ("memory_metrics", "MemoryMetrics"),
+        4: ("misc_metrics", "MiscMetrics"),
+    },
+    "DelegateNodeDetails": {1: ("delegate_name", "STRING")},
+    "Node": {8: ("delegate_node_details", "DelegateNodeDetails")},
+    "RuntimeSubgraph": {3: ("nodes", "repeated Node")},
+    "ModelRuntimeDetails": {2: ("subgraphs", "repeated RuntimeSubgraph")},
 }
 
 
@@ -132,13 +137,7 @@ def read_delegate(runtime_info: bytes) -> str:
     Raises:
         ValueError: It is no such file.
     """
-    from ai_edge_litert import model_runtime_info_pb2
-    from google.protobuf.message import DecodeError
-
-    try:
-        details = model_runtime_info_pb2.ModelRuntimeDetails.FromString(runtime_info)
-    except DecodeError as error:
-        raise ValueError(str(error)) from None
+    details = _parse("ModelRuntimeDetails", runtime_info)
     nodes = [node for graph in details.subgraphs for node in graph.nodes if node.HasField("delegate_node_details")]
     names = sorted({node.delegate_node_details.delegate_name for node in nodes})
     return _worded(" and ".join(names).replace("TfLiteXNNPackDelegate", "XNNPACK"), len(nodes))
@@ -204,12 +203,7 @@ def _worded(name: str, parts: int) -> str:
 
 
 def _read_result(content: bytes) -> Log:
-    from google.protobuf.message import DecodeError
-
-    try:
-        result = _result_type().FromString(content)
-    except DecodeError as error:
-        raise ValueError(str(error)) from None
+    result = _parse("BenchmarkResult", content)
     latency, misc = result.latency_metrics, result.misc_metrics
     # They were whole microseconds before they became floats of 24 bits.
     load, first, smallest, largest = (
@@ -224,20 +218,32 @@ def _read_result(content: bytes) -> Log:
     )
 
 
-def _result_type() -> Any:
-    """The message type of a result file, made of its schema; protobuf comes with onnx anyway."""
+def _parse(name: str, content: bytes) -> Any:
+    """Read a message by the schema; protobuf comes with onnx anyway."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        return _types()[name].FromString(content)
+    except DecodeError as error:
+        raise ValueError(str(error)) from None
+
+
+@functools.cache
+def _types() -> Mapping[str, Any]:
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     types = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="benchmark_result.proto", package="tflite", syntax="proto2")
-    for name, fields in _RESULT.items():
+    file = descriptor_pb2.FileDescriptorProto(name="benchmark_model.proto", package="edgekd", syntax="proto2")
+    for name, fields in _SCHEMA.items():
         message = file.message_type.add(name=name)
-        for number, (field, kind) in enumerate(fields, 1):
-            added = message.field.add(name=field, number=number, label=types.LABEL_OPTIONAL)
-            if kind in _RESULT:
-                added.type, added.type_name = types.TYPE_MESSAGE, f".tflite.{kind}"
+        for number, (field, kind) in fields.items():
+            added = message.field.add(name=field, number=number)
+            added.label = types.LABEL_REPEATED if kind.startswith("repeated") else types.LABEL_OPTIONAL
+            type_name = kind.removeprefix("repeated ")
+            if type_name in _SCHEMA:
+                added.type, added.type_name = types.TYPE_MESSAGE, f".edgekd.{type_name}"
             else:
-                added.type = types.Type.Value(f"TYPE_{kind}")
-    pool = descriptor_pool.DescriptorPool()
+                added.type = types.Type.Value(f"TYPE_{type_name}")
+    pool = descriptor_pool.DescriptorPool()  # of its own: types of the same name may be in the common one
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tflite.BenchmarkResult"))
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"edgekd.{name}")) for name in _SCHEMA}
