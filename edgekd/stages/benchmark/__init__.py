@@ -102,6 +102,8 @@ def benchmark(
             failures = _Failures(plan, on_failure)
             for pair in plan:
                 name = pair.target.name
+                if name in failures:
+                    continue
                 with failures.noted(name):
                     if name not in sessions:
                         sessions[name] = stack.enter_context(Session(pair.target, spec, inputs, labels, task, folder))
@@ -148,13 +150,13 @@ class _Failures:
 
     @contextlib.contextmanager
     def noted(self, name: str) -> Iterator[None]:
-        """Note what a target fails with, once."""
+        """Note what a target fails with."""
         try:
             yield
         except TargetError as error:
-            if name not in self._found and not self._alone:
+            self._found[name] = error
+            if not self._alone:
                 _warn(error, name)
-            self._found.setdefault(name, error)
 
     def tell(self, measured: Sequence[Measurement]) -> None:
         """Raise the first where they left nothing, else tell of each."""
