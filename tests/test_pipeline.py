@@ -172,6 +172,7 @@ def test_a_failed_step_leaves_no_manifest_and_what_was_done(recipe: Path) -> Non
     assert set(pipeline.verify(recipe.parent / "run").values()) == {"ok"}
 
 
+@pytest.mark.slow
 def test_what_a_target_failed_in_is_done_again(recipe: Path, caplog: pytest.LogCaptureFixture) -> None:
     (recipe.parent / "away.toml").write_text(
         'description = ""\ntransport = "ssh"\naddress = "ssh://nobody@127.0.0.1:1"\nruntimes = ["onnxruntime"]\n'
