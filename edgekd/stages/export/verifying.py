@@ -172,7 +172,8 @@ def verify_outputs(name: str, precision: str, parity: Parity, layers: Sequence[L
     # Logits without any deviation leave nothing to be relative to.
     deviation = parity.deviation or 1.0
     if not np.isfinite(parity.max_error):
-        raise ExportError("outputs that are not finite", where=name, allowed="finite outputs")
+        step = "look for weights that are not finite, and for samples of another range"
+        raise ExportError("outputs that are not finite", where=name, allowed="finite outputs", next_step=step)
     output = "logit" if parity.rms_error is None else "value"
     if tolerance.error is not None and parity.max_error > tolerance.error * deviation:
         raise ExportError(
