@@ -31,6 +31,7 @@ from training import WORK, build, save_arrays, spread
 
 from edgekd import store
 from edgekd.datasets import Dataset
+from edgekd.progress import Silent
 from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
 from edgekd.stages.distill import distill, save_weights
 
@@ -164,7 +165,7 @@ class Bench:
         return [run for run in self.results.runs if run["part"] == part and run["samples"] == self.size.samples]
 
 
-class Clock:
+class Clock(Silent):
     """Hears of progress and keeps when each step of each task ended."""
 
     def __init__(self) -> None:

@@ -18,6 +18,7 @@ from torch import nn
 
 from edgekd import registry, store
 from edgekd.datasets import Dataset, Split
+from edgekd.progress import Silent
 from edgekd.records import DistillSpec
 from edgekd.stages.distill import distill, save_weights
 
@@ -41,7 +42,7 @@ class Trained:
     facts: Mapping[str, Any]
 
 
-class Log:
+class Log(Silent):
     """Prints a line now and then, for a training in the background."""
 
     def __init__(self, every_s: float = 60.0) -> None:

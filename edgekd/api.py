@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgekd.config import load_target
+from edgekd.config import load_target, load_targets
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.records import (
     BenchmarkSpec,
@@ -187,7 +187,7 @@ def benchmark(
     if teachers and data is None:
         raise ConfigError("teachers are measured on data's test split", next_step="give data=")
     spec = _spec(BenchmarkSpec, {"targets": tuple(targets), **method})
-    places = [load_target(name) for name in targets]
+    places = load_targets(targets)
     known = files.models if isinstance(files, Exported) else files
     measured = stage(
         [each if isinstance(each, Model) else describe_file(Path(each)) for each in known],

@@ -182,6 +182,9 @@ class _Bars:
             self.bars.remove_task(self.task)
             self.task = None
 
+    def beside(self) -> _Bars:
+        return _Bars(self.bars)
+
 
 class _Lines:
     """Writes a line every ten seconds, for logs of CI and cron."""
@@ -210,6 +213,9 @@ class _Lines:
 
     def end(self) -> None:
         self.done = 0
+
+    def beside(self) -> _Lines:
+        return _Lines(self.console)
 
 
 def checks_table(release: Release) -> Table:

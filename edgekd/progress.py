@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Hears of one task at a time; the CLI draws it, notebooks may ignore it."""
+    """Hears of a task after the other; the CLI draws it, notebooks may ignore it."""
 
     def start(self, task: str, total: int) -> None:
         """Begin a task of `total` steps."""
@@ -16,6 +16,9 @@ class Progress(Protocol):
 
     def end(self) -> None:
         """End the task, finished or not."""
+
+    def beside(self) -> Progress:
+        """Give what hears of another task, that goes on at the same time in another thread."""
 
 
 class Silent:
@@ -32,3 +35,7 @@ class Silent:
 
     def end(self) -> None:
         """Ignore an end."""
+
+    def beside(self) -> Silent:
+        """Ignore others too."""
+        return self

@@ -164,6 +164,11 @@ def estimates(runtime: ModuleType) -> bool:
     return getattr(runtime, "ESTIMATES", False)
 
 
+def runs_here(transport: str) -> bool:
+    """Whether a transport's programs run on this machine's processor."""
+    return getattr(load("transports", transport), "ON_THIS_MACHINE", False)
+
+
 def require(module: str, purpose: str) -> ModuleType:
     """Import a package of an extra, or say which extra brings it."""
     return _import(module, purpose)

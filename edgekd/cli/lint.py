@@ -23,18 +23,23 @@ if TYPE_CHECKING:
 """)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...", type=click.Path(path_type=Path))
 @click.option(
-    "--target", "names", multiple=True, default=("host",), show_default=True, help="Target, by name or .toml file."
+    "--target",
+    "names",
+    multiple=True,
+    default=("host",),
+    show_default=True,
+    help="Names or .toml files, with commas.",
 )
 @json_option
 def lint(models: tuple[Path, ...], names: tuple[str, ...], as_json: bool) -> int:
     """Say what of a model file a target can't run, or runs slower than it need; exit 1 on errors."""
-    from edgekd.config import load_target
+    from edgekd.config import load_targets
     from edgekd.console import Terminal
     from edgekd.lints import lint as find
     from edgekd.lints import with_own_processor
 
     terminal = Terminal(as_json=as_json)
-    targets = [with_own_processor(load_target(name)) for name in dict.fromkeys(names)]
+    targets = [with_own_processor(target) for target in load_targets(names)]
     found = [finding for model in models for finding in find(model, targets)]
     if found:
         terminal.print(findings_table(found))

@@ -34,7 +34,9 @@ _OF_FILES = (
 @click.option("--labels", help="Of a model file: labels.txt with one a line, or a,b,c; in the order of the outputs.")
 @click.option("--packager", "packagers", multiple=True, help="May be given often [default: those that suit].")
 @click.option("--option", "options", multiple=True, metavar="NAME.KEY=VALUE", help="Of a packager that is named.")
-@click.option("--target", "targets", multiple=True, help="Where it runs; may be given often [default: host].")
+@click.option(
+    "--target", "targets", multiple=True, help="Where it runs: a name, or several with commas [default: host]."
+)
 @click.option("--samples", type=click.Path(path_type=Path), help=".npz or .npy of samples, for test vectors.")
 @click.option("--array", help="Name of the array in the .npz [default: its only one, or x, or x_train].")
 @click.option("--task", type=click.Choice(get_args(Task)), default="single_label", show_default=True)
@@ -62,7 +64,7 @@ def package(source: str, out: Path | None, overrides: tuple[str, ...], *, as_jso
         refuse_options("for model files; for a recipe: --set 'package.licence=\"MIT\"'", *_OF_FILES)
         return run_until("package", source, out, overrides, as_json=as_json)
     refuse_options("for recipes only", "overrides")
-    from edgekd.config import load_target
+    from edgekd.config import load_targets
     from edgekd.console import Terminal, plain_table
     from edgekd.datasets import read_samples
     from edgekd.pipeline import package_file
@@ -75,7 +77,7 @@ def package(source: str, out: Path | None, overrides: tuple[str, ...], *, as_jso
         folder=folder,
         spec=_spec(given),
         facts=_facts(given),
-        targets=[load_target(name) for name in given["targets"] or ("host",)],
+        targets=load_targets(given["targets"] or ("host",)),
         samples=read_samples(given["samples"], given["array"]) if given["samples"] else None,
     )
     terminal.print(plain_table(("packager", "file"), [(each.packager, str(folder / each.path)) for each in made.files]))

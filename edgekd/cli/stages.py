@@ -56,12 +56,17 @@ def distill(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: 
 @command("""
     edgekd bench digits
     edgekd bench model.tflite model.onnx --target host
-    edgekd bench model.tflite --target host --target cortex-m4 --runs 5000 --out runs/bench
+    edgekd bench model.tflite --target host,cortex-m4 --runs 5000 --out runs/bench
     edgekd bench model.tflite --target raspberry-pi-5 --sustained 10m
     edgekd bench model.onnx --profile
 """)
 @click.argument("models", nargs=-1, required=True, metavar="RECIPE | MODEL...")
-@click.option("--target", "targets", multiple=True, help="Where to measure; may be given often [default: host].")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    help="Where to measure: a name, or several with commas [default: host].",
+)
 @click.option(
     "--runs", type=click.IntRange(1), default=10_000, show_default=True, help="Timed inferences per file, at most."
 )
@@ -88,7 +93,8 @@ def bench(
 ) -> int:
     """Measure model files: any .tflite or .onnx, or those of a recipe.
 
-    A target that fails is left alone and the others go on; the exit code is 3 then.
+    Several machines measure at the same time. A target that fails is left alone and the others go on; the exit code
+    is 3 then.
     """
     is_file = models[0].endswith((".tflite", ".onnx")) or Path(models[0]).is_file()
     if len(models) == 1 and (models[0].endswith(".toml") or not is_file):
@@ -103,7 +109,7 @@ def bench(
         )
         return run_until("benchmark", models[0], out, overrides, as_json=as_json)
     refuse_options("for recipes only", "overrides")
-    from edgekd.config import load_target
+    from edgekd.config import load_targets
     from edgekd.console import Terminal, measurements_table
     from edgekd.errors import TargetError
     from edgekd.records import BenchmarkSpec
@@ -112,14 +118,14 @@ def bench(
 
     terminal = Terminal(as_json=as_json)
     terminal.show_log()
+    places = load_targets(targets or ("host",))
     spec = BenchmarkSpec(
-        targets=targets or ("host",),
+        targets=tuple(place.name for place in places),
         runs=runs,
         time_limit_s=time_limit,
         sustained_s=parse_duration(sustained, "--sustained") if sustained else 0.0,
         threads=threads,
     )
-    places = [load_target(name) for name in spec.targets]
     described = [describe_file(Path(model)) for model in models]
     # First, because it may not be possible.
     operators = [each for place in places if profiled for each in profile(described, target=place, threads=threads)]

@@ -12,7 +12,7 @@ from edgekd import store
 from edgekd.config.cross_check import check_package, cross_check
 from edgekd.config.files import RECIPES, files_in, find, parse, read_text, recipe_names
 from edgekd.config.reader import PLUG_IN_OF, Table, build
-from edgekd.config.targets import TARGETS, common_io, load_target, target_files
+from edgekd.config.targets import TARGETS, common_io, load_target, load_targets, target_files
 from edgekd.errors import ConfigError
 from edgekd.records import Budget, Recipe
 
@@ -27,6 +27,7 @@ __all__ = [
     "load_budgets",
     "load_recipe",
     "load_target",
+    "load_targets",
     "recipe_names",
     "target_files",
 ]

@@ -62,6 +62,25 @@ def load_target(source: str) -> Target:
     return target
 
 
+def load_targets(sources: Sequence[str]) -> list[Target]:
+    """Read several targets, as `load_target` does; commas stand between names, too.
+
+    Raises:
+        ConfigError: As `load_target`; or two have one name.
+
+    >>> [target.name for target in load_targets(["host,cortex-m4", "ethos-u55-128"])]
+    ['host', 'cortex-m4', 'ethos-u55-128']
+    """
+    names = [name.strip() for source in sources for name in ([source] if Path(source).exists() else source.split(","))]
+    found: dict[str, Target] = {}
+    for name in names:
+        target = load_target(name)
+        if target.name in found:
+            raise ConfigError(f"target '{target.name}' is named twice", where=", ".join(sources))
+        found[target.name] = target
+    return list(found.values())
+
+
 def common_io(targets: Sequence[Target]) -> IoType | None:
     """Find the type of input and output that the apps of all targets hand over; `None` where no target says.
 

@@ -55,6 +55,8 @@ def find_room(free_bytes: int, place: str, next_step: str) -> Finding:
 class Transport(Protocol):
     """A connection to a target, with a scratch folder there that goes when the connection closes.
 
+    A module of one whose programs run on this machine's processor says `ON_THIS_MACHINE = True`.
+
     Attributes:
         python: The interpreter that runs the runner there.
     """
@@ -84,7 +86,7 @@ class Transport(Protocol):
         """Look whether this target can be used, without raising."""
 
     def close(self) -> None:
-        """Remove the scratch folder; a second call does nothing."""
+        """End what other threads still run there, and remove the scratch folder; a second call does nothing."""
 
     def __enter__(self) -> Self: ...
 

@@ -6,12 +6,12 @@ import contextlib
 import os
 import re
 import selectors
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
 
 from edgekd.transports import Finished
+from edgekd.transports._running import kill_group
 
 _GRACE_S = 5.0
 _CHUNK_BYTES = 2**16
@@ -91,6 +91,5 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(timeout=_GRACE_S)
     except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        kill_group(process)
         process.wait()

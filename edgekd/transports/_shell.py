@@ -18,6 +18,7 @@ from typing import IO, Self
 from edgekd.errors import TargetError
 from edgekd.transports import Finished
 from edgekd.transports._far_shell import FarShell, end_process, finished
+from edgekd.transports._running import Running
 
 CONNECT_S = 30.0
 _COPY_S = 600.0
@@ -56,6 +57,7 @@ class ShellTransport(abc.ABC):
         self._target, self._pushed = target, 0
         self._token = secrets.token_hex(8)
         self._idle: list[FarShell] = []
+        self._running = Running()
         self._local = Path(tempfile.mkdtemp(prefix="edgekd-"))
         try:
             self._hold, self._session = self._open(_HOLD.format(parent=parent, python=python, mark=_MARK))
@@ -115,7 +117,8 @@ class ShellTransport(abc.ABC):
         """
         shell = self._take()
         try:
-            done = shell.ask(_RUN.format(program=shlex.join(argv), token=self._token), timeout_s)
+            with self._running.noted(shell.process):
+                done = shell.ask(_RUN.format(program=shlex.join(argv), token=self._token), timeout_s)
         except BaseException as error:  # Ctrl-C too must not leave it running
             with contextlib.suppress(OSError):  # a session that is gone has killed it
                 self._hold.write(f"{shell.group}\n".encode())
@@ -183,12 +186,13 @@ class ShellTransport(abc.ABC):
         self._succeed(done, f"can't fetch {remote}")
 
     def close(self) -> None:
-        """End the connection, and with it the scratch folder there."""
+        """End the connection, and with it what runs and the scratch folder there."""
         with contextlib.suppress(BrokenPipeError):  # of what a lost connection did not take
             self._hold.close()
         while self._idle:
             self._idle.pop().end()
         end_process(self._session)
+        self._running.end()
         if self._session.stdout:
             self._session.stdout.close()
         shutil.rmtree(self._local, ignore_errors=True)
@@ -210,7 +214,7 @@ class ShellTransport(abc.ABC):
         """Run a shell script there, by a client of its own."""
         argv = self._command(script, first=False)
         process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True)
-        with process:
+        with process, self._running.noted(process):
             try:
                 printed, said = process.communicate(timeout=timeout_s)
             except BaseException as error:  # Ctrl-C too must not leave it running

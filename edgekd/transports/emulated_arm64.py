@@ -23,6 +23,8 @@ from edgekd.transports._arm64_root import (
 from edgekd.transports._setting_up import RUNTIMES
 from edgekd.transports.local import LocalTransport
 
+ON_THIS_MACHINE = True
+
 
 def connect(target: Target) -> EmulatedTransport:
     """Make a scratch folder on this machine; programs run from the root file system.

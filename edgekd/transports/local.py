@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +15,9 @@ from typing import Self
 from edgekd.errors import TargetError
 from edgekd.records import Target
 from edgekd.transports import Finding, Finished, find_room
+from edgekd.transports._running import Running, kill_group
+
+ON_THIS_MACHINE = True
 
 
 def connect(target: Target) -> LocalTransport:
@@ -45,6 +46,7 @@ class LocalTransport:
         self._target = target.name
         self._scratch = Path(tempfile.mkdtemp(prefix="edgekd-"))
         self._pushed = 0
+        self._running = Running()
 
     def push(self, local: Path) -> str:
         """Link a file into the scratch folder, or copy it where the file system can't link.
@@ -84,12 +86,11 @@ class LocalTransport:
             )
         except OSError as error:
             raise TargetError(f"can't run '{argv[0]}': {error.strerror}", where=self._target) from None
-        with process:
+        with process, self._running.noted(process):
             try:
                 stdout, stderr = process.communicate(timeout=timeout_s)
             except BaseException as error:  # Ctrl-C too must not leave it running
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                kill_group(process)
                 if isinstance(error, subprocess.TimeoutExpired):
                     took = f"'{argv[0]}' took longer than {timeout_s:g} s"
                     raise TargetError(took, where=self._target) from None
@@ -128,7 +129,8 @@ class LocalTransport:
         )
 
     def close(self) -> None:
-        """Remove the scratch folder."""
+        """End what still runs, and remove the scratch folder."""
+        self._running.end()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def __enter__(self) -> Self:

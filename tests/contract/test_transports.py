@@ -115,6 +115,19 @@ def test_timeout_ends_a_program_that_never_stops_printing(transport: Transport) 
         transport.run([transport.python, "-c", "while True: print('y' * 1000)"], 1)
 
 
+def test_closing_ends_what_another_thread_runs(transport: Transport) -> None:
+    begun = time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(transport.run, [transport.python, "-c", "import time; time.sleep(100)"], 200)
+        time.sleep(1)
+        transport.close()
+        try:
+            assert running.result().code
+        except TargetError as error:
+            assert "lost" in str(error)  # noqa: PT017 - one of two right answers
+    assert time.monotonic() - begun < 30
+
+
 def test_no_such_program(transport: Transport) -> None:
     try:
         done = transport.run(["no-such-program-of-edgekd"], 60)

@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from edgekd.corrections.bias_correction import correct
 from edgekd.errors import DataError
-from edgekd.progress import Progress
+from edgekd.progress import Silent
 from edgekd.simulation import batches, call_of, fold, observe, part, simulate
 
 # All positive, as behind a ReLU: what weights lose to rounding adds up.
@@ -93,7 +93,7 @@ def test_float_precision_changes_nothing() -> None:
 
 
 def test_it_is_the_same_each_time_and_tells_how_far_it_is() -> None:
-    class Steps(Progress):
+    class Steps(Silent):
         def __init__(self) -> None:
             self.told: list[object] = []
 

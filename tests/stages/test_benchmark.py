@@ -25,6 +25,7 @@ from pydantic import TypeAdapter
 
 from edgekd import registry
 from edgekd.errors import DataError, MeasurementError, ModelError, TargetError
+from edgekd.progress import Silent
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task, TensorSpec
 from edgekd.stages.benchmark import benchmark, choose_samples, describe_file, fit_layout, profile
 
@@ -363,7 +364,7 @@ def test_labels_must_be_those_of_the_task_before_anything_is_measured(
 # --- how it goes ---------------------------------------------------------------------------------
 
 
-class Recorder:
+class Recorder(Silent):
     def __init__(self) -> None:
         self.total, self.count, self.ended = 0, 0, 0
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgekd.errors import ConfigError, DataError, EdgekdError, ExportError, ModelError
+from edgekd.progress import Silent
 from edgekd.records import CorrectionTerm, ExportSpec, Model, Preprocessing, QuantSpec
 from edgekd.stages.export import Exported, export
 from edgekd.stages.export.verifying import compare, verify_anatomy, verify_outputs
@@ -69,7 +70,7 @@ def predict(network: nn.Module) -> NDArray[np.float64]:
 
 
 @dataclasses.dataclass
-class Listener:
+class Listener(Silent):
     """Writes down what progress it hears of."""
 
     heard: list[tuple[str, int]] = dataclasses.field(default_factory=list)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import gzip
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ from edgekd.progress import Progress, Silent
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.comparing import compare
 from edgekd.stages.benchmark.describe import describe_file
-from edgekd.stages.benchmark.failures import TooBigError
+from edgekd.stages.benchmark.fleet import Failures, Fleet
 from edgekd.stages.benchmark.outputs import Ran, run_samples
 from edgekd.stages.benchmark.pairs import Pair, pair_of
 from edgekd.stages.benchmark.profiling import profile
 from edgekd.stages.benchmark.reasons import explain
 from edgekd.stages.benchmark.recording import measurement, now
 from edgekd.stages.benchmark.samples import check_labels, choose_samples, fit_layout
-from edgekd.stages.benchmark.session import STEPS, Session
+from edgekd.stages.benchmark.session import Session
 
 __all__ = [
     "Ran",
@@ -65,6 +66,8 @@ def benchmark(
     other metrics need anyway. Peak memory is what the process grew by while it loaded and ran the file, which only
     Linux tells; TFLite Micro gives the arena instead. All targets are looked for before anything is measured. One that
     can't be reached, or fails on the way, is left alone then, what was measured there is kept, and the others go on.
+    Machines measure at the same time, each of them one file after another: targets whose programs run here, those of
+    one address, and phones without a serial are one machine.
 
     Args:
         models: Files, as `edgekd.export` or `describe_file` give them.
@@ -78,7 +81,7 @@ def benchmark(
             inputs; those that have no meaning for the labels, such as `auc` without anomalies, are left out.
         unfit: Names of files and of targets that they are known not to run on: these pairs are left out.
         folder: Keeps the raw events and outputs of every process, below `folder/target`.
-        progress: Hears how far it is.
+        progress: Hears how far it is; of each machine beside the others.
         on_failure: Hears of each target that failed, if others went on; the log says so too.
 
     Returns:
@@ -94,24 +97,20 @@ def benchmark(
     check_labels(inputs, labels, task)
     found = [each for model in models for each in _sizes(model)]
     plan = _plan(models, targets, unfit)
-    progress = progress or Silent()
-    progress.start("benchmark", len(plan) * STEPS)
-    try:
-        with contextlib.ExitStack() as stack:
-            sessions: dict[str, Session] = {}
-            failures = _Failures(plan, on_failure)
-            for pair in plan:
-                name = pair.target.name
-                if name in failures:
-                    continue
-                with failures.noted(name):
-                    if name not in sessions:
-                        sessions[name] = stack.enter_context(Session(pair.target, spec, inputs, labels, task, folder))
-                    for runtime in filter(None, (pair.runtime, pair.stand_in)):
-                        sessions[name].require(runtime)
-            found += _measure_all(plan, sessions, failures, progress)
-    finally:
-        progress.end()
+    with contextlib.ExitStack() as stack:
+        sessions: dict[str, Session] = {}
+        failures, quiet = Failures(plan, on_failure), threading.Lock()
+        for pair in plan:
+            name = pair.target.name
+            if name in failures:
+                continue
+            with failures.noted(name):
+                if name not in sessions:
+                    session = Session(pair.target, spec, inputs, labels, task, folder, quiet)
+                    sessions[name] = stack.enter_context(session)
+                for runtime in filter(None, (pair.runtime, pair.stand_in)):
+                    sessions[name].require(runtime)
+        found += Fleet(plan, sessions, failures).measure(progress or Silent())
     return tuple(found)
 
 
@@ -135,84 +134,6 @@ def _fits(pair: Pair) -> bool:
     needs = "%s on %s: it has %d bytes; the target has %d bytes of %s; it is not measured there"
     _LOG.warning(needs, pair.model.name, target.name, size_bytes, room_bytes, kind)
     return False
-
-
-class _Failures:
-    """Targets that failed, each with its error: they are left alone from then on."""
-
-    def __init__(self, plan: Sequence[Pair], on_failure: Callable[[TargetError], None] | None) -> None:
-        self._found: dict[str, TargetError] = {}
-        self._alone = len({pair.target.name for pair in plan}) == 1
-        self._on_failure = on_failure
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._found
-
-    @contextlib.contextmanager
-    def noted(self, name: str) -> Iterator[None]:
-        """Note what a target fails with."""
-        try:
-            yield
-        except TargetError as error:
-            self._found[name] = error
-            if not self._alone:
-                _warn(error, name)
-
-    def tell(self, measured: Sequence[Measurement]) -> None:
-        """Raise the first where they left nothing, else tell of each."""
-        for name, error in self._found.items():
-            if not measured:
-                raise error
-            if self._alone:
-                _warn(error, name)
-            if self._on_failure:
-                self._on_failure(error)
-
-
-def _warn(error: TargetError, name: str) -> None:
-    rest = "%s; the rest of %s is not measured: look at it with 'edgekd targets check %s' and try again"
-    _LOG.warning(rest, error, name, name)
-
-
-def _measure_all(
-    plan: Sequence[Pair], sessions: Mapping[str, Session], failures: _Failures, progress: Progress
-) -> list[Measurement]:
-    """Measure pair after pair."""
-    found: list[Measurement] = []
-    for index, pair in enumerate(plan):
-        name = pair.target.name
-        if name in failures:
-            progress.advance(STEPS)
-            continue
-        open_pairs = [each for later, each in enumerate(plan) if later > index or each.target.name in failures]
-        with failures.noted(name):
-            _measure(sessions[name], pair, open_pairs, found, progress)
-    failures.tell(found)
-    return found
-
-
-def _measure(
-    session: Session, pair: Pair, open_pairs: Sequence[Pair], found: list[Measurement], progress: Progress
-) -> None:
-    """Add to `found` what a pair gives, as far as it comes; a file that runs elsewhere, or might, is only warned of."""
-    model, target = pair.model, pair.target
-    advanced = 0
-    try:
-        for step in session.measure(pair):
-            found += step
-            progress.advance()
-            advanced += 1
-    except TooBigError as error:
-        _LOG.warning("%s", error)
-        found.append(session.needed(pair, error))
-    except ModelError as error:
-        ran = any(each.model_sha256 == model.sha256 for each in found)
-        if not ran and not any(each.model is model for each in open_pairs):
-            raise
-        rest = "the rest of " if advanced else ""
-        _LOG.warning("%s; %s%s is not measured on %s", error, rest, model.name, target.name)
-    finally:
-        progress.advance(STEPS - advanced)
 
 
 def _sizes(model: Model) -> Iterator[Measurement]:

@@ -7,6 +7,7 @@ import json
 import logging
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,14 +20,14 @@ from numpy.typing import NDArray
 
 import edgekd
 from edgekd import registry
-from edgekd.errors import DataError, MeasurementError, ModelError, TargetError
-from edgekd.metrics import score_all
+from edgekd.errors import MeasurementError, TargetError
 from edgekd.records import Basis, BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.events import Events, first_and_last, parse_events
 from edgekd.stages.benchmark.failures import TooBigError, check_file, failure, where
 from edgekd.stages.benchmark.pairs import Pair
 from edgekd.stages.benchmark.recording import measurement, now
-from edgekd.stages.benchmark.samples import choose_samples, fit_layout, rebuilt_from, scores_of
+from edgekd.stages.benchmark.samples import choose_samples, fit_layout
+from edgekd.stages.benchmark.scoring import score_outputs
 from edgekd.stages.benchmark.taint import cool_down
 from edgekd.store import sha256_of, write_bytes
 from edgekd.transports import Finding, Transport
@@ -56,6 +57,7 @@ class Session:
         labels: As the task has them, or none.
         task: What the files' outputs are.
         folder: For raw events and outputs.
+        quiet: Held while times are taken on this machine, and by what else makes it work meanwhile.
     """
 
     def __init__(
@@ -66,8 +68,14 @@ class Session:
         labels: NDArray[Any] | None,
         task: Task,
         folder: Path | None,
+        quiet: threading.Lock | None = None,
     ) -> None:
         self._target, self._spec, self._task, self._folder = target, spec, task, folder
+        quiet, here = quiet or threading.Lock(), registry.runs_here(target.transport)
+        takes_times = here and target.time_basis == "measured"
+        self._timing = quiet if takes_times else contextlib.nullcontext()
+        self._working = contextlib.nullcontext() if here else quiet
+        self._stopped = threading.Event()
         self._inputs, self._labels = inputs, labels
         if inputs is not None and labels is not None:
             chosen = choose_samples(labels, target.accuracy_samples)
@@ -89,6 +97,11 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()
+
+    def stop(self) -> None:
+        """End what another thread measures; it fails then."""
+        self._stopped.set()
+        self._transport.close()
 
     def check(self) -> Iterator[Finding]:
         """Look at what the transport looks at, then at each runtime of the target."""
@@ -123,10 +136,11 @@ class Session:
             ModelError: The runtime rejects it.
             TargetError: The target took too long, or can't be reached any more.
         """
-        time.sleep(self._rest_s)
+        self._stopped.wait(self._rest_s)
         self._rest_s = self._target.cooldown_s
-        remote, basis = self._transport.push(pair.model.path), self._target
-        inputs = self._push_inputs(pair.model) if pair.stand_in else None
+        with self._working:
+            remote, basis = self._transport.push(pair.model.path), self._target
+            inputs = self._push_inputs(pair.model) if pair.stand_in else None
         if registry.estimates(pair.runtime):
             yield from self._estimate(pair, remote, inputs)
             return
@@ -150,7 +164,8 @@ class Session:
 
         missing = _LOADS - len(processes)
         if missing * memory.wall_s <= self._spec.time_limit_s:
-            processes += [self._run(pair, "load", remote, inputs) for _ in range(missing)]
+            with self._timing:
+                processes += [self._run(pair, "load", remote, inputs) for _ in range(missing)]
         times = [
             self._measured(
                 pair, latency, metric, [each.of(event)["ns"] / _NS_PER_S for each in processes], basis=basis.time_basis
@@ -205,7 +220,8 @@ class Session:
     def _run_untainted(self, pair: Pair, remote: str, inputs: str | None) -> Events:
         """Take times; where the target was throttled or the like, let it cool down and take them again."""
         for tries_left in reversed(range(_TRIES)):
-            events = self._run(pair, "latency", remote, inputs)
+            with self._timing:
+                events = self._run(pair, "latency", remote, inputs)
             taint = events.taint()
             if not taint or not tries_left or not self._cool_down(pair, taint):
                 break
@@ -219,7 +235,10 @@ class Session:
         if self._cools:
             _LOG.warning("%s: %s; it rests, then times are taken again", where(pair), taint)
             state = self._job(pair.runtime, pair.target, Path(), "state")
-            self._cools = cool_down(lambda: self._execute(pair.runtime, state, Path(), _PATIENCE_S).of("conditions"))
+            self._cools = cool_down(
+                lambda: self._execute(pair.runtime, state, Path(), _PATIENCE_S).of("conditions"),
+                sleep=self._stopped.wait,
+            )
         return self._cools
 
     def _estimate(self, pair: Pair, remote: str, inputs: str | None) -> Iterator[list[Measurement]]:
@@ -278,25 +297,12 @@ class Session:
         return outputs
 
     def _score(self, pair: Pair, events: Events, labels: NDArray[Any]) -> list[Measurement]:
-        """Hold the outputs against the labels, or against the inputs."""
-        outputs = self._fetch(pair, events)
-        if pair.model.head == "class":
-            outputs = scores_of(outputs)
-        if self._task in ("regression", "reconstruction") and not np.isfinite(outputs).all():
-            # A class that is no number is wrong; an error that is none is no error at all.
-            count = np.count_nonzero(~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1))
-            raise ModelError(f"{count} of {len(outputs)} outputs are not finite", where=where(pair))
-        inputs = self._inputs if self._task == "reconstruction" else None
-        if inputs is not None:
-            inputs = rebuilt_from(outputs, inputs, pair.model)
-        try:
-            found = score_all(self._task, outputs=outputs, labels=labels, inputs=inputs)
-        except DataError as error:
-            raise DataError(error.what, where=where(pair), allowed=error.allowed) from None
+        with self._working:
+            scores = score_outputs(self._fetch(pair, events), pair, task=self._task, inputs=self._inputs, labels=labels)
         # The file's own arithmetic ran, wherever that was: outputs are real even where times are not.
         return [
             self._measured(pair, events, each.metric, each.samples, basis="measured", labels=each.labels)
-            for each in found
+            for each in scores
         ]
 
     def _push_inputs(self, model: Model) -> str | None:

@@ -43,7 +43,7 @@ def cool_down(
     look: Callable[[], Mapping[str, Any]],
     *,
     limit_s: float = _COOL_DOWN_S,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
     """Wait until a target's state is right, or `limit_s` are over; says whether it is.

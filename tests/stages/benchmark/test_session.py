@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from edgekd import stats
 from edgekd.errors import DataError, TargetError
 from edgekd.metrics import metrics_of
+from edgekd.progress import Silent
 from edgekd.records import BenchmarkSpec, Budget, Measurement, Model, Target, Task
 from edgekd.stages.benchmark import benchmark, describe_file
 from edgekd.stages.gate import gate
@@ -79,13 +80,13 @@ def models(tmp_path: Path) -> list[Model]:
     return made
 
 
-class Counter:
+class Counter(Silent):
     def __init__(self) -> None:
         self.total = self.count = 0
 
     def start(self, task: str, total: int) -> None:
         del task
-        self.total = total
+        self.total += total
 
     def advance(self, count: int = 1) -> None:
         self.count += count

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from edgekd.datasets import Dataset, Split
-from edgekd.progress import Progress
+from edgekd.progress import Progress, Silent
 
 Make = Callable[..., nn.Module]
 
@@ -78,7 +78,7 @@ def make() -> Make:
     return build
 
 
-class Stop:
+class Stop(Silent):
     """Progress that stops after so many steps."""
 
     def __init__(self, after: int) -> None:

@@ -19,6 +19,7 @@ from torch import nn
 
 from edgekd import registry
 from edgekd.datasets import Dataset
+from edgekd.progress import Silent
 from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
 from edgekd.stages.distill import Distilled, distill
 from edgekd.stages.distill.checkpoint import Checkpoint, load_checkpoint
@@ -35,7 +36,7 @@ SPEC = DistillSpec(
 )
 
 
-class Kill:
+class Kill(Silent):
     """Progress that raises after so many steps of this run."""
 
     def __init__(self, after: int) -> None:

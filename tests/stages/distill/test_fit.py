@@ -18,6 +18,7 @@ from torch import nn
 from edgekd import registry
 from edgekd.datasets import Dataset, Split
 from edgekd.errors import TrainingError
+from edgekd.progress import Silent
 from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
 from edgekd.stages.distill import distill
 from edgekd.stages.distill.fit import has_fast_bfloat16
@@ -134,7 +135,7 @@ def test_epochs_cycle_through_the_views(
 
 
 def test_a_batch_larger_than_the_data_is_all_of_it(data: Dataset, make: Make) -> None:
-    class Count:
+    class Count(Silent):
         def __init__(self) -> None:
             self.told: list[object] = []
 
