@@ -108,7 +108,7 @@ def test_what_does_not_end_meets_no_budget_and_is_waited_for_once(
     flags.write_text("0x50005\n")
     looks: list[None] = []
 
-    def give_up(look: object) -> bool:
+    def give_up(look: object, **_: object) -> bool:
         looks.append(None)
         return cool_down(look, limit_s=-1)  # type: ignore[arg-type]
 
