@@ -126,7 +126,9 @@ class SshTransport(ShellTransport):
             (step for words, step in _NEXT_STEPS.items() if words in said), "try it by hand: ssh {address} true"
         )
         what = lines[-1] if lines else f"no answer within {CONNECT_S:g} s"
-        return TargetError(f"ssh: {what}", where=self._target, next_step=step.format(address=self._address))
+        return TargetError(
+            f"ssh: {what}", where=self._target, next_step=step.format(address=shlex.quote(self._address))
+        )
 
     def _may_be_lost(self, done: Finished) -> bool:
         return done.code == _OF_SSH_ITSELF

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,12 @@ from edgekd.records import Target
 from edgekd.stages.benchmark.events import Events
 from edgekd.stages.benchmark.pairs import Pair
 
+# What runtimes say of a file that is newer than they are.
+_TOO_NEW = re.compile(
+    r"Unsupported model IR version|is under development and support for this is limited|old TFLite binary"
+)
+# ONNX Runtime puts the place in its own source before what it says.
+_SOURCE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/\S+\.(?:h|cc):\d+ .*?\) ")
 _KINDS = {"model_rejected": ModelError, "inputs_unfit": DataError}
 
 
@@ -40,21 +47,31 @@ def failure(events: Events, runtime: ModuleType, target: Target, place: str) -> 
         full = target.ram_bytes and events.death() == "SIGKILL"
         hint = f"it may need more than the target's {target.ram_bytes} bytes of RAM" if full else None
         return ModelError(f"the runtime crashed ({events.death()}) while {doing} it", where=place, next_step=hint)
-    kind, message = error["kind"], error["message"]
+    kind, message = error["kind"], _SOURCE.sub("", error["message"])
     if kind == "runtime_missing":
-        extra = registry.EXTRA_OF.get(runtime.REQUIRES)
-        package = f"'edgekd[{extra}]'" if extra else runtime.REQUIRES.replace("_", "-")
-        set_up = hasattr(registry.load("transports", target.transport), "set_up")
-        return TargetError(
-            f"'{runtime.REQUIRES}' can't be imported: {message}",
-            where=target.name,
-            next_step=f"edgekd targets setup {target.name}" if set_up else f"pip install {package}",
-        )
+        said = f"'{runtime.REQUIRES}' can't be imported: {message}"
+        return TargetError(said, where=target.name, next_step=_get(runtime, target))
     if kind == "ram_too_small":
         too_big = TooBigError(message, where=place)
         too_big.events = events
         return too_big
-    return _KINDS.get(kind, MeasurementError)(message, where=place)
+    step = None
+    if _TOO_NEW.search(message):
+        found = events.of("environment")
+        step = (
+            f"{found['runtime']} {found['runtime_version']} there may be too old for it; for a newer one: "
+            f"{_get(runtime, target, newer=True)}"
+        )
+    return _KINDS.get(kind, MeasurementError)(message, where=place, next_step=step)
+
+
+def _get(runtime: ModuleType, target: Target, *, newer: bool = False) -> str:
+    """How a runtime gets there, or a newer one than there is."""
+    if hasattr(registry.load("transports", target.transport), "set_up"):
+        return f"edgekd targets setup {target.name}"
+    extra = registry.EXTRA_OF.get(runtime.REQUIRES)
+    package = f"'edgekd[{extra}]'" if extra else runtime.REQUIRES.replace("_", "-")
+    return f"pip install {'--upgrade ' if newer else ''}{package}"
 
 
 def check_file(seen: Mapping[str, Any], pair: Pair) -> None:

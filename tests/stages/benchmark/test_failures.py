@@ -1,0 +1,47 @@
+"""Words of real runtimes become a line that says what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import flatbuffers
+import pytest
+from onnx import TensorProto, helper
+
+from edgekd.config import load_target
+from edgekd.errors import ModelError
+from edgekd.records import BenchmarkSpec
+from edgekd.stages.benchmark import benchmark, describe_file
+
+
+def refusal(path: Path) -> str:
+    spec = BenchmarkSpec(runs=1, time_limit_s=0.1)
+    with pytest.raises(ModelError) as caught:
+        benchmark([describe_file(path)], targets=[load_target("host")], spec=spec)
+    return str(caught.value)
+
+
+def test_an_onnx_file_that_is_too_new_for_the_runtime(tmp_path: Path) -> None:
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Abs", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 99)], ir_version=8)
+    (tmp_path / "new.onnx").write_bytes(model.SerializeToString())
+    text = refusal(tmp_path / "new.onnx")
+    assert text.startswith("new.onnx on host: Load model from ")
+    assert "/onnxruntime_src/" not in text
+    assert "there may be too old for it" in text
+    assert text.endswith("for a newer one: pip install --upgrade onnxruntime")
+
+
+def test_a_tflite_file_that_is_too_new_for_the_runtime(shared_data: Path, tmp_path: Path) -> None:
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    old = (shared_data / "models" / "tflm" / "hello_world_float.tflite").read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(old, 0)
+    for code in model.operatorCodes:
+        code.version = 99
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    (tmp_path / "new.tflite").write_bytes(bytes(builder.Output()))
+    text = refusal(tmp_path / "new.tflite")
+    assert text.startswith("new.tflite on host: Didn't find op for builtin opcode 'FULLY_CONNECTED' version '99'.")
+    assert text.endswith("for a newer one: pip install --upgrade ai-edge-litert")
