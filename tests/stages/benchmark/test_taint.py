@@ -139,7 +139,7 @@ def test_what_does_not_end_meets_no_budget_and_is_waited_for_once(
 def test_flags_are_those_of_the_machine_that_is_measured(
     model: Model, ssh: Target, sshd: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgekd.stages.benchmark.session.cool_down", lambda _: False)
+    monkeypatch.setattr("edgekd.stages.benchmark.session.cool_down", lambda *_, **__: False)
     program = sshd.folder / "home" / "bin" / "vcgencmd"
     write_program(program, "echo throttled=0x50005")
     try:
