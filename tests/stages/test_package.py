@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -79,6 +80,26 @@ def test_vela_compiles_for_each_accelerator_of_the_targets(int8: Cargo, tmp_path
     summaries = {file.path for file in both.files if file.path.endswith(".json")}
     assert summaries == {f"{name}/pretrainedResnet_quant_vela.json" for name in ("ethos-u55-128", "ethos-u65-256")}
     assert all(each.split("/")[0] in (tmp_path / "both" / each).read_text() for each in summaries)
+
+
+def test_another_configuration_of_one_accelerator_is_another_file(int8: Cargo, tmp_path: Path) -> None:
+    pytest.importorskip("ethosu")
+    slow = tmp_path / "slow.toml"
+    slow.write_text('like = "ethos-u55-128"\nsystem_config = "Ethos_U55_Deep_Embedded"\n')
+    targets = [load_target("ethos-u55-128"), load_target(str(slow)), load_target("ethos-u65-256")]
+    (made,) = package({".": int8}, folder=tmp_path / "out", targets=targets, packagers=packers(["vela"]))
+    summaries = {
+        file.path: json.loads((tmp_path / "out" / file.path).read_text())
+        for file in made.files
+        if file.path.endswith("json")
+    }
+    name = "pretrainedResnet_quant_vela.json"
+    assert {*summaries} == {f"{folder}/{name}" for folder in ("ethos-u55-128", "slow", "ethos-u65-256")}
+    assert summaries[f"slow/{name}"]["system_config"] == "Ethos_U55_Deep_Embedded"
+    # The published estimates of MLPerf Tiny's ResNet-8 with the fast configuration; the slow clock takes more.
+    fast, deep = (summaries[f"{folder}/{name}"]["inference_s"] for folder in ("ethos-u55-128", "slow"))
+    assert fast == pytest.approx(0.403e-3, rel=0.01)
+    assert deep > 1.5 * fast
 
 
 def test_a_target_that_lint_refuses_the_file_on_is_not_packaged_for(int8: Cargo, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ class Task:
     """One packager with its options.
 
     Attributes:
-        label: The name, with the accelerator where the packager is called for several.
+        label: The name, with the accelerator, or the target, where the packager is called for several.
         keeps: Of packagers that write model files: `bits` where these give the very outputs, `values` where they are
             computed otherwise; empty where there is nothing to run.
         folder: Below the package's.
@@ -83,26 +83,30 @@ def _tasks(term: PackagerTerm, targets: Sequence[Target]) -> Iterator[Task]:
     module = sys.modules[pack.__module__]
     keeps: Literal["", "bits", "values"] = getattr(module, "KEEPS", "")
     known = [option.name for option in registry.describe("packagers", term.name).parameters]
-    chips: dict[str, Target] = {}
+    # One flag moves what Vela makes and estimates: another configuration is another file.
+    chips: dict[tuple[str | None, ...], Target] = {}
     for target in targets:
         if target.accelerator:
-            chips.setdefault(target.accelerator, target)
+            key = (target.accelerator, target.system_config, target.memory_mode, target.vela_config)
+            chips.setdefault(key, target)
     if "accelerator" not in known or "accelerator" in term.options or not chips:
         yield Task(name=term.name, label=term.name, pack=pack, keeps=keeps, options=term.options)
         return
-    several = len(chips) > 1
-    for accelerator, chip in chips.items():
+    accelerators = [chip.accelerator for chip in chips.values()]
+    for chip in chips.values():
         told = {
-            "accelerator": accelerator,
+            "accelerator": chip.accelerator,
             "system_config": chip.system_config,
             "memory_mode": chip.memory_mode,
             "config": Path(chip.vela_config) if chip.vela_config else None,
         }
+        # The target says which of two configurations; an accelerator alone says enough.
+        name = chip.name if accelerators.count(chip.accelerator) > 1 else chip.accelerator
         yield Task(
             name=term.name,
-            label=f"{term.name} for {accelerator}" if several else term.name,
+            label=f"{term.name} for {name}" if len(chips) > 1 else term.name,
             pack=pack,
             keeps=keeps,
-            folder=accelerator if several else "",
+            folder=(name or "") if len(chips) > 1 else "",
             options={**{key: value for key, value in told.items() if key in known}, **term.options},
         )
