@@ -74,7 +74,9 @@ def read_logs(folder: Path, *, model: Model, target: str, labels: Path | None = 
     _check_same(sessions)
     for each in sessions:
         _check_model(each, model)
-    _tell_clock(sessions[0])
+    if labels and not accuracy:
+        raise DataError("no log that labels are for", where=str(folder), allowed="accuracy/log.txt")
+    _tell_clock(sessions)
     found: list[Measurement] = []
     if accuracy:
         found += _of_accuracy(accuracy, model, target, labels)
@@ -140,13 +142,16 @@ def _size(tensor: TensorSpec) -> int:
     return math.prod(each or 1 for each in tensor.shape)
 
 
-def _tell_clock(session: _Session) -> None:
-    ratio = session.log.clock_ratio
-    if ratio is not None and abs(ratio - 1) > _CLOCK_SHARE:
-        _LOG.warning(
-            "%s: by the log's own times the target's clock is %.1f %% %s, and so its times are too %s by as much",
-            *(session.log_path, 100 * abs(ratio - 1), *(("fast", "long") if ratio > 1 else ("slow", "short"))),
-        )
+def _tell_clock(sessions: Sequence[_Session]) -> None:
+    """Warn of a clock that is off, once: that of all sessions is the same."""
+    for each in sessions:
+        ratio = each.log.clock_ratio
+        if ratio is not None and abs(ratio - 1) > _CLOCK_SHARE:
+            _LOG.warning(
+                "%s: by the log's own times the target's clock is %.1f %% %s, and so its times are too %s by as much",
+                *(each.log_path, 100 * abs(ratio - 1), *(("fast", "long") if ratio > 1 else ("slow", "short"))),
+            )
+            return
 
 
 def _conditions(session: _Session) -> Conditions:
@@ -166,6 +171,8 @@ def _of_accuracy(session: _Session, model: Model, target: str, labels: Path | No
         if each.count != 1:
             where = f"{session.log_path}:{each.line}"
             raise MeasurementError(f"{each.count} inferences of one input", where=where, allowed="1, for accuracy")
+    if session.summary and session.summary.windows:
+        raise MeasurementError("it is of windows, not of accuracy", where=str(session.summary_path))
     times_s = [each.elapsed_us / _US_PER_S for each in log.answers]
     yield measurement(model, target, "latency", times_s, started_at="", conditions=conditions)
     classes = _classes(dict.fromkeys(each.sample for each in log.answers), labels)

@@ -20,13 +20,17 @@ _STEP = re.compile(r"m-sequencing-i\[(\d{1,9})\]-command\[(.*)\]-ack\[.*")
 _COMMAND = re.compile(r'Command "(.*)"')
 _LOAD = re.compile(r'bload dut "(?:.*[\\/])?([^\\/"]+)"(?: (\d+) (\d+))?')
 _INFER = re.compile(r"dut infer ([1-9]\d{0,8}) (\d{1,9})")
-_LAP = re.compile(r"m-lap-us-(\d{1,19})")
-# A bracket or a number that the line lost makes it no such line.
+# What the target says to it, in this order; N is a whole number and X are numbers with commas between.
 _ANSWER = (
-    *(re.compile(r"m-warmup-start-(\d{1,9})"), re.compile(r"m-warmup-done"), re.compile(r"m-infer-start-(\d{1,9})")),
-    *(_LAP, _LAP, re.compile(r"m-infer-done")),
-    *(re.compile(r"m-results-\[(-?\d+\.\d+(?:,-?\d+\.\d+)*)\]"), re.compile(r"m-ready")),
+    *("m-warmup-start-N", "m-warmup-done", "m-infer-start-N", "m-lap-us-N", "m-lap-us-N", "m-infer-done"),
+    *("m-results-[X]", "m-ready"),
 )
+_PATTERNS = {
+    form: re.compile(
+        re.escape(form).replace("N", r"(\d{1,19})").replace("X", r"(-?\d{1,19}\.\d+(?:,-?\d{1,19}\.\d+)*)")
+    )
+    for form in _ANSWER
+}
 _ALLOWED = "log.txt of EEMBC's runner in its mode ML Performance"
 
 
@@ -257,25 +261,15 @@ def _answers(exchanges: Sequence[_Exchange], where: str) -> Iterator[Answer]:
 
 def _answer(exchange: _Exchange, count: int, warmups: int, loaded: tuple[str, int], where: str) -> Answer:
     said = exchange.of("dut")
-    for index, pattern in enumerate(_ANSWER):
-        if index >= len(said) or not pattern.fullmatch(said[index].text):
-            line = said[index] if index < len(said) else None
-            wanted = re.sub(r"\(\\d.*", "N", pattern.pattern).partition("(")[0].replace("\\", "")
-            words = f"the target said '{line.text[:60]}'" if line else "the target said no more"
-            raise MeasurementError(
-                f"{words} where '{wanted}' is due", where=f"{where}:{line.number if line else exchange.number}"
-            )
-    if len(said) > len(_ANSWER):
-        line = said[len(_ANSWER)]
-        raise MeasurementError(f"the target said '{line.text[:60]}' after it was done", where=f"{where}:{line.number}")
-    told = [int(re.sub(r"\D", "", said[index].text)) for index in (0, 2)]
+    found = _match(said, exchange, where)
+    told = [int(found[0][1]), int(found[2][1])]
     if told != [warmups, count]:
         raise MeasurementError(
             f"{told[0]} + {told[1]} inferences where {warmups} + {count} were asked for",
             where=f"{where}:{said[0].number}",
         )
     start, end = said[3], said[4]
-    elapsed_us = (_lap_us(end) - _lap_us(start)) % _TURN
+    elapsed_us = (int(found[4][1]) - int(found[3][1])) % _TURN
     by_log_s = end.at_s - start.at_s
     if not elapsed_us or abs(elapsed_us / 1e6 - by_log_s) > _CLOCK_SHARE * by_log_s + _LATE_S:
         raise MeasurementError(
@@ -287,20 +281,32 @@ def _answer(exchange: _Exchange, count: int, warmups: int, loaded: tuple[str, in
         size_bytes=loaded[1],
         count=count,
         elapsed_us=elapsed_us,
-        outputs=tuple(float(each) for each in said[6].text[len("m-results-[") : -1].split(",")),
+        outputs=tuple(float(each) for each in found[6][1].split(",")),
     )
 
 
-def _lap_us(line: _Line) -> int:
-    return int(line.text.removeprefix("m-lap-us-"))
+def _match(said: Sequence[_Line], exchange: _Exchange, where: str) -> list[re.Match[str]]:
+    """Match what was said with what is said to `infer`, line by line."""
+    found = []
+    for line, form in itertools.zip_longest(said, _ANSWER):
+        place = f"{where}:{line.number if line else exchange.number}"
+        if line is None:
+            raise MeasurementError(f"the target said no more where '{form}' is due", where=place)
+        match = _PATTERNS[form].fullmatch(line.text) if form else None
+        if match is None:
+            raise MeasurementError(
+                f"the target said '{line.text[:60]}' where '{form or 'no more'}' is due", where=place
+            )
+        found.append(match)
+    return found
 
 
 def _clock_ratio(said: Sequence[_Line]) -> float | None:
-    laps = [line for line in said if _LAP.fullmatch(line.text)]
-    by_log_s = laps[-1].at_s - laps[0].at_s
+    laps = [(line.at_s, int(found[1])) for line in said if (found := _PATTERNS["m-lap-us-N"].fullmatch(line.text))]
+    by_log_s = laps[-1][0] - laps[0][0]
     if by_log_s < _LEAST_CLOCK_S:
         return None
-    elapsed_us = sum((_lap_us(later) - _lap_us(lap)) % _TURN for lap, later in itertools.pairwise(laps))
+    elapsed_us = sum((later - lap) % _TURN for (_, lap), (_, later) in itertools.pairwise(laps))
     return elapsed_us / 1e6 / by_log_s
 
 
@@ -329,11 +335,11 @@ def parse_summary(text: str, where: str) -> Summary:
         said.append(found[1])
     joined = "\n".join(said)
     windows = re.findall(
-        r"# Inferences : +(\d+)\n +Runtime +: +([\d.]+) sec\.\n +Throughput +: +([\d.]+) inf\./sec\.", joined
+        r"# Inferences : +(\d{1,9})\n +Runtime +: +(\d+\.\d+) sec\.\n +Throughput +: +(\d+\.\d+) inf\./sec\.", joined
     )
     top1, auc, median = (
         re.search(pattern, joined)
-        for pattern in (r"Top-1: ([\d.]+)%", r"AUC: ([\d.]+)", r"Median throughput is ([\d.]+) inf\./sec\.")
+        for pattern in (r"Top-1: (\d+\.\d+)%", r"AUC: (\d+\.\d+)", r"Median throughput is (\d+\.\d+) inf\./sec\.")
     )
     if not (top1 or auc or median) or (median is not None) != bool(windows):
         raise MeasurementError("neither accuracy nor windows with their median are in it", where=where)

@@ -256,6 +256,15 @@ def test_a_log_of_windows_is_none_of_single_inferences(keywords: Path) -> None:
         read_logs(keywords, model=KEYWORDS, target=TARGET)
 
 
+def test_a_summary_and_labels_of_another_run_are_refused(keywords: Path) -> None:
+    shutil.copy(keywords / "performance" / "results.txt", keywords / "accuracy" / "results.txt")
+    with pytest.raises(MeasurementError, match=r"accuracy/results.txt: it is of windows, not of accuracy"):
+        read_logs(keywords, model=KEYWORDS, target=TARGET)
+    shutil.rmtree(keywords / "accuracy")
+    with pytest.raises(DataError, match=r"no log that labels are for; allowed: accuracy/log.txt"):
+        read_logs(keywords, model=KEYWORDS, target=TARGET, labels=keywords / "y_labels.csv")
+
+
 def test_what_is_no_log_is_refused(keywords: Path, tmp_path: Path) -> None:
     (keywords / "accuracy" / "log.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(MeasurementError, match=r"accuracy/log.txt: it is no text"):

@@ -138,7 +138,7 @@ RESULTS, INFER = "0.996,0.000,0.000,0.000,0.000]\n", 'Command "dut infer 1 0"'
         (SECOND_LAP, "dut: m-lap-us-212510928", SECOND_LAP, "the laps are 0 µs apart, their lines 0.030 s"),
         (SECOND_LAP, "dut: m-lap-us-215541736", SECOND_LAP, "the laps are 3030808 µs apart, their lines 0.030 s"),
         ("infer-start-1\n", "infer-start-2\n", "m-warmup-start-0", "0 + 2 inferences where 0 + 1 were asked for"),
-        (RESULTS, "0.996,0.000,0.0\n", RESULTS, "' where 'm-results-[' is due"),
+        (RESULTS, "0.996,0.000,0.0\n", RESULTS, "' where 'm-results-[X]' is due"),
         (RESULTS, "0.996,0.000,0.000,0.000]\n", "", "results of 11 and 12 numbers in one log"),
         ("m-bload-done", "m-bload-failed", 'Command "bload', "'tst_000000_Stop_7.bin' did not reach the target"),
         ("00204.395 dut", "00204.495 dut", SECOND_LAP, "time goes back, from 204.495 to 204.425 s"),
