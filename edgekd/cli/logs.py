@@ -48,7 +48,7 @@ def bench_logs(
         raise click.UsageError("--labels needs --logs")
     if len(models) != 1:
         raise click.UsageError("--logs are of one MODEL")
-    if len(targets) != 1 or not targets[0].strip():
+    if len(targets) != 1 or not targets[0].strip() or "," in targets[0]:
         raise click.UsageError("--logs need one --target: the name that the microcontroller goes by, yours to choose")
     terminal = Terminal(as_json=as_json)
     terminal.show_log()

@@ -84,7 +84,7 @@ def test_measurements_are_the_same_as_json(logs: Path, keywords: Path) -> None:
     ("arguments", "words"),
     [
         (("{model}", "--logs", "{logs}"), "--logs need one --target"),
-        (("{model}", "--logs", "{logs}", "--target", "a", "--target", "b"), "--logs need one --target"),
+        (("{model}", "--logs", "{logs}", "--target", "a,b"), "--logs need one --target"),
         (("{model}", "{model}", "--logs", "{logs}", "--target", "a"), "--logs are of one MODEL"),
         (("{model}", "--logs", "{logs}", "--target", "a", "--runs", "5"), "--runs is not for logs"),
         (("{model}", "--labels", "y_labels.csv", "--target", "a"), "--labels needs --logs"),

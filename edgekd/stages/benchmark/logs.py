@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import re
@@ -65,7 +64,7 @@ def read_logs(folder: Path, *, model: Model, target: str, labels: Path | None = 
     Raises:
         MeasurementError: A log that is broken, cut short, of another tool or another model, or that contradicts itself,
             the other log or a summary.
-        DataError: No log, or labels that don't fit it.
+        DataError: No log, a file that can't be read, or labels that don't fit.
     """
     accuracy, performance = (_open(folder / name) for name in ("accuracy", "performance"))
     sessions = [each for each in (accuracy, performance) if each]
@@ -105,9 +104,9 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise MeasurementError("it is no text", where=str(path)) from None
+        raise DataError("it is no text", where=str(path)) from None
     except OSError as error:
-        raise MeasurementError(f"can't read it: {error.strerror}", where=str(path)) from None
+        raise DataError(f"can't read it: {error.strerror}", where=str(path)) from None
 
 
 def _check_same(sessions: Sequence[_Session]) -> None:
@@ -299,14 +298,13 @@ def _class_in(name: str) -> int | None:
 def _read_labels(path: Path) -> dict[str, int]:
     """Read a file of MLPerf Tiny's labels: name, number of classes, class; lines that begin with # are comments."""
     found: dict[str, int] = {}
-    for number, row in enumerate(csv.reader(_read(path).splitlines()), 1):
-        if not row or row[0].startswith("#"):
+    for number, line in enumerate(_read(path).splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
             continue
-        place = f"{path}:{number}"
+        place, row = f"{path}:{number}", [each.strip() for each in line.split(",")]
         numbers = [int(each) for each in row[1:3] if re.fullmatch(r"\d{1,9}", each)]
         if len(numbers) < 2 or numbers[1] >= numbers[0]:
-            wanted = "name, number of classes, class"
-            raise DataError(f"'{','.join(row)}' is no label", where=place, allowed=wanted)
+            raise DataError(f"'{line[:60]}' is no label", where=place, allowed="name, number of classes, class")
         if found.setdefault(row[0], numbers[1]) != numbers[1]:
             raise DataError(f"two classes of '{row[0]}'", where=place)
     return found
