@@ -102,6 +102,7 @@ METRICS = {
         *(each for score in _SCORES for each in (score, _loss_of(score))),
         _time("latency", "time of one steady-state inference", "quantile"),
         _time("sustained_latency", "the same in the last minute of a long run", "quantile"),
+        _time("window_latency", "mean time of an inference in each of several windows of ten seconds or more"),
         _time("load_time", "time to load the model"),
         _time("first_inference", "time of the first inference"),
         _size("peak_memory", "peak resident memory added by the model", "largest"),

@@ -11,6 +11,7 @@ import click
 
 from edgekd.cli.group import EXIT_OF, command, json_option, out_option, set_option
 from edgekd.cli.lint import findings_table
+from edgekd.cli.logs import bench_logs, logs_options, source_lines
 from edgekd.launch import process_rank
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def distill(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: 
     edgekd bench model.tflite --target host,cortex-m4 --runs 5000 --out runs/bench
     edgekd bench model.tflite --target raspberry-pi-5 --sustained 10m
     edgekd bench model.onnx --profile
+    edgekd bench model.tflite --logs runner/sessions/kws --target my-board --out runs/board
 """)
 @click.argument("models", nargs=-1, required=True, metavar="RECIPE | MODEL...")
 @click.option(
@@ -76,6 +78,7 @@ def distill(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: 
 )
 @click.option("--profile", "profiled", is_flag=True, help="Also time each operator; ONNX files only.")
 @click.option("--threads", type=click.IntRange(1), help="Threads [default: the target's own].")
+@logs_options
 @out_option
 @set_option
 @json_option
@@ -87,6 +90,8 @@ def bench(
     sustained: str | None,
     profiled: bool,
     threads: int | None,
+    logs: Path | None,
+    labels: Path | None,
     out: Path | None,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -106,8 +111,13 @@ def bench(
             "sustained",
             "profiled",
             "threads",
+            "logs",
+            "labels",
         )
         return run_until("benchmark", models[0], out, overrides, as_json=as_json)
+    if logs or labels:
+        refuse_options("not for logs", "runs", "time_limit", "sustained", "profiled", "threads", "overrides")
+        return bench_logs(models, targets, logs=logs, labels=labels, out=out, as_json=as_json)
     refuse_options("for recipes only", "overrides")
     from edgekd.config import load_targets
     from edgekd.console import Terminal, measurements_table
@@ -133,7 +143,7 @@ def bench(
     with terminal.progress() as progress:
         measurements = benchmark(described, targets=places, spec=spec, progress=progress, on_failure=failures.append)
     if out:
-        _save_bench(out, measurements, operators)
+        save_bench(out, measurements, operators)
     terminal.print(measurements_table(measurements), *operators_tables(operators))
     terminal.result({"measurements": measurements, "operators": operators} if profiled else measurements)
     return TargetError.exit_code if failures else 0
@@ -175,7 +185,8 @@ def operators_tables(operators: Sequence[OperatorTime]) -> list[Table]:
     return tables
 
 
-def _save_bench(out: Path, measurements: Sequence[Measurement], operators: Sequence[OperatorTime]) -> None:
+def save_bench(out: Path, measurements: Sequence[Measurement], operators: Sequence[OperatorTime] = ()) -> None:
+    """Write what a benchmark of files gave, as a folder that `gate` and `report` read."""
     from edgekd import store
     from edgekd.records import Run
     from edgekd.stages.report import report
@@ -208,6 +219,9 @@ def gate(folder: Path, budgets: Path | None, overrides: tuple[str, ...], as_json
     chosen = load_budgets(budgets, overrides) if budgets else pipeline.open_budgets(folder, overrides)
     release = judge(opened.measurements, budgets=chosen)
     _print_release(terminal, release)
+    if release.status == "pass":
+        for line in source_lines(opened.measurements):
+            terminal.say(line)
     terminal.result({"status": release.status, "release": release})
     return EXIT_OF[release.status]
 

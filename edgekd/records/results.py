@@ -131,6 +131,8 @@ class Conditions:
         tainted: What makes times worth nothing, such as throttling; empty is nothing.
         cores: Numbers of those that the program was bound to, if it was.
         steady: Of latencies: whether warm-up went on until nothing changed any more, or until its time was up.
+        source: What samples were read from that edgekd did not take; the target proved no file's hash then.
+        clock_ratio: Of times by a target's own clock: its time over that of the machine that wrote the log.
     """
 
     host: str = ""
@@ -152,10 +154,12 @@ class Conditions:
     steady: bool | None = None
     batch: int = 1
     cores: str | None = None
+    source: str = ""
+    clock_ratio: float | None = None
 
     MUST_AGREE = (
         *("host", "cpu", "arch", "runtime", "runtime_version"),
-        *("threads", "governor", "delegate", "batch", "tainted", "cores"),
+        *("threads", "governor", "delegate", "batch", "tainted", "cores", "source"),
     )
 
 

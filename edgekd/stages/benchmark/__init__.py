@@ -19,6 +19,7 @@ from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.comparing import compare
 from edgekd.stages.benchmark.describe import describe_file
 from edgekd.stages.benchmark.fleet import Failures, Fleet
+from edgekd.stages.benchmark.logs import read_logs
 from edgekd.stages.benchmark.outputs import Ran, run_samples
 from edgekd.stages.benchmark.pairs import Pair, pair_of
 from edgekd.stages.benchmark.profiling import profile
@@ -36,6 +37,7 @@ __all__ = [
     "explain",
     "fit_layout",
     "profile",
+    "read_logs",
     "run_samples",
 ]
 

@@ -12,7 +12,7 @@ from edgekd import stats
 from edgekd.errors import MeasurementError
 from edgekd.records import Budget, Check, Measurement, Release, Status
 from edgekd.stages.gate.evidence import find_fault, look, needs_runs
-from edgekd.stages.gate.reasons import explain, explain_nothing
+from edgekd.stages.gate.reasons import explain, explain_nothing, explain_sources
 from edgekd.stages.gate.rules import Rule, read_budgets
 from edgekd.store import fingerprint
 
@@ -155,7 +155,7 @@ def _check(rule: Rule, candidate: Measurement, reference: Measurement | None) ->
         low=seen.interval.low,
         high=seen.interval.high,
         status=status,
-        reason=explain(rule, seen, status),
+        reason=explain(rule, seen, status) + explain_sources(evidence),
     )
     return _Verdict(check=check, evidence=evidence)
 

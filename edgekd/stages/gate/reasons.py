@@ -28,6 +28,16 @@ def explain(rule: Rule, seen: Seen, status: Status) -> str:
     return f"{text} holds the limit {limit}; {_what_decides(rule, seen)}"
 
 
+def explain_sources(evidence: Sequence[Measurement]) -> str:
+    """Say of samples that edgekd did not take what they were read from, and what that does not prove.
+
+    >>> explain_sources([])
+    ''
+    """
+    sources = sorted({each.conditions.source for each in evidence} - {""})
+    return f"; read from a {', '.join(sources)}, which does not prove the file" if sources else ""
+
+
 def explain_nothing(rule: Rule, ordered: Sequence[Measurement], same_metric: Sequence[Measurement]) -> str:
     """Say what was looked for, and what there is instead."""
     budget = rule.budget

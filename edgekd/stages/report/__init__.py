@@ -18,6 +18,7 @@ from edgekd.stages.report.rounding import Rounding, rounding_lines, rounding_of
 from edgekd.stages.report.summary import Figure, Summary, joined, summarise
 from edgekd.stages.report.sustained import sustained_lines
 from edgekd.stages.report.verdict import Verdict, verdict_of
+from edgekd.stages.report.windows import window_lines
 from edgekd.store import to_json, write_bytes, write_json
 
 __all__ = [
@@ -83,7 +84,7 @@ def report(run: Run, *, folder: Path) -> Report:
 def worth_lines(run: Run) -> tuple[str, ...]:
     """Say what distilling and learning with rounding were worth, and which losses hardly count, a line each.
 
-    Of long runs, too, there is a line each, on what they cost.
+    Of long runs, too, there is a line each, on what they cost, and of latencies that are means.
 
     >>> worth_lines(Run(name="empty", folder=Path(), recipe=""))
     ()
@@ -95,6 +96,7 @@ def worth_lines(run: Run) -> tuple[str, ...]:
         *(rounding_lines(rounding)[:1] if rounding else ()),
         *warnings,
         *sustained_lines(run.measurements),
+        *window_lines(run.measurements),
     )
 
 

@@ -226,6 +226,8 @@ def _setting(group: Sequence[Measurement]) -> Setting:
         "throttled after": _several(each.conditions.throttled_after for each in group),
         "°C after": _span([f"{each:.0f}" for each in sorted(temperatures)]),
         "tainted": first.tainted,
+        "read from": first.source and f"{first.source}; it does not prove the file",
+        "target's clock": _clock(first.clock_ratio),
         **{
             basis: _several(each.metric.replace("_", " ") for each in group if each.basis == basis)
             for basis in ("measured", "emulated", "estimated")
@@ -237,6 +239,10 @@ def _setting(group: Sequence[Measurement]) -> Setting:
     return Setting(
         title=title, facts=tuple((key, str(value)) for key, value in facts.items() if value not in (None, ""))
     )
+
+
+def _clock(ratio: float | None) -> str:
+    return "" if ratio is None else f"{abs(100 * (ratio - 1)):.2f} % {'fast' if ratio > 1 else 'slow'}"
 
 
 def _span(ordered: Sequence[str]) -> str:
