@@ -22,7 +22,7 @@ import edgekd
 from edgekd import registry
 from edgekd.errors import MeasurementError, TargetError
 from edgekd.records import Basis, BenchmarkSpec, Measurement, Model, Target, Task
-from edgekd.stages.benchmark.events import Events, first_and_last, parse_events
+from edgekd.stages.benchmark.events import Events, course_of, first_and_last, parse_events
 from edgekd.stages.benchmark.failures import TooBigError, check_file, failure, where
 from edgekd.stages.benchmark.pairs import Pair
 from edgekd.stages.benchmark.recording import measurement, now
@@ -180,8 +180,10 @@ class Session:
             _LOG.warning("%s: its runtime has a program of its own; there is no long run of it", where(pair))
             return
         events = self._run(pair, "sustained", remote, inputs, _PATIENCE_S + self._spec.sustained_s)
-        first, last = first_and_last(events.of("sustained")["seconds"], self._spec.sustained_s)
-        yield self._measured(pair, events, "sustained_latency", last, basis=self._target.time_basis, warmup=first)
+        seconds = events.of("sustained")["seconds"]
+        first, last = first_and_last(seconds, self._spec.sustained_s)
+        found = self._measured(pair, events, "sustained_latency", last, basis=self._target.time_basis, warmup=first)
+        yield replace(found, course=course_of(seconds))
 
     def run(self, pair: Pair, mode: str) -> Events:
         """Run a file in a mode of the runner that takes no more than `BenchmarkSpec.time_limit_s`.
@@ -368,6 +370,7 @@ class Session:
         warmup: Sequence[float] = (),
         labels: Sequence[float] = (),
     ) -> Measurement:
+        taint = events.taint(may_heat=metric == "sustained_latency")
         return measurement(
             pair.model,
             self._target.name,
@@ -377,9 +380,7 @@ class Session:
             basis=basis,
             warmup=warmup,
             labels=labels,
-            conditions=replace(
-                events.conditions(), tainted=events.taint() if METRICS[metric].dimension == "time" else ""
-            ),
+            conditions=replace(events.conditions(), tainted=taint if METRICS[metric].dimension == "time" else ""),
         )
 
     def _keep(self, pair: Pair, name: str, content: bytes) -> None:

@@ -23,6 +23,7 @@ from edgekd.stages.report.layers import layer_chart, layer_tables, parted_lines
 from edgekd.stages.report.mixed import mixed_chart, mixed_lines, mixed_tables
 from edgekd.stages.report.quality import label_of, primary_metric
 from edgekd.stages.report.rounding import rounding_lines, rounding_of
+from edgekd.stages.report.sustained import long_runs, sustained_charts
 from edgekd.stages.report.teachers import chain_of, lessons_of
 from edgekd.stages.report.tradeoff import tradeoff
 from edgekd.stages.report.training import training
@@ -86,6 +87,7 @@ def render(run: Run) -> str:
         "layers": [chart] if (chart := layer_chart(run.layers)) else [],
         "mixed": [chart] if (chart := mixed_chart(run.mixed)) else [],
         "latency": latencies(run.measurements, rows),
+        "sustained": sustained_charts(run.measurements),
     }
     every = [chart for group in drawn.values() for chart in group]
     environment = Environment(
@@ -122,6 +124,7 @@ def render(run: Run) -> str:
         kernels=kernel_rows(run.measurements),
         mixed_tables=mixed_tables(run.mixed),
         mixed=mixed_lines(run.mixed),
+        long_runs=long_runs(run.measurements),
         emulated=sorted({each.basis for each in run.measurements} - {"measured"}),
         drawn=drawn,
         settings=settings_of(run.measurements),

@@ -65,6 +65,15 @@ def _share(value: float) -> str:
     return f"{value * 100:.3g} %"
 
 
+def _change(share: float) -> str:
+    """Write by how much of itself something changed, with its sign.
+
+    >>> _change(0.125)
+    '+12.5 %'
+    """
+    return f"{100 * share:+.1f} %".replace("-", "\N{MINUS SIGN}")
+
+
 def _density(cache: CacheFacts) -> str:
     return f"{density_of(cache):.3g} B"
 
@@ -111,6 +120,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "amount": amount,
     "between": _score_ends,
     "breakable": _breakable,
+    "change": _change,
     "count": _count,
     "density": _density,
     "drop": _drop,
