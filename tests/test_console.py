@@ -273,7 +273,7 @@ def test_off_a_terminal_progress_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr("edgekd.console.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("edgekd.console.terminal.time.monotonic", lambda: clock[0])
     with Terminal().progress() as progress:
         progress.start("student", 100)
         progress.advance(50)  # a resumed training: these took no time
