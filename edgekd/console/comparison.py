@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _NOT_PLACES = {"training", "export", "file"}
 # How what was not measured is told.
 _BASES = {"measured": "", "emulated": "~", "estimated": "≈"}
+_TAINTED = "!"
 # Columns of what a file did on a target, and what `TargetFigures` calls them.
 _TIMES = {"p50": "p50", "p90": "p90", "load": "load", "first": "first_inference"}
 _SIZES = {"arena": "arena", "memory": "peak_memory", "SRAM": "sram", "DRAM": "dram", "flash": "flash"}
@@ -35,7 +36,15 @@ def comparison_table(run: Run) -> RenderableType:
 
     On a narrow terminal the table is without the columns that tell least.
     """
-    from edgekd.stages.report import label_of, lower_is_better, points_text, score_text, summary_rows, worth_lines
+    from edgekd.stages.report import (
+        label_of,
+        lower_is_better,
+        points_text,
+        score_text,
+        summary_rows,
+        taint_lines,
+        worth_lines,
+    )
 
     rows = summary_rows(run)
     name = label_of(rows[0].metric) if rows else "accuracy"
@@ -63,7 +72,8 @@ def comparison_table(run: Run) -> RenderableType:
             )
     error = bool(rows) and lower_is_better(rows[0].metric)
     meaning = f"{name} above the teacher's" if error else f"{name} lost against the teacher"
-    return Group(_Comparison(lines, meaning), *map(Text, worth_lines(run)))
+    tainted = bool(taint_lines(run.measurements))
+    return Group(_Comparison(lines, meaning, tainted=tainted), *map(Text, worth_lines(run)))
 
 
 class _Comparison:
@@ -73,8 +83,8 @@ class _Comparison:
     # Of accelerators: only where there is one.
     SELDOM = ("SRAM", "DRAM", "flash", "on NPU")
 
-    def __init__(self, lines: Sequence[Mapping[str, str]], drop: str) -> None:
-        self.lines, self.drop = lines, drop
+    def __init__(self, lines: Sequence[Mapping[str, str]], drop: str, *, tainted: bool) -> None:
+        self.lines, self.drop, self.tainted = lines, drop, tainted
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         kept = list(self.lines[0]) if self.lines else ["file"]
@@ -87,6 +97,8 @@ class _Comparison:
 
     def table(self, columns: Sequence[str]) -> Table:
         notes = [f"drop: {self.drop}", "~: emulated, not measured"]
+        if self.tainted:
+            notes.append(f"{_TAINTED}: tainted, see below")
         if "on NPU" in columns:
             notes.append("≈: estimated by Vela")
         if "load" in columns:
@@ -117,4 +129,7 @@ def _number(value: float | None, unit: str) -> str:
 
 
 def _marked(figure: Figure | None, unit: str) -> str:
-    return "" if figure is None else _BASES[figure.basis] + human(figure.value, unit)
+    if figure is None:
+        return ""
+    text = _BASES[figure.basis] + human(figure.value, unit)
+    return f"[yellow]{_TAINTED}{text}[/]" if figure.tainted else text

@@ -226,7 +226,9 @@ def _figure(summary: Summary | None) -> Figure | None:
 def _largest(summary: Summary | None) -> Figure | None:
     if summary is None or summary.maximum is None:
         return None
-    return Figure(value=summary.maximum, samples=summary.samples, basis=summary.basis)
+    return Figure(
+        value=summary.maximum, samples=summary.samples, basis=summary.basis, tainted=summary.conditions.tainted
+    )
 
 
 def _detail(mine: Measurement | None, all_of_them: Sequence[Measurement]) -> str:

@@ -24,6 +24,7 @@ from edgekd.stages.report.mixed import mixed_chart, mixed_lines, mixed_tables
 from edgekd.stages.report.quality import label_of, primary_metric
 from edgekd.stages.report.rounding import rounding_lines, rounding_of
 from edgekd.stages.report.sustained import long_runs, sustained_charts
+from edgekd.stages.report.taint import taint_lines
 from edgekd.stages.report.teachers import chain_of, lessons_of
 from edgekd.stages.report.tradeoff import tradeoff
 from edgekd.stages.report.training import training
@@ -125,6 +126,7 @@ def render(run: Run) -> str:
         mixed_tables=mixed_tables(run.mixed),
         mixed=mixed_lines(run.mixed),
         long_runs=long_runs(run.measurements),
+        tainted=taint_lines(run.measurements),
         emulated=sorted({each.basis for each in run.measurements} - {"measured"}),
         drawn=drawn,
         settings=settings_of(run.measurements),

@@ -75,6 +75,7 @@ def sustained_lines(measurements: Sequence[Measurement]) -> tuple[str, ...]:
         f"{run.measurement.model} on {run.measurement.target}, sustained: "
         f"p50 {human(statistics.median(run.measurement.warmup), 's')} at the start, "
         f"{human(statistics.median(run.measurement.samples), 's')} at the end ({100 * run.change:+.1f} %)"
+        + (", tainted" if run.measurement.conditions.tainted else "")
         for run in long_runs(measurements)
     )
 
