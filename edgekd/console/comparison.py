@@ -66,6 +66,7 @@ def comparison_table(run: Run) -> RenderableType:
                     "drop": points_text(drop.value, row.metric, sign="+") if drop else "",
                     "target": escape(place.target) if place else "",
                     **{column: _marked(getattr(place, figure, None), "s") for column, figure in _TIMES.items()},
+                    "energy": _marked(getattr(place, "energy", None), "J"),
                     **{column: _marked(getattr(place, figure, None), "B") for column, figure in _SIZES.items()},
                     "on NPU": _marked(getattr(place, "npu", None), "1"),
                 }
@@ -79,9 +80,18 @@ def comparison_table(run: Run) -> RenderableType:
 class _Comparison:
     """Leaves out columns, those that tell least first, until no cell is cut on the console it is printed to."""
 
-    LEAST = (("load", "first"), ("p90",), ("gzip",), ("parameters",), ("DRAM", "flash"), ("memory",), ("arena",))
-    # Of accelerators: only where there is one.
-    SELDOM = ("SRAM", "DRAM", "flash", "on NPU")
+    LEAST = (
+        ("load", "first"),
+        ("p90",),
+        ("gzip",),
+        ("parameters",),
+        ("DRAM", "flash"),
+        ("memory",),
+        ("energy",),
+        ("arena",),
+    )
+    # Of accelerators, and of targets that tell it: only where there is one.
+    SELDOM = ("energy", "SRAM", "DRAM", "flash", "on NPU")
 
     def __init__(self, lines: Sequence[Mapping[str, str]], drop: str, *, tainted: bool) -> None:
         self.lines, self.drop, self.tainted = lines, drop, tainted

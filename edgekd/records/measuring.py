@@ -17,6 +17,8 @@ class Conditions:
         frequencies_after_hz: Right after the last inference, one for each group of cores that has its own.
         tainted: What makes times worth nothing, such as throttling; empty is nothing.
         cores: Numbers of those that the program was bound to, if it was.
+        energy_source: What told the energy: `pmic`, `ina3221`, `rapl` or `battery`, each of which sees its own part.
+        idle_w: Power by that source before anything ran, in W, which is not subtracted; `running_w`, while it ran.
         steady: Of latencies: whether warm-up went on until nothing changed any more, or until its time was up.
         source: What samples were read from that edgekd did not take; the target proved no file's hash then.
         clock_ratio: Of times by a target's own clock: its time over that of the machine that wrote the log.
@@ -43,10 +45,13 @@ class Conditions:
     cores: str | None = None
     source: str = ""
     clock_ratio: float | None = None
+    energy_source: str | None = None
+    idle_w: float | None = None
+    running_w: float | None = None
 
     MUST_AGREE = (
         *("host", "cpu", "arch", "runtime", "runtime_version"),
-        *("threads", "governor", "delegate", "batch", "tainted", "cores", "source"),
+        *("threads", "governor", "delegate", "batch", "tainted", "cores", "source", "energy_source"),
     )
 
 

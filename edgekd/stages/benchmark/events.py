@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekd.records import Conditions, Stretch
+from edgekd.stages.benchmark.energy import watts_of
 from edgekd.stages.benchmark.taint import find_taint
 
 # So many latencies of each second of a long run are in the record; all that the runner kept are in its events.
@@ -47,6 +48,7 @@ class Events:
         """The conditions under which the process ran."""
         environment = self.of("environment")
         before, after = (self.of("conditions", when=when) for when in ("before", "after"))
+        energy = self.of("energy")
         return Conditions(
             **{key: environment[key] for key in _FROM_ENVIRONMENT},
             governor=before.get("governor"),
@@ -59,6 +61,9 @@ class Events:
             delegate=self.of("load").get("delegate"),
             cores=environment.get("cores"),
             steady=self.of("warmup").get("steady"),
+            energy_source=energy.get("source"),
+            idle_w=watts_of(energy.get("idle", ())),
+            running_w=watts_of(energy.get("parts", ())),
         )
 
     def taint(self, *, may_heat: bool = False) -> str:

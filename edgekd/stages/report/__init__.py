@@ -10,6 +10,7 @@ from typing import Any
 from edgekd.records import Run
 from edgekd.stages.report.balance import TermBalance, balances
 from edgekd.stages.report.comparison import Row, TargetFigures, summary_rows
+from edgekd.stages.report.energy import energy_lines
 from edgekd.stages.report.gain import Gain, gain_lines, gain_of
 from edgekd.stages.report.kernels import KernelRow, kernel_rows
 from edgekd.stages.report.page import render
@@ -86,7 +87,8 @@ def report(run: Run, *, folder: Path) -> Report:
 def worth_lines(run: Run) -> tuple[str, ...]:
     """Say what distilling and learning with rounding were worth, and which losses hardly count, a line each.
 
-    Before them, which times prove nothing; after them, what long runs cost, and which latencies are means.
+    Before them, which times prove nothing; after them, what long runs cost, which latencies are means, and what energies
+    are of.
 
     >>> worth_lines(Run(name="empty", folder=Path(), recipe=""))
     ()
@@ -100,6 +102,7 @@ def worth_lines(run: Run) -> tuple[str, ...]:
         *warnings,
         *sustained_lines(run.measurements),
         *window_lines(run.measurements),
+        *energy_lines(run.measurements),
     )
 
 

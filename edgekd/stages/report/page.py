@@ -16,6 +16,7 @@ from edgekd.stages.report.balance import balance_chart, balances
 from edgekd.stages.report.charts import Chart
 from edgekd.stages.report.comparison import summary_rows
 from edgekd.stages.report.dots import gain_chart
+from edgekd.stages.report.energy import energy_lines, energy_rows, name_of
 from edgekd.stages.report.gain import arms_of, gain_lines, gain_of
 from edgekd.stages.report.kernels import kernel_rows
 from edgekd.stages.report.latency import latencies
@@ -33,6 +34,8 @@ from edgekd.stages.report.words import FILTERS, capitalised
 from edgekd.units import METRICS
 
 _HERE = Path(__file__).parent
+# Of one metric only: it makes no setting of its own.
+_OF_ENERGY = "energy_source"
 _COMBINED = {
     "logits": "mean of logits",
     "probabilities": "mean of probabilities",
@@ -125,6 +128,8 @@ def render(run: Run) -> str:
         kernels=kernel_rows(run.measurements),
         mixed_tables=mixed_tables(run.mixed),
         mixed=mixed_lines(run.mixed),
+        energies=energy_rows(run.measurements),
+        energy_lines=energy_lines(run.measurements),
         long_runs=long_runs(run.measurements),
         tainted=taint_lines(run.measurements),
         emulated=sorted({each.basis for each in run.measurements} - {"measured"}),
@@ -200,7 +205,7 @@ def settings_of(measurements: Sequence[Measurement]) -> list[Setting]:
     for each in measurements:
         if each.conditions == Conditions():
             continue  # exact facts such as a file's size depend on none
-        key = (each.target, *(getattr(each.conditions, name) for name in Conditions.MUST_AGREE))
+        key = (each.target, *(getattr(each.conditions, name) for name in Conditions.MUST_AGREE if name != _OF_ENERGY))
         groups.setdefault(key, []).append(each)
     return [_setting(group) for group in groups.values()]
 
@@ -230,6 +235,7 @@ def _setting(group: Sequence[Measurement]) -> Setting:
         "throttled before": _several(each.conditions.throttled_before for each in group),
         "throttled after": _several(each.conditions.throttled_after for each in group),
         "°C after": _span([f"{each:.0f}" for each in sorted(temperatures)]),
+        "energy by": _several(name_of(source) for each in group if (source := each.conditions.energy_source)),
         "tainted": first.tainted,
         "read from": first.source and f"{first.source}; it does not prove the file",
         "target's clock": _clock(first.clock_ratio),

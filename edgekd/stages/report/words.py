@@ -41,6 +41,10 @@ def _between(low: str, high: str) -> str:
     return f"{first} to {high}" if unit == other else f"{low} to {high}"
 
 
+def _power(watts: float | None) -> str:
+    return _NONE if watts is None else human(watts, "W")
+
+
 def _range(figure: Figure, metric: str) -> str:
     """Write the interval of a score, unless it is exact."""
     if figure.low is None or figure.high is None or figure.low == figure.high:
@@ -129,6 +133,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "label": label_of,
     "observed": _observed,
     "points": _points,
+    "power": _power,
     "range": _range,
     "score": score_text,
     "sentence": _sentence,

@@ -90,6 +90,7 @@ def flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "flags"
     write_program(
         tmp_path / "bin" / "vcgencmd",
+        '[ "$1" = get_throttled ] || exit 1\n'
         f'echo "throttled=$(head -n 1 {path})"\n[ "$(wc -l <{path})" -lt 2 ] || sed -i 1d {path}',
     )
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
