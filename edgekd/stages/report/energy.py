@@ -65,7 +65,7 @@ def name_of(source: str) -> str:
     >>> name_of("rapl")
     'the RAPL counters of the processor'
     """
-    return _NAMES.get(source, f"a source of its own, {source}")
+    return _NAMES.get(source, f"another source ({source})")
 
 
 def energy_lines(measurements: Sequence[Measurement]) -> tuple[str, ...]:
@@ -86,7 +86,9 @@ def energy_lines(measurements: Sequence[Measurement]) -> tuple[str, ...]:
     for (target, source), rows in groups.items():
         idle, running = _span([row.idle_w for row in rows]), _span([row.running_w for row in rows])
         powers = f"{idle} idle before, {running} running, nothing is subtracted"
-        lines.append(f"energy on {target} is told by {name_of(source)}: {_SIGHTS.get(source, source)}; {powers}")
+        lines.append(
+            f"energy on {target} is told by {name_of(source)}: {_SIGHTS.get(source, 'nobody said what it sees')}; {powers}"
+        )
     return tuple(lines)
 
 
