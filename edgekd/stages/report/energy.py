@@ -85,10 +85,9 @@ def energy_lines(measurements: Sequence[Measurement]) -> tuple[str, ...]:
     lines = []
     for (target, source), rows in groups.items():
         idle, running = _span([row.idle_w for row in rows]), _span([row.running_w for row in rows])
+        sight = _SIGHTS.get(source, "nobody said what it sees")
         powers = f"{idle} idle before, {running} running, nothing is subtracted"
-        lines.append(
-            f"energy on {target} is told by {name_of(source)}: {_SIGHTS.get(source, 'nobody said what it sees')}; {powers}"
-        )
+        lines.append(f"energy on {target} is told by {name_of(source)}: {sight}; {powers}")
     return tuple(lines)
 
 
