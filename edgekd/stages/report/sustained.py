@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -40,7 +39,8 @@ class LongRun:
         return " to ".join("?" if each is None else f"{each:.0f}" for each in ends) if any(ends) else ""
 
 
-class _Point(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class _Point:
     """Some seconds of a run: when, and p10, p50 and p90 of the latency, in s."""
 
     start_s: float
@@ -171,15 +171,13 @@ def _duration_s(course: Sequence[Stretch]) -> float:
 def _curve(course: Sequence[Stretch]) -> list[_Point]:
     """Quantiles of equal parts of a run, at most `POINTS_PER_RUN`."""
     size = -(-len(course) // POINTS_PER_RUN)
-    parts = [course[index : index + size] for index in range(0, len(course), size)]
-    return [
-        _Point(statistics.fmean(each.start_s for each in part), *np.quantile(_samples(part), (0.1, 0.5, 0.9)).tolist())
-        for part in parts
-    ]
+    return [_point(course[index : index + size]) for index in range(0, len(course), size)]
 
 
-def _samples(part: Sequence[Stretch]) -> list[float]:
-    return [sample for each in part for sample in each.samples]
+def _point(part: Sequence[Stretch]) -> _Point:
+    samples = [sample for each in part for sample in each.samples]
+    low, p50, high = np.quantile(samples, (0.1, 0.5, 0.9)).tolist()
+    return _Point(start_s=statistics.fmean(each.start_s for each in part), low=low, p50=p50, high=high)
 
 
 def _top(curve: Sequence[_Point]) -> float:

@@ -104,7 +104,7 @@ def test_a_gauge_that_stands_still_is_no_evidence() -> None:
 
 
 def test_power_is_of_what_was_read() -> None:
-    parts = [{"s": 1.0, "j": 3.0}, {"s": 3.0, "j": 1.0}, {"s": 9.0, "j": None}]
+    parts: list[dict[str, float | None]] = [{"s": 1.0, "j": 3.0}, {"s": 3.0, "j": 1.0}, {"s": 9.0, "j": None}]
     assert watts_of(parts) == 1.0
     assert watts_of(parts[2:]) is None
     assert watts_of([]) is None
