@@ -87,8 +87,8 @@ def report(run: Run, *, folder: Path) -> Report:
 def worth_lines(run: Run) -> tuple[str, ...]:
     """Say what distilling and learning with rounding were worth, and which losses hardly count, a line each.
 
-    Before them, which times prove nothing; after them, what long runs cost, which latencies are means, and what energies
-    are of.
+    Before them, which times prove nothing; after them, what long runs cost, which latencies are means, and of what
+    energies are.
 
     >>> worth_lines(Run(name="empty", folder=Path(), recipe=""))
     ()
