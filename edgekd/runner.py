@@ -9,6 +9,7 @@ edgekd. `python runner.py job.json` takes these keys:
                   sustained: inferences without a break for `sustained_s`, some of each second
                   profile: time of each operator, where the runtime tells it
                   load:    load and first inference only, for further samples of both
+                  energy:  what the machine tells of its power (see `METERS`): idle, then without a break
                   memory:  what the model adds to the process, on Linux (tflite_micro: what it needs of the arena)
                   accuracy: every row of `inputs` through the model, outputs to a file beside the job
                   compare: `model` and another file in turns, so that both meet the same machine
@@ -69,6 +70,9 @@ RUNS_OF_P99 = 473
 SUSTAINED_KEPT_PER_S = 100
 PROFILE_RUNS, PROFILE_WARMUP_RUNS = 100, 20
 MEMORY_RUNS = 20
+# The time limit in so many parts, each with an energy of its own. Half as many are idle before, and half as many bring
+# the clock to where it stays; of slow files there are fewer, but three in all.
+ENERGY_PARTS, FEWEST_PARTS = 10, 3
 # A file's turn in a comparison: how long, of how many inferences; then rounds, at least, and inferences, at most.
 TURN_NS, TURN_RUNS, MOST_TURN_RUNS = 1_000_000, 3, 100
 TURN_ROUNDS, MOST_TIMED = 3, 30_000
@@ -491,6 +495,142 @@ def _forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
+# --- power: one class a source, all with the same two methods ------------------------------------
+
+
+class Pmic:
+    """The power chip of a Raspberry Pi 5, by `vcgencmd`: current times voltage of each rail that it tells both of.
+
+    It does not see what hangs on the 5 V input itself, such as USB, nor its own losses: EXT5V has no current.
+    """
+
+    SOURCE = "pmic"
+
+    def __init__(self, system: str) -> None:
+        del system
+
+    def start(self) -> None:
+        """Ask for a reading, which the firmware takes while the model runs."""
+        command = ["vcgencmd", "pmic_read_adc"]
+        try:
+            self._asked: Any = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        except OSError:
+            self._asked = None
+
+    def stop(self, seconds: float) -> float | None:
+        """Joules that were taken since the start."""
+        if self._asked is None:
+            return None
+        try:
+            answer, _ = self._asked.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._asked.kill()
+            self._asked.communicate()
+            return None
+        rails: dict[str, dict[str, float]] = {"A": {}, "V": {}}
+        for rail, unit, value in re.findall(r"(\w+)_([AV]) (?:current|volt)\(\d+\)=([\d.]+)\2", answer):
+            rails[unit][rail] = float(value)
+        both = rails["A"].keys() & rails["V"].keys()
+        return seconds * sum(rails["A"][rail] * rails["V"][rail] for rail in both) if both else None
+
+
+class Ina3221:
+    """The power monitor of a Jetson module, by Linux's hwmon: of all that goes into it, which is labelled VDD_IN."""
+
+    SOURCE = "ina3221"
+
+    def __init__(self, system: str) -> None:
+        labels = Path(f"{system}/class/hwmon").glob("hwmon*/in*_label")
+        found = [each for each in labels if _read(str(each)) == "VDD_IN" and _read(f"{each.parent}/name") == "ina3221"]
+        self._channel = re.sub(r"in(\d+)_label$", r"{}\1_input", str(found[0])) if found else ""
+
+    def start(self) -> None:
+        """Nothing to do: the chip averages all the time."""
+
+    def stop(self, seconds: float) -> float | None:
+        """Joules that were taken since the start."""
+        millivolts, milliamperes = (_number(self._channel.format(kind)) for kind in ("in", "curr"))
+        return None if millivolts is None or milliamperes is None else seconds * millivolts * milliamperes / 1e6
+
+
+class Rapl:
+    """The energy counters of x86 processors, by Linux's powercap: whole packages, without their memory.
+
+    Only root may read them, unless someone allowed it.
+    """
+
+    SOURCE = "rapl"
+
+    def __init__(self, system: str) -> None:
+        zones = [str(zone) for zone in Path(f"{system}/class/powercap").glob("intel-rapl:*")]
+        names = {zone: _read(f"{zone}/name") or "" for zone in zones}
+        self._packages = [zone for zone, name in names.items() if name.startswith("package")]
+
+    def start(self) -> None:
+        """Read the counters."""
+        self._before = {zone: _number(f"{zone}/energy_uj") for zone in self._packages}
+
+    def stop(self, seconds: float) -> float | None:
+        """Joules that were taken since the start; a counter that came to its end began again at 0."""
+        del seconds
+        microjoules = 0
+        for zone, before in self._before.items():
+            after, most = _number(f"{zone}/energy_uj"), _number(f"{zone}/max_energy_range_uj")
+            if before is None or after is None or not most:
+                return None
+            microjoules += (after - before) % most
+        return microjoules / 1e6 if self._before else None
+
+
+class Battery:
+    """A battery that the whole machine runs on; while it is charged its current says nothing of the machine."""
+
+    SOURCE = "battery"
+
+    def __init__(self, system: str) -> None:
+        supplies = [str(supply) for supply in Path(f"{system}/class/power_supply").glob("*")]
+        # Those of a mouse or a keyboard are batteries, too.
+        self._batteries = [
+            supply
+            for supply in supplies
+            if _read(f"{supply}/type") == "Battery" and _read(f"{supply}/scope") != "Device"
+        ]
+
+    def start(self) -> None:
+        """Nothing to do: its chip measures all the time."""
+
+    def stop(self, seconds: float) -> float | None:
+        """Joules that were taken since the start."""
+        watts = [self._watts(battery) for battery in self._batteries]
+        known = [each for each in watts if each is not None]
+        return seconds * sum(known) if watts and len(known) == len(watts) else None
+
+    @staticmethod
+    def _watts(battery: str) -> float | None:
+        microwatts, microvolts, microamperes = (
+            _number(f"{battery}/{name}_now") for name in ("power", "voltage", "current")
+        )
+        if _read(f"{battery}/status") != "Discharging":
+            return None
+        # Some drivers call what flows out negative, some positive.
+        if microwatts is not None:
+            return abs(microwatts) / 1e6
+        return None if microvolts is None or microamperes is None else abs(microvolts * microamperes) / 1e12
+
+
+METERS: tuple[Any, ...] = (Pmic, Ina3221, Rapl, Battery)
+
+
+def find_meter(system: str) -> Any:
+    """The first meter that tells something, or nothing."""
+    for kind in METERS:
+        meter = kind(system)
+        meter.start()
+        if meter.stop(1.0) is not None:
+            return meter
+    return None
+
+
 # --- jobs ----------------------------------------------------------------------------------------
 
 
@@ -501,6 +641,7 @@ def run_job(job_path: Path, events: Events, step: list[str]) -> None:
         "latency": _time_steady,
         "sustained": _sustain,
         "profile": _profile,
+        "energy": _measure_energy,
         "load": lambda *_: None,
         "memory": _measure_memory,
         "accuracy": _run_samples,
@@ -529,6 +670,7 @@ def run_job(job_path: Path, events: Events, step: list[str]) -> None:
         runtime=job["engine"],
         runtime_version=engine.version,
         threads=1 if job["engine"] == "tflite_micro" else job["threads"],
+        power_source=getattr(find_meter(job["sys"]), "SOURCE", None),
         **describe_machine(),
     )
     if not needs_model:
@@ -605,6 +747,35 @@ def _profile(engine: Any, job: dict[str, Any], events: Events, *_: object) -> No
     for each in operators:
         each["ns"] = each["ns"][PROFILE_WARMUP_RUNS:] or each["ns"][-1:]
     events.emit("profile", operators=operators)
+
+
+def _measure_energy(engine: Any, job: dict[str, Any], events: Events, *_: object) -> None:
+    meter = find_meter(job["sys"])
+    if meter is None:
+        return  # a laptop that was plugged in just now
+    part_s, parts = job["time_limit_s"] / ENERGY_PARTS, list[dict[str, Any]]()
+    time.sleep(part_s)  # loading was work
+    idle = [_take_power(meter, part_s, None) for _ in range(ENERGY_PARTS // 2)]
+    deadline = time.perf_counter() + 3 * job["time_limit_s"]
+    while len(parts) < FEWEST_PARTS or (len(parts) < ENERGY_PARTS * 3 // 2 and time.perf_counter() < deadline):
+        parts.append(_take_power(meter, part_s, engine.invoke))
+    warming = len(parts) // 3
+    events.emit("energy", source=meter.SOURCE, idle=idle, warmup=parts[:warming], parts=parts[warming:])
+
+
+def _take_power(meter: Any, seconds: float, invoke: Callable[[], object] | None) -> dict[str, Any]:
+    """Seconds and joules of a stretch of time, idle or with as many inferences as it holds, one at least."""
+    clock, runs = time.perf_counter, 0
+    meter.start()
+    began = clock()
+    if invoke is None:
+        time.sleep(seconds)
+    else:
+        while clock() < began + seconds:
+            invoke()
+            runs += 1
+    elapsed_s = clock() - began
+    return {"s": elapsed_s, "runs": runs, "j": meter.stop(elapsed_s)}
 
 
 def is_steady(medians: list[float]) -> bool:

@@ -12,12 +12,13 @@ from edgekd.errors import ConfigError, did_you_mean
 UNITS: dict[str, dict[str, float]] = {
     "size": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
     "time": {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0},
+    "energy": {"nJ": 1e-9, "uJ": 1e-6, "µJ": 1e-6, "mJ": 1e-3, "J": 1.0},
     "share": {"%": 0.01},
     "drop": {"pt": 0.01, "%": 0.01},
     "number": {"": 1},
     "increase": {"": 1, "%": 0.01},
 }
-BASE_UNIT = {"size": "B", "time": "s", "share": "1", "drop": "1", "number": "", "increase": ""}
+BASE_UNIT = {"size": "B", "time": "s", "energy": "J", "share": "1", "drop": "1", "number": "", "increase": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Metric:
     """
 
     name: str
-    dimension: Literal["size", "time", "share", "drop", "number", "increase"]
+    dimension: Literal["size", "time", "energy", "share", "drop", "number", "increase"]
     bound: Literal["at most", "at least"]
     summary: str
     estimator: Literal["exact", "largest", "quantile", "proportion", "mean", "area"]
@@ -105,6 +106,13 @@ METRICS = {
         _time("window_latency", "mean time of an inference in each of several windows of ten seconds or more"),
         _time("load_time", "time to load the model"),
         _time("first_inference", "time of the first inference"),
+        Metric(
+            name="energy",
+            dimension="energy",
+            bound="at most",
+            summary="energy of one inference, as far as the target tells it; nothing is subtracted for idling",
+            estimator="mean",
+        ),
         _size("peak_memory", "peak resident memory added by the model", "largest"),
         _size("arena_size", "tensor arena of TFLite Micro"),
         _size("sram_size", "SRAM that Vela plans for on an Ethos-U"),
@@ -171,19 +179,20 @@ def parse_duration(text: str, where: str | None = None) -> float:
 def human(value: float, unit: str) -> str:
     """Write a stored value the way people read it.
 
-    >>> human(98496, "B"), human(0.000078, "s"), human(0.8766, "1"), human(0.051234, "")
-    ('98.5 kB', '78.0 µs', '87.66 %', '0.05123')
+    >>> human(98496, "B"), human(0.000078, "s"), human(0.0052, "J"), human(0.8766, "1"), human(0.051234, "")
+    ('98.5 kB', '78.0 µs', '5.2 mJ', '87.66 %', '0.05123')
     """
     if unit == "B":
         for factor, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
             if abs(value) >= factor:
                 return f"{value / factor:.1f} {name}"
         return f"{value:.0f} B"
-    if unit == "s":
-        for factor, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+    if unit in ("s", "J", "W"):
+        for factor, prefix in ((1.0, ""), (1e-3, "m"), (1e-6, "µ")):
             if abs(value) >= factor:
-                return f"{value / factor:.3g} {name}" if value / factor < 10 else f"{value / factor:.1f} {name}"
-        return f"{value / 1e-9:.0f} ns"
+                digits = ".3g" if value / factor < 10 else ".1f"
+                return f"{value / factor:{digits}} {prefix}{unit}"
+        return f"{value / 1e-9:.0f} n{unit}"
     if unit == "1":
         return f"{value * 100:.2f} %"
     return f"{value:g} {unit}" if unit else f"{value:.4g}"

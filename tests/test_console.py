@@ -22,6 +22,7 @@ from edgekd.errors import StoreError
 from edgekd.records import (
     Budget,
     Check,
+    Conditions,
     EpochRecord,
     Measurement,
     Release,
@@ -139,6 +140,25 @@ def test_what_a_compiler_estimates_is_marked_and_has_columns_of_its_own(capsys: 
     assert columns.split()[-4:] == ["SRAM", "flash", "on", "NPU"]
     assert " ".join(rows[-1].split()) == "it.tflite npu ≈403.0 µs ≈51.8 kB ≈79.0 kB ≈100.00 %"
     assert notes.rstrip().endswith("≈: estimated by Vela   load, first: the largest of the few that were timed")
+
+
+def test_times_that_prove_nothing_are_marked_and_the_reason_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    hot = Conditions(tainted="throttled")
+    tainted = [
+        replace(each, conditions=hot) if each.unit == "s" and each.target == "host" and "onnx" in each.model else each
+        for each in FILES
+    ]
+    Terminal().print(measurements_table(tainted))
+    _, _, onnx, _, tflite, _, notes, reason = capsys.readouterr().out.splitlines()
+    assert "host !2 ms !2 ms !13.0 ms !23.4 ms 7.8 kB" in " ".join(onnx.split())
+    assert "!" not in tflite
+    assert "!: tainted, see below" in notes
+    assert reason == (
+        "tainted on host (throttled): latency, load time, first inference of student.fp32.onnx; "
+        "take it again when the target is cool and well powered"
+    )
+    Terminal().print(measurements_table(FILES))
+    assert "tainted" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("width", [200, 139, 120, 100, 80, 50])
@@ -273,7 +293,7 @@ def test_off_a_terminal_progress_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr("edgekd.console.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("edgekd.console.terminal.time.monotonic", lambda: clock[0])
     with Terminal().progress() as progress:
         progress.start("student", 100)
         progress.advance(50)  # a resumed training: these took no time

@@ -17,6 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgekd import runner, stats
+from tests.power import WATTS, write_vcgencmd
 from tests.transports.programs import write_program
 
 RUNNER = Path(runner.__file__)
@@ -170,6 +171,113 @@ def test_a_long_run_keeps_some_times_of_each_second(tmp_path: Path) -> None:
     assert starts[-1] < 2.5
     assert np.diff(starts).min() > 0
     assert all(1 <= len(each["ns"]) <= runner.SUSTAINED_KEPT_PER_S for each in seconds)
+
+
+def test_energy_is_told_idle_and_while_inferences_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_vcgencmd(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 4])
+    code, events = run(tmp_path, engine="onnxruntime", mode="energy", model=model, time_limit_s=1.0)
+    assert code == 0
+    assert one(events, "environment")["power_source"] == "pmic"
+    told = one(events, "energy")
+    assert told["source"] == "pmic"
+    assert (len(told["idle"]), len(told["warmup"]), len(told["parts"])) == (5, 5, 10)
+    assert {each["runs"] for each in told["idle"]} == {0}
+    for each in [*told["idle"], *told["warmup"], *told["parts"]]:
+        assert each["s"] >= 0.1
+        assert each["j"] / each["s"] == pytest.approx(WATTS, rel=0.02)
+    assert all(each["runs"] >= 1 for each in told["parts"])
+
+
+def test_the_energy_of_slow_inferences_is_of_fewer_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_vcgencmd(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 2_000_000])
+    told = one(run(tmp_path, engine="onnxruntime", mode="energy", model=model, time_limit_s=1e-4)[1], "energy")
+    assert [each["runs"] for each in [*told["warmup"], *told["parts"]]] == [1] * runner.FEWEST_PARTS
+
+
+@pytest.mark.parametrize("mode", ["energy", "latency"])
+def test_a_machine_that_tells_no_power_gives_no_energy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    # An older Raspberry Pi has a vcgencmd, but no such chip.
+    write_program(tmp_path / "bin" / "vcgencmd", """echo 'error=1 error_msg="Command not registered"'; exit 255""")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 4])
+    code, events = run(tmp_path, engine="onnxruntime", mode=mode, model=model, sys=tmp_path / "sys")
+    assert code == 0
+    assert one(events, "environment")["power_source"] is None
+    assert "energy" not in [each["event"] for each in events]
+
+
+def test_counters_of_packages_are_added_up_past_their_end(tmp_path: Path) -> None:
+    # As https://docs.kernel.org/power/powercap/powercap.html shows it: cores and memory are below their package.
+    zones = {
+        "intel-rapl:0": ("package-0", 262_143_328_850),
+        "intel-rapl:0:0": ("core", 262_143_328_850),
+        "intel-rapl:0:1": ("dram", 65_712_999_613),
+        "intel-rapl:1": ("package-1", 262_143_328_850),
+        "intel-rapl:2": ("psys", 262_143_328_850),
+    }
+
+    def tell(**microjoules: int) -> None:
+        for zone, (name, most) in zones.items():
+            write_tree(
+                tmp_path / "class" / "powercap" / zone,
+                name=name,
+                max_energy_range_uj=str(most),
+                energy_uj=str(microjoules.get(name.replace("-", "_"), 0)),
+            )
+
+    tell(package_0=1_000_000, package_1=262_143_000_000, core=5)
+    meter = runner.find_meter(str(tmp_path))
+    assert meter.SOURCE == "rapl"
+    meter.start()
+    tell(package_0=3_500_000, package_1=671_150, core=900_000_000, dram=900_000_000, psys=900_000_000)
+    assert meter.stop(1.0) == pytest.approx(2.5 + 1.0)
+    (tmp_path / "class" / "powercap" / "intel-rapl:1" / "energy_uj").unlink()  # nobody but root may read it
+    assert meter.stop(1.0) is None
+    assert runner.find_meter(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("supply", "watts"),
+    [
+        # Of a reMarkable, as https://docs.rs/libremarkable/0.5.0/libremarkable/battery/ has it.
+        ({"status": "Discharging", "current_now": "-132000", "voltage_now": "4164000"}, 0.132 * 4.164),
+        ({"status": "Discharging", "current_now": "132000", "voltage_now": "4164000"}, 0.132 * 4.164),
+        ({"status": "Discharging", "power_now": "8127000", "voltage_now": "11400000"}, 8.127),
+        # What flows into a battery is not what the machine takes.
+        ({"status": "Charging", "current_now": "132000", "voltage_now": "4164000"}, None),
+        ({"status": "Full", "current_now": "0", "voltage_now": "4164000"}, None),
+        ({"status": "Not charging", "power_now": "8127000"}, None),
+        ({"status": "Discharging", "voltage_now": "4164000"}, None),
+        ({"status": "Discharging", "scope": "Device", "power_now": "8127000"}, None),
+    ],
+)
+def test_a_battery_tells_only_while_it_discharges(tmp_path: Path, supply: dict[str, str], watts: float | None) -> None:
+    write_tree(tmp_path / "class" / "power_supply" / "BAT0", type="Battery", **supply)
+    write_tree(tmp_path / "class" / "power_supply" / "AC", type="Mains", online="0")
+    meter = runner.find_meter(str(tmp_path))
+    assert (meter and meter.SOURCE) == (watts and "battery")
+    if watts:
+        assert meter.stop(0.5) == pytest.approx(watts / 2)
+        write_tree(tmp_path / "class" / "power_supply" / "BAT0", status="Charging")
+        assert meter.stop(0.5) is None
+
+
+def test_a_jetson_s_module_is_its_rail_vdd_in(tmp_path: Path) -> None:
+    # Units and names: https://docs.kernel.org/hwmon/ina3221.html; VDD_IN is the whole of an Orin NX or Nano.
+    hwmon = tmp_path / "class" / "hwmon"
+    write_tree(hwmon / "hwmon0", name="tmp451", in1_label="VDD_IN", in1_input="1", curr1_input="1")
+    rails = {"in1_label": "VDD_IN", "in2_label": "VDD_CPU_GPU_CV", "in3_label": "VDD_SOC"}
+    volts = {"in1_input": "4984", "in2_input": "4976", "in3_input": "4976"}
+    write_tree(hwmon / "hwmon1", name="ina3221", **rails, **volts, curr1_input="1104", curr2_input="160")
+    meter = runner.find_meter(str(tmp_path))
+    assert meter.SOURCE == "ina3221"
+    assert meter.stop(2.0) == pytest.approx(2 * 4.984 * 1.104)
 
 
 def test_operators_are_timed_one_by_one(tmp_path: Path) -> None:

@@ -21,6 +21,11 @@ from edgekd.errors import ConfigError
         ("latency", "250 µs", 0.00025),
         ("latency", "250 us", 0.00025),
         ("latency", "1e3 ns", 1e-6),
+        ("energy", "5 mJ", 0.005),
+        ("energy", "250 µJ", 0.00025),
+        ("energy", "1.5e3uJ", 0.0015),
+        ("energy", "40 nJ", 4e-8),
+        ("energy", "2 J", 2.0),
         ("accuracy", "98 %", 0.98),
         ("parity", "99.5%", 0.995),
         ("accuracy_drop", "2 pt", 0.02),
@@ -48,6 +53,8 @@ def test_limits_become_base_units(metric: str, text: str, value: float) -> None:
         ("file_size", "1 KB"),
         ("latency", "1 kB"),
         ("latency", "nan ms"),
+        ("energy", "5 mW"),
+        ("energy", "5"),
         ("accuracy", "98 pt"),
         ("accuracy", "0.98"),
         ("accuracy_drop", "1,5 pt"),
@@ -95,6 +102,9 @@ def test_an_unknown_metric_is_refused_with_a_suggestion() -> None:
         (78e-6, "s", "78.0 µs"),
         (1.234e-3, "s", "1.23 ms"),
         (12.34, "s", "12.3 s"),
+        (0.0052, "J", "5.2 mJ"),
+        (1.5e-8, "J", "15 nJ"),
+        (3.507, "W", "3.51 W"),
         (0.8766, "1", "87.66 %"),
         (3, "runs", "3 runs"),
         (0.0512345, "", "0.05123"),
@@ -105,9 +115,9 @@ def test_values_are_written_for_people(value: float, unit: str, text: str) -> No
     assert units.human(value, unit) == text
 
 
-@given(st.floats(1e-6, 1e12), st.sampled_from(["B", "s"]))
-def test_written_sizes_and_times_can_be_read_back(value: float, unit: str) -> None:
-    metric, smallest = ("file_size", 1.0) if unit == "B" else ("latency", 1e-9)
+@given(st.floats(1e-6, 1e12), st.sampled_from(["B", "s", "J"]))
+def test_what_is_written_can_be_read_back(value: float, unit: str) -> None:
+    metric, smallest = {"B": ("file_size", 1.0), "s": ("latency", 1e-9), "J": ("energy", 1e-9)}[unit]
     read = units.parse_limit(metric, units.human(value, unit)).value
     assert read == pytest.approx(value, rel=0.05, abs=smallest)
 

@@ -190,7 +190,7 @@ def _arena(measurements: Sequence[Measurement], model: Model) -> Measurement | N
 
 
 def figures_of(run: Run, model: Model) -> tuple[Figure, ...]:
-    """What was measured of a file, as its card shows it."""
+    """What was measured of a file, as its card shows it: nothing that is tainted."""
     from edgekd.stages.report import score_text, summary_rows
 
     found = [Figure(name="file_size", value=human(model.size_bytes, "B"), number=float(model.size_bytes))]
@@ -208,7 +208,7 @@ def figures_of(run: Run, model: Model) -> tuple[Figure, ...]:
                 ("latency p90", place.p90, "s"),
                 ("peak_memory", place.peak_memory, "B"),
             ):
-                if figure:
+                if figure and not figure.tainted:
                     found.append(
                         Figure(
                             name=name,

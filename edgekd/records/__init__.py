@@ -25,6 +25,7 @@ from edgekd.records.making import (
     QuantizationPlan,
     QuantSpec,
 )
+from edgekd.records.measuring import Conditions, Measurement, Stretch
 from edgekd.records.names import (
     LAYER_PRECISIONS,
     MIXED,
@@ -57,12 +58,10 @@ from edgekd.records.profiling import OperatorTime
 from edgekd.records.results import (
     CacheFacts,
     Check,
-    Conditions,
     Correction,
     EpochRecord,
     LayerCost,
     LayerParity,
-    Measurement,
     MixedFile,
     MixedSearch,
     Model,
@@ -135,6 +134,7 @@ __all__ = [
     "Schedule",
     "Severity",
     "Status",
+    "Stretch",
     "Target",
     "Task",
     "TeacherSpec",

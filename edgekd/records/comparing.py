@@ -6,8 +6,8 @@ import statistics
 from dataclasses import dataclass
 from typing import Literal
 
+from edgekd.records.measuring import Conditions
 from edgekd.records.names import Basis, Status
-from edgekd.records.results import Conditions
 
 # Of the second file. `not_slower`: the same or faster, which of them is open.
 Verdict = Literal["faster", "same", "not_slower", "slower", "inconclusive"]

@@ -1,14 +1,14 @@
-"""What the stages find: files, raw samples, checks, verdicts."""
+"""What the stages find: files, what training and export gave, checks, verdicts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgekd.errors import MeasurementError
 from edgekd.records.linting import Finding
-from edgekd.records.names import Basis, Format, Head, Ranges, Role, Status
+from edgekd.records.measuring import Measurement
+from edgekd.records.names import Format, Head, Ranges, Role, Status
 from edgekd.records.specs import Budget
 
 
@@ -119,100 +119,6 @@ class Teaching:
     ensemble_score: float
     disagreement: float
     caches: tuple[CacheFacts, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conditions:
-    """The state of the machine and the tools under which samples were taken.
-
-    Attributes:
-        temperature_before_c: Of the hottest zone, in degrees Celsius.
-        frequencies_after_hz: Right after the last inference, one for each group of cores that has its own.
-        tainted: What makes times worth nothing, such as throttling; empty is nothing.
-        cores: Numbers of those that the program was bound to, if it was.
-        steady: Of latencies: whether warm-up went on until nothing changed any more, or until its time was up.
-        source: What samples were read from that edgekd did not take; the target proved no file's hash then.
-        clock_ratio: Of times by a target's own clock: its time over that of the machine that wrote the log.
-    """
-
-    host: str = ""
-    cpu: str = ""
-    arch: str = ""
-    os: str = ""
-    runtime: str = ""
-    runtime_version: str = ""
-    threads: int = 1
-    governor: str | None = None
-    throttled_before: str | None = None
-    throttled_after: str | None = None
-    load_before: float | None = None
-    temperature_before_c: float | None = None
-    temperature_after_c: float | None = None
-    frequencies_after_hz: tuple[int, ...] = ()
-    tainted: str = ""
-    delegate: str | None = None
-    steady: bool | None = None
-    batch: int = 1
-    cores: str | None = None
-    source: str = ""
-    clock_ratio: float | None = None
-
-    MUST_AGREE = (
-        *("host", "cpu", "arch", "runtime", "runtime_version"),
-        *("threads", "governor", "delegate", "batch", "tainted", "cores", "source"),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """Raw samples of one metric of one model file on one target.
-
-    Attributes:
-        samples: In `unit`. Accuracy and parity hold one 0 or 1 per data sample, in the order of the
-            split; exact facts such as a file's size hold one number.
-        labels: Of metrics that no mean over samples gives (`auc`): the true class of each sample.
-        warmup: Samples taken before the steady state, kept apart; of `sustained_latency` those of the start.
-        started_at: ISO 8601, UTC.
-    """
-
-    model_sha256: str
-    model: str
-    format: Format
-    precision: str
-    role: Role
-    target: str
-    metric: str
-    unit: str
-    samples: tuple[float, ...]
-    labels: tuple[float, ...] = ()
-    warmup: tuple[float, ...] = ()
-    conditions: Conditions = Conditions()
-    basis: Basis = "measured"
-    started_at: str = ""
-
-    def merge(self, other: Measurement) -> Measurement:
-        """Join the samples of two measurements of the same thing under the same conditions.
-
-        Raises:
-            MeasurementError: Something that matters differs; the error names it.
-        """
-        keys = ("model_sha256", "target", "metric", "unit", "basis")
-        different = [key for key in keys if getattr(self, key) != getattr(other, key)]
-        different += [
-            f"conditions.{key}"
-            for key in Conditions.MUST_AGREE
-            if getattr(self.conditions, key) != getattr(other.conditions, key)
-        ]
-        if different:
-            first = different[0].removeprefix("conditions.")
-            mine, theirs = (
-                getattr(each.conditions if different[0] != first else each, first) for each in (self, other)
-            )
-            raise MeasurementError(
-                f"measurements differ in {', '.join(different)} ({mine!r} and {theirs!r})",
-                next_step="measure both again under the same conditions",
-            )
-        return replace(self, samples=self.samples + other.samples, warmup=self.warmup + other.warmup)
 
 
 @dataclass(frozen=True, kw_only=True)

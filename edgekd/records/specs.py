@@ -19,7 +19,8 @@ class BenchmarkSpec:
         interval_width: Inferences are timed until the 95 % intervals of p50 and p90 are no wider than this share of
             them, but so many that there is a p99; 0 takes all `runs`.
         time_limit_s: For the timed inferences of one file on one target, in seconds; the warm-up takes as
-            long at most, and no more than ten seconds.
+            long at most, and no more than ten seconds. Where a target tells its power, a run for the energy
+            takes twice as long again.
         sustained_s: How long each file runs without a break, after all else, for `sustained_latency`:
             the last minute against the first, or halves of less than two; 0 is not at all.
         threads: `None` takes the target's own number.

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd import pipeline
+from edgekd import pipeline, records
 from edgekd.config import load_recipe
 from edgekd.datasets import Dataset, Split
 from edgekd.errors import ConfigError
-from edgekd.pipeline.packaging import Facts, cargos_of
+from edgekd.pipeline.packaging import Facts, cargos_of, figures_of
 from edgekd.pipeline.workspace import Workspace
 from edgekd.progress import Silent
-from edgekd.records import Package, Vectors
+from edgekd.records import Conditions, Measurement, Model, Package, Vectors
 from edgekd.store import read_json
 
 pytest.importorskip("torch")
@@ -55,6 +55,36 @@ def test_standardised_features_become_mean_and_std_of_raw_values() -> None:
     # A file that takes raw values does it itself.
     facts = Facts.of(dataset(np.zeros((4, 3), np.float32), scale, front_end=told), raw_input=True)
     assert (facts.mean, facts.std, facts.front_end) == ((), (), {"features": "a, b, c"})
+
+
+def test_a_card_shows_no_time_that_proves_nothing() -> None:
+    model = Model(
+        name="m.tflite",
+        path=Path("m.tflite"),
+        format="tflite",
+        precision="fp32",
+        role="student",
+        sha256="5e1f",
+        size_bytes=9,
+    )
+    times = [
+        Measurement(
+            model_sha256="5e1f",
+            model="m.tflite",
+            format="tflite",
+            precision="fp32",
+            role="student",
+            target=target,
+            metric="latency",
+            unit="s",
+            samples=(0.01,) * 60,
+            conditions=Conditions(tainted=tainted),
+        )
+        for target, tainted in (("host", ""), ("pi", "throttled"))
+    ]
+    run = records.Run(name="", folder=Path(), recipe="", models=(model,), measurements=tuple(times))
+    found = [(each.name, each.target) for each in figures_of(run, model)]
+    assert found == [("file_size", ""), ("latency p50", "host"), ("latency p90", "host")]
 
 
 def test_a_spectrogram_is_audio_and_tells_its_front_end() -> None:

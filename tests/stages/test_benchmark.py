@@ -119,6 +119,12 @@ def test_a_long_run_gives_its_first_and_its_last_part(channel_means: Model) -> N
     assert found.warmup
     assert found.samples
     assert found.conditions.runtime == "onnxruntime"
+    starts = [each.start_s for each in found.course]
+    assert starts == sorted(starts)
+    assert starts[0] == 0 < starts[-1] < 1.5
+    # Each second has some of the same inferences.
+    assert {sample for each in found.course for sample in each.samples} <= {*found.warmup, *found.samples}
+    assert all(1 <= len(each.samples) <= 20 for each in found.course)
 
 
 def test_operators_have_names_and_times(channel_means: Model) -> None:

@@ -367,7 +367,15 @@ def test_a_release_names_the_shipped_files_and_all_its_evidence() -> None:
     assert all(len(each) == 64 for each in release.evidence)
 
 
-LIMITS = {"size": "1 GB", "time": "9 s", "share": "0 %", "drop": "100 pt", "number": "9", "increase": "9"}
+LIMITS = {
+    "size": "1 GB",
+    "time": "9 s",
+    "energy": "9 J",
+    "share": "0 %",
+    "drop": "100 pt",
+    "number": "9",
+    "increase": "9",
+}
 KINDS = (0.0, 1.0) * 25
 
 

@@ -66,8 +66,11 @@ def benchmark(
     Load time excludes importing the runtime, and the file is in the page cache, since it was just hashed. Load time
     and first inference are one sample a process: five of them where processes start quickly, else those that the
     other metrics need anyway. Peak memory is what the process grew by while it loaded and ran the file, which only
-    Linux tells; TFLite Micro gives the arena instead. All targets are looked for before anything is measured. One that
-    can't be reached, or fails on the way, is left alone then, what was measured there is kept, and the others go on.
+    Linux tells; TFLite Micro gives the arena instead. Energy is what the target tells of its power while inferences run
+    without a break, idling included, divided by their number; most targets tell none.
+
+    All targets are looked for before anything is measured. One that can't be reached, or fails on the way, is left
+    alone then, what was measured there is kept, and the others go on.
     Machines measure at the same time, each of them one file after another: targets whose programs run here, those of
     one address, and phones without a serial are one machine.
 

@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgekd.records import Conditions
+from edgekd.records import Conditions, Stretch
+from edgekd.stages.benchmark.energy import watts_of
 from edgekd.stages.benchmark.taint import find_taint
 
+# So many latencies of each second of a long run are in the record; all that the runner kept are in its events.
+_KEPT_PER_STRETCH = 20
 _FROM_ENVIRONMENT = ("host", "cpu", "arch", "os", "runtime", "runtime_version", "threads")
 
 
@@ -45,6 +48,7 @@ class Events:
         """The conditions under which the process ran."""
         environment = self.of("environment")
         before, after = (self.of("conditions", when=when) for when in ("before", "after"))
+        energy = self.of("energy")
         return Conditions(
             **{key: environment[key] for key in _FROM_ENVIRONMENT},
             governor=before.get("governor"),
@@ -57,11 +61,15 @@ class Events:
             delegate=self.of("load").get("delegate"),
             cores=environment.get("cores"),
             steady=self.of("warmup").get("steady"),
+            energy_source=energy.get("source"),
+            idle_w=watts_of(energy.get("idle", ())),
+            running_w=watts_of(energy.get("parts", ())),
         )
 
-    def taint(self) -> str:
+    def taint(self, *, may_heat: bool = False) -> str:
         """What makes times of this process worth nothing; empty is nothing."""
-        return find_taint(self.of("conditions", when="before"), self.of("conditions", when="after"))
+        before, after = (self.of("conditions", when=when) for when in ("before", "after"))
+        return find_taint(before, after, may_heat=may_heat)
 
     def lines(self) -> bytes:
         """The events as the runner printed them."""
@@ -106,3 +114,18 @@ def first_and_last(seconds: Sequence[Mapping[str, Any]], duration_s: float) -> t
         for low, high in ((0, part_s), (last_s, math.inf))
     )
     return first, last
+
+
+def course_of(seconds: Sequence[Mapping[str, Any]]) -> tuple[Stretch, ...]:
+    """Take some latencies of each second of a long run.
+
+    >>> course_of([{"start_s": 0.0, "ns": [10**9, 2 * 10**9]}])
+    (Stretch(start_s=0.0, samples=(1.0, 2.0)),)
+    """
+    return tuple(
+        Stretch(
+            start_s=each["start_s"],
+            samples=tuple(ns / 1e9 for ns in each["ns"][:: -(-len(each["ns"]) // _KEPT_PER_STRETCH)]),
+        )
+        for each in seconds
+    )

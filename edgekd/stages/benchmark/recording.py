@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from edgekd.records import Basis, Conditions, Measurement, Model
+from edgekd.stages.benchmark.events import Events
+from edgekd.stages.benchmark.pairs import Pair
 from edgekd.units import METRICS
+
+# What a hot or throttled target makes worthless; it computes the same, and in as much memory.
+_TAINTABLE = ("time", "energy")
 
 
 def measurement(
@@ -37,6 +43,31 @@ def measurement(
         conditions=conditions,
         basis=basis,
         started_at=started_at,
+    )
+
+
+def record(
+    pair: Pair,
+    events: Events,
+    metric: str,
+    samples: Sequence[float],
+    *,
+    basis: Basis,
+    warmup: Sequence[float] = (),
+    labels: Sequence[float] = (),
+) -> Measurement:
+    """Make the record of samples that a process gave, under its conditions."""
+    taint = events.taint(may_heat=metric == "sustained_latency")
+    return measurement(
+        pair.model,
+        pair.target.name,
+        metric,
+        samples,
+        started_at=events.started_at,
+        basis=basis,
+        warmup=warmup,
+        labels=labels,
+        conditions=replace(events.conditions(), tainted=taint if METRICS[metric].dimension in _TAINTABLE else ""),
     )
 
 

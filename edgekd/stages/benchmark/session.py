@@ -9,7 +9,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -21,17 +21,17 @@ from numpy.typing import NDArray
 import edgekd
 from edgekd import registry
 from edgekd.errors import MeasurementError, TargetError
-from edgekd.records import Basis, BenchmarkSpec, Measurement, Model, Target, Task
-from edgekd.stages.benchmark.events import Events, first_and_last, parse_events
+from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
+from edgekd.stages.benchmark.energy import joules_of
+from edgekd.stages.benchmark.events import Events, course_of, first_and_last, parse_events
 from edgekd.stages.benchmark.failures import TooBigError, check_file, failure, where
 from edgekd.stages.benchmark.pairs import Pair
-from edgekd.stages.benchmark.recording import measurement, now
+from edgekd.stages.benchmark.recording import now, record
 from edgekd.stages.benchmark.samples import choose_samples, fit_layout
 from edgekd.stages.benchmark.scoring import score_outputs
 from edgekd.stages.benchmark.taint import cool_down
 from edgekd.store import sha256_of, write_bytes
 from edgekd.transports import Finding, Transport
-from edgekd.units import METRICS
 
 _LOG = logging.getLogger("edgekd")
 # Latency, memory, scores, load: the parts of a pair that progress counts.
@@ -147,7 +147,7 @@ class Session:
 
         latency = self._run_untainted(pair, remote, inputs)
         samples, warmup = ([ns / _NS_PER_S for ns in latency.of(name)["ns"]] for name in ("samples", "warmup"))
-        yield [self._measured(pair, latency, "latency", samples, basis=basis.time_basis, warmup=warmup)]
+        yield [record(pair, latency, "latency", samples, basis=basis.time_basis, warmup=warmup)]
 
         memory = self._run(pair, "memory", remote, inputs)
         yield self._memory(pair, memory)
@@ -167,21 +167,32 @@ class Session:
             with self._timing:
                 processes += [self._run(pair, "load", remote, inputs) for _ in range(missing)]
         times = [
-            self._measured(
+            record(
                 pair, latency, metric, [each.of(event)["ns"] / _NS_PER_S for each in processes], basis=basis.time_basis
             )
             for event, metric in (("load", "load_time"), ("first_inference", "first_inference"))
         ]
+        energy = self._energy(pair, remote, inputs) if latency.of("environment").get("power_source") else ()
         # Last of all: what comes after would meet a hot machine.
-        yield [*times, *(self._sustain(pair, remote, inputs) if self._spec.sustained_s else ())]
+        yield [*times, *energy, *(self._sustain(pair, remote, inputs) if self._spec.sustained_s else ())]
+
+    def _energy(self, pair: Pair, remote: str, inputs: str | None) -> Iterator[Measurement]:
+        if self._target.time_basis != "measured":
+            return  # the power of the machine that stands in for the target
+        with self._timing:
+            events = self._run(pair, "energy", remote, inputs)
+        if joules := joules_of(events.of("energy")):
+            yield record(pair, events, "energy", joules, basis="measured")
 
     def _sustain(self, pair: Pair, remote: str, inputs: str | None) -> Iterator[Measurement]:
         if hasattr(pair.runtime, "run"):
             _LOG.warning("%s: its runtime has a program of its own; there is no long run of it", where(pair))
             return
         events = self._run(pair, "sustained", remote, inputs, _PATIENCE_S + self._spec.sustained_s)
-        first, last = first_and_last(events.of("sustained")["seconds"], self._spec.sustained_s)
-        yield self._measured(pair, events, "sustained_latency", last, basis=self._target.time_basis, warmup=first)
+        seconds = events.of("sustained")["seconds"]
+        first, last = first_and_last(seconds, self._spec.sustained_s)
+        found = record(pair, events, "sustained_latency", last, basis=self._target.time_basis, warmup=first)
+        yield replace(found, course=course_of(seconds))
 
     def run(self, pair: Pair, mode: str) -> Events:
         """Run a file in a mode of the runner that takes no more than `BenchmarkSpec.time_limit_s`.
@@ -247,7 +258,7 @@ class Session:
         for each in estimated.all("warning"):
             _LOG.warning("%s: %s", where(pair), each["message"])
         yield [
-            self._measured(pair, estimated, each["metric"], [each["value"]], basis="estimated")
+            record(pair, estimated, each["metric"], [each["value"]], basis="estimated")
             for each in estimated.all("estimate")
         ]
         if pair.stand_in is None:
@@ -262,9 +273,9 @@ class Session:
     def _memory(self, pair: Pair, events: Events) -> list[Measurement]:
         basis = self._target.memory_basis
         if arena := events.of("arena"):
-            return [self._measured(pair, events, "arena_size", [arena["bytes"]], basis=basis)]
+            return [record(pair, events, "arena_size", [arena["bytes"]], basis=basis)]
         if grown := events.of("memory"):
-            return [self._measured(pair, events, "peak_memory", [grown["added_bytes"]], basis=basis)]
+            return [record(pair, events, "peak_memory", [grown["added_bytes"]], basis=basis)]
         return []  # only Linux tells a process how far it grew
 
     def needed(self, pair: Pair, error: TooBigError) -> Measurement:
@@ -272,7 +283,7 @@ class Session:
         told = error.events.of("error")
         basis = "estimated" if registry.estimates(pair.runtime) else self._target.memory_basis
         metric = told.get("metric", "arena_size")
-        return self._measured(pair, error.events, metric, [told["needed_bytes"]], basis=basis)
+        return record(pair, error.events, metric, [told["needed_bytes"]], basis=basis)
 
     def outputs(self, pair: Pair) -> tuple[NDArray[np.float32], Events]:
         """Run a file of one input on all samples, in one process.
@@ -301,8 +312,7 @@ class Session:
             scores = score_outputs(self._fetch(pair, events), pair, task=self._task, inputs=self._inputs, labels=labels)
         # The file's own arithmetic ran, wherever that was: outputs are real even where times are not.
         return [
-            self._measured(pair, events, each.metric, each.samples, basis="measured", labels=each.labels)
-            for each in scores
+            record(pair, events, each.metric, each.samples, basis="measured", labels=each.labels) for each in scores
         ]
 
     def _push_inputs(self, model: Model) -> str | None:
@@ -355,31 +365,6 @@ class Session:
             wall_s=time.perf_counter() - started,
             code=finished.code,
             stderr=finished.stderr,
-        )
-
-    def _measured(
-        self,
-        pair: Pair,
-        events: Events,
-        metric: str,
-        samples: Sequence[float],
-        *,
-        basis: Basis,
-        warmup: Sequence[float] = (),
-        labels: Sequence[float] = (),
-    ) -> Measurement:
-        return measurement(
-            pair.model,
-            self._target.name,
-            metric,
-            samples,
-            started_at=events.started_at,
-            basis=basis,
-            warmup=warmup,
-            labels=labels,
-            conditions=replace(
-                events.conditions(), tainted=events.taint() if METRICS[metric].dimension == "time" else ""
-            ),
         )
 
     def _keep(self, pair: Pair, name: str, content: bytes) -> None:

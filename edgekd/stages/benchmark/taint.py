@@ -8,30 +8,37 @@ from typing import Any
 
 # Of a Raspberry Pi's `vcgencmd get_throttled`; 16 bits further up they tell that it happened since it was started.
 _PI_FLAGS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
+_UNDER_VOLTAGE = 1
 _SINCE_START = 16
 _LOOK_EVERY_S = 5.0
 _COOL_DOWN_S = 120.0
 
 
-def find_taint(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+def find_taint(before: Mapping[str, Any], after: Mapping[str, Any], *, may_heat: bool = False) -> str:
     """Say what was wrong with a target before, while or after something ran; empty is nothing.
 
     Args:
         before: State, as the runner's event `conditions` has it; what it lacks the target does not tell.
         after: The same, later.
+        may_heat: What ran shall show how a target slows down when it gets hot: then only a hot start is wrong.
 
     >>> find_taint({"throttled": "0x50000"}, {"throttled": "0x50005"})
     'under-voltage, throttled'
     >>> find_taint({"governor": "performance"}, {"governor": "powersave"})
     'governor changed'
+    >>> find_taint({"too_hot": []}, {"too_hot": ["cpu"], "throttled": "0x50005"}, may_heat=True)
+    'under-voltage'
     """
     flags = _flags(before) | _flags(after) | ((_flags(after) & ~_flags(before)) >> _SINCE_START)
+    if may_heat:
+        flags &= _UNDER_VOLTAGE | _flags(before)
     found = [name for bit, name in enumerate(_PI_FLAGS) if flags >> bit & 1]
     if before.get("governor") != after.get("governor"):
         found.append("governor changed")
-    if before.get("frequency_limits_hz") != after.get("frequency_limits_hz"):
+    if not may_heat and before.get("frequency_limits_hz") != after.get("frequency_limits_hz"):
         found.append("frequency limit changed")
-    found += [f"{zone} too hot" for zone in sorted({*before.get("too_hot", ()), *after.get("too_hot", ())})]
+    hot = {*before.get("too_hot", ()), *(() if may_heat else after.get("too_hot", ()))}
+    found += [f"{zone} too hot" for zone in sorted(hot)]
     return ", ".join(found)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from edgekd.records import Run
 from edgekd.stages.report.balance import TermBalance, balances
 from edgekd.stages.report.comparison import Row, TargetFigures, summary_rows
+from edgekd.stages.report.energy import energy_lines
 from edgekd.stages.report.gain import Gain, gain_lines, gain_of
 from edgekd.stages.report.kernels import KernelRow, kernel_rows
 from edgekd.stages.report.page import render
@@ -17,6 +18,7 @@ from edgekd.stages.report.quality import label_of, lower_is_better, points_text,
 from edgekd.stages.report.rounding import Rounding, rounding_lines, rounding_of
 from edgekd.stages.report.summary import Figure, Summary, joined, summarise
 from edgekd.stages.report.sustained import sustained_lines
+from edgekd.stages.report.taint import taint_lines
 from edgekd.stages.report.verdict import Verdict, verdict_of
 from edgekd.stages.report.windows import window_lines
 from edgekd.store import to_json, write_bytes, write_json
@@ -39,6 +41,7 @@ __all__ = [
     "report",
     "score_text",
     "summary_rows",
+    "taint_lines",
     "worth_lines",
 ]
 
@@ -84,7 +87,8 @@ def report(run: Run, *, folder: Path) -> Report:
 def worth_lines(run: Run) -> tuple[str, ...]:
     """Say what distilling and learning with rounding were worth, and which losses hardly count, a line each.
 
-    Of long runs, too, there is a line each, on what they cost, and of latencies that are means.
+    Before them, which times prove nothing; after them, what long runs cost, which latencies are means, and of what
+    energies are.
 
     >>> worth_lines(Run(name="empty", folder=Path(), recipe=""))
     ()
@@ -92,11 +96,13 @@ def worth_lines(run: Run) -> tuple[str, ...]:
     gain, rounding = gain_of(run), rounding_of(run)
     warnings = [f"warning: {each.warning}" for each in balances(run.histories) if each.warning]
     return (
+        *taint_lines(run.measurements),
         *(gain_lines(gain) if gain else ()),
         *(rounding_lines(rounding)[:1] if rounding else ()),
         *warnings,
         *sustained_lines(run.measurements),
         *window_lines(run.measurements),
+        *energy_lines(run.measurements),
     )
 
 

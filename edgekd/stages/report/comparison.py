@@ -23,6 +23,7 @@ class TargetFigures:
         p50: Median latency in s, where the number of samples supports one, as for `p90` and `p99`; or the one estimate.
         load: Time to load in s, the largest of the few that are taken, as the gate has it; so is `first_inference`.
         arena: In bytes, as are `peak_memory`, `sram`, `dram` and `flash`.
+        energy: Of one inference, in J, as far as the target tells it.
         npu: Share of operators that an accelerator takes.
     """
 
@@ -41,6 +42,7 @@ class TargetFigures:
     sram: Figure | None = None
     dram: Figure | None = None
     flash: Figure | None = None
+    energy: Figure | None = None
     npu: Figure | None = None
 
 
@@ -180,7 +182,7 @@ def _filled(row: Row, measurements: Sequence[Measurement], teachers: Sequence[Me
 
 _ESTIMATES = ("sram_size", "dram_size", "flash_size", "npu_share")
 _BY_TARGET = (
-    *("latency", "window_latency", "load_time", "first_inference", "arena_size", "peak_memory"),
+    *("latency", "window_latency", "load_time", "first_inference", "energy", "arena_size", "peak_memory"),
     *_ESTIMATES,
 )
 
@@ -208,6 +210,7 @@ def _on_target(
                 latency_samples=sums["latency"].samples if "latency" in sums else 0,
                 load=_largest(sums.get("load_time")),
                 first_inference=_largest(sums.get("first_inference")),
+                energy=_figure(sums.get("energy")),
                 arena=_figure(sums.get("arena_size")),
                 peak_memory=_figure(sums.get("peak_memory")),
                 sram=_figure(sums.get("sram_size")),
@@ -226,7 +229,9 @@ def _figure(summary: Summary | None) -> Figure | None:
 def _largest(summary: Summary | None) -> Figure | None:
     if summary is None or summary.maximum is None:
         return None
-    return Figure(value=summary.maximum, samples=summary.samples, basis=summary.basis)
+    return Figure(
+        value=summary.maximum, samples=summary.samples, basis=summary.basis, tainted=summary.conditions.tainted
+    )
 
 
 def _detail(mine: Measurement | None, all_of_them: Sequence[Measurement]) -> str:

@@ -40,12 +40,13 @@ def _latency_chart(name: str, target: str, here: Sequence[Measurement], numbers:
         words = ", ".join(f"{q} {human(figure.value, 's')}" for q, figure in summary.quantiles.items() if q != "p99")
         few = f"{len(each.samples)} runs" + ("" if words else ", too few for quantiles")
         basis = "" if each.basis == "measured" else f", {each.basis}"
+        tainted = each.conditions.tainted and f", tainted: {each.conditions.tainted}"
         heads.append(
             {
                 "lane": lane - 0.36,
                 "file": each.model,
-                "text": f"{numbers.get(each.model_sha256, '')}  {_short(each.model)}",
-                "more": f"{words + ', ' if words else ''}{few}{basis}",
+                "text": f"{numbers.get(each.model_sha256, '')}  {_short(each.model)}{', tainted' if tainted else ''}",
+                "more": f"{words + ', ' if words else ''}{few}{basis}{tainted}",
             }
         )
         for order, sample in enumerate(thinned(sorted(each.samples), cap)):
@@ -110,10 +111,11 @@ def _latency_chart(name: str, target: str, here: Sequence[Measurement], numbers:
     most = max(len(each.samples) for each in here)
     shown = f" At most {cap} of up to {most} runs are drawn, evenly chosen by rank." if most > cap else ""
     log_note = " The axis is logarithmic." if log else ""
+    taint_note = " Tainted times prove nothing." if any(each.conditions.tainted for each in here) else ""
     return Chart(
         name=name,
         title=f"Latency on {target}",
-        caption=f"Every dot is one run; upright lines are p50 and p90.{log_note}{shown}",
+        caption=f"Every dot is one run; upright lines are p50 and p90.{log_note}{shown}{taint_note}",
         options=(("", spec),),
     )
 

@@ -16,6 +16,7 @@ from edgekd.stages.report.balance import balance_chart, balances
 from edgekd.stages.report.charts import Chart
 from edgekd.stages.report.comparison import summary_rows
 from edgekd.stages.report.dots import gain_chart
+from edgekd.stages.report.energy import energy_lines, energy_rows, name_of
 from edgekd.stages.report.gain import arms_of, gain_lines, gain_of
 from edgekd.stages.report.kernels import kernel_rows
 from edgekd.stages.report.latency import latencies
@@ -23,6 +24,8 @@ from edgekd.stages.report.layers import layer_chart, layer_tables, parted_lines
 from edgekd.stages.report.mixed import mixed_chart, mixed_lines, mixed_tables
 from edgekd.stages.report.quality import label_of, primary_metric
 from edgekd.stages.report.rounding import rounding_lines, rounding_of
+from edgekd.stages.report.sustained import long_runs, sustained_charts
+from edgekd.stages.report.taint import taint_lines
 from edgekd.stages.report.teachers import chain_of, lessons_of
 from edgekd.stages.report.tradeoff import tradeoff
 from edgekd.stages.report.training import training
@@ -31,6 +34,8 @@ from edgekd.stages.report.words import FILTERS, capitalised
 from edgekd.units import METRICS
 
 _HERE = Path(__file__).parent
+# Of one metric only: it makes no setting of its own.
+_OF_ENERGY = "energy_source"
 _COMBINED = {
     "logits": "mean of logits",
     "probabilities": "mean of probabilities",
@@ -86,6 +91,7 @@ def render(run: Run) -> str:
         "layers": [chart] if (chart := layer_chart(run.layers)) else [],
         "mixed": [chart] if (chart := mixed_chart(run.mixed)) else [],
         "latency": latencies(run.measurements, rows),
+        "sustained": sustained_charts(run.measurements),
     }
     every = [chart for group in drawn.values() for chart in group]
     environment = Environment(
@@ -122,6 +128,10 @@ def render(run: Run) -> str:
         kernels=kernel_rows(run.measurements),
         mixed_tables=mixed_tables(run.mixed),
         mixed=mixed_lines(run.mixed),
+        energies=energy_rows(run.measurements),
+        energy_lines=energy_lines(run.measurements),
+        long_runs=long_runs(run.measurements),
+        tainted=taint_lines(run.measurements),
         emulated=sorted({each.basis for each in run.measurements} - {"measured"}),
         drawn=drawn,
         settings=settings_of(run.measurements),
@@ -195,7 +205,7 @@ def settings_of(measurements: Sequence[Measurement]) -> list[Setting]:
     for each in measurements:
         if each.conditions == Conditions():
             continue  # exact facts such as a file's size depend on none
-        key = (each.target, *(getattr(each.conditions, name) for name in Conditions.MUST_AGREE))
+        key = (each.target, *(getattr(each.conditions, name) for name in Conditions.MUST_AGREE if name != _OF_ENERGY))
         groups.setdefault(key, []).append(each)
     return [_setting(group) for group in groups.values()]
 
@@ -225,6 +235,7 @@ def _setting(group: Sequence[Measurement]) -> Setting:
         "throttled before": _several(each.conditions.throttled_before for each in group),
         "throttled after": _several(each.conditions.throttled_after for each in group),
         "°C after": _span([f"{each:.0f}" for each in sorted(temperatures)]),
+        "energy by": _several(name_of(source) for each in group if (source := each.conditions.energy_source)),
         "tainted": first.tainted,
         "read from": first.source and f"{first.source}; it does not prove the file",
         "target's clock": _clock(first.clock_ratio),

@@ -22,6 +22,7 @@ class Figure:
 
     Attributes:
         samples: How many raw samples stand behind it.
+        tainted: Why it proves nothing, such as throttling; empty is nothing.
     """
 
     value: float
@@ -29,6 +30,7 @@ class Figure:
     high: float | None = None
     samples: int = 1
     basis: Basis = "measured"
+    tainted: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,4 +229,5 @@ def _figure(measurement: Measurement, interval: stats.Interval) -> Figure:
         high=interval.high,
         samples=len(measurement.samples),
         basis=measurement.basis,
+        tainted=measurement.conditions.tainted,
     )

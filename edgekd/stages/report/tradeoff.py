@@ -16,20 +16,23 @@ from edgekd.units import human
 
 _SHAPES = {"student": "circle", "control": "triangle-up", "assistant": "square", "teacher": "diamond"}
 
+# A file's number and row, what it costs, and its score.
+_Point = tuple[int, Row, Figure, Figure]
+
 
 def tradeoff(rows: Sequence[Row]) -> Chart | None:
     """Plot the score of every file over its size or latency; `None` where no file has both."""
-    costs: list[tuple[str, str, list[tuple[int, Row, float, Figure]]]] = []
+    costs: list[tuple[str, str, list[_Point]]] = []
     for label, attribute in (("file size", "size"), ("compressed size", "compressed")):
         found = [
-            (number, row, float(cost), row.score)
+            (number, row, Figure(value=float(cost)), row.score)
             for number, row in enumerate(rows, 1)
             if row.score and (cost := getattr(row, attribute))
         ]
         costs.append((label, "B", found))
     for target in dict.fromkeys(each.target for row in rows for each in row.targets):
         found = [
-            (number, row, each.p50.value, score)
+            (number, row, each.p50, score)
             for number, row in enumerate(rows, 1)
             for each in row.targets
             if each.target == target and each.p50 and (score := each.score or row.score)
@@ -49,13 +52,14 @@ def tradeoff(rows: Sequence[Row]) -> Chart | None:
     )
 
 
-def _basis(found: Sequence[tuple[int, Row, float, Figure]], target: str, rows: Sequence[Row]) -> str:
-    bases = {each.p50.basis for row in rows for each in row.targets if each.target == target and each.p50}
+def _basis(found: Sequence[_Point], target: str, rows: Sequence[Row]) -> str:
+    there = [each.p50 for row in rows for each in row.targets if each.target == target and each.p50]
+    bases = {each.basis for each in there} | {"some tainted" for each in there if each.tainted}
     return f" ({', '.join(sorted(bases))})" if found and bases != {"measured"} else ""
 
 
-def _tradeoff_spec(label: str, unit: str, found: Sequence[tuple[int, Row, float, Figure]]) -> Spec:
-    factor, shown = axis_unit([cost for _, _, cost, _ in found], unit)
+def _tradeoff_spec(label: str, unit: str, found: Sequence[_Point]) -> Spec:
+    factor, shown = axis_unit([cost.value for _, _, cost, _ in found], unit)
     metric = found[0][1].metric
     times, y_title = axis_of(metric)
     values: list[dict[str, Any]] = [
@@ -64,8 +68,8 @@ def _tradeoff_spec(label: str, unit: str, found: Sequence[tuple[int, Row, float,
             "file": row.model,
             "role": row.role,
             "format": row.format,
-            "x": round(cost / factor, 6),
-            "cost": human(cost, unit),
+            "x": round(cost.value / factor, 6),
+            "cost": human(cost.value, unit) + (cost.tainted and f", tainted: {cost.tainted}"),
             "y": float(f"{score.value * times:.6g}"),
             "low": float(f"{(score.value if score.low is None else score.low) * times:.6g}"),
             "high": float(f"{(score.value if score.high is None else score.high) * times:.6g}"),

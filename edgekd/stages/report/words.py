@@ -41,6 +41,10 @@ def _between(low: str, high: str) -> str:
     return f"{first} to {high}" if unit == other else f"{low} to {high}"
 
 
+def _power(watts: float | None) -> str:
+    return _NONE if watts is None else human(watts, "W")
+
+
 def _range(figure: Figure, metric: str) -> str:
     """Write the interval of a score, unless it is exact."""
     if figure.low is None or figure.high is None or figure.low == figure.high:
@@ -63,6 +67,15 @@ def _sentence(text: str) -> str:
 def _share(value: float) -> str:
     """Write a share with two digits, because small ones matter."""
     return f"{value * 100:.3g} %"
+
+
+def _change(share: float) -> str:
+    """Write by how much of itself something changed, with its sign.
+
+    >>> _change(0.125)
+    '+12.5 %'
+    """
+    return f"{100 * share:+.1f} %".replace("-", "\N{MINUS SIGN}")
 
 
 def _density(cache: CacheFacts) -> str:
@@ -111,6 +124,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "amount": amount,
     "between": _score_ends,
     "breakable": _breakable,
+    "change": _change,
     "count": _count,
     "density": _density,
     "drop": _drop,
@@ -119,6 +133,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "label": label_of,
     "observed": _observed,
     "points": _points,
+    "power": _power,
     "range": _range,
     "score": score_text,
     "sentence": _sentence,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,22 @@ def test_taints(before: Mapping[str, Any], after: Mapping[str, Any], found: str)
     assert find_taint(before, after) == found
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        # Getting hot is what a long run is for; it is told by its curve.
+        ({"throttled": "0x0"}, {"throttled": "0xe000e"}, ""),
+        ({"too_hot": [], "frequency_limits_hz": [2]}, {"too_hot": ["cpu"], "frequency_limits_hz": [1]}, ""),
+        ({"throttled": "0x4"}, {"throttled": "0x4"}, "throttled"),
+        ({"too_hot": ["cpu"]}, {"too_hot": ["cpu"]}, "cpu too hot"),
+        ({"throttled": "0x0"}, {"throttled": "0x50000"}, "under-voltage"),
+        ({"governor": "a"}, {"governor": "b"}, "governor changed"),
+    ],
+)
+def test_a_long_run_may_heat_the_target(before: Mapping[str, Any], after: Mapping[str, Any], found: str) -> None:
+    assert find_taint(before, after, may_heat=True) == found
+
+
 def test_waiting_ends_with_the_taint_or_with_the_time() -> None:
     slept: list[float] = []
 
@@ -73,6 +90,7 @@ def flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "flags"
     write_program(
         tmp_path / "bin" / "vcgencmd",
+        '[ "$1" = get_throttled ] || exit 1\n'
         f'echo "throttled=$(head -n 1 {path})"\n[ "$(wc -l <{path})" -lt 2 ] || sed -i 1d {path}',
     )
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
@@ -134,6 +152,16 @@ def test_what_does_not_end_meets_no_budget_and_is_waited_for_once(
     )
     assert status(first, "peak_memory", "1 GB")[0] == "pass"
     assert np.isfinite(found["abs.onnx", "latency"].samples).all()
+
+
+def test_a_long_run_that_ends_throttled_is_evidence(model: Model, flags: Path) -> None:
+    # Before and after: latency, memory, five loads but those two, then the long run.
+    flags.write_text("0x0\n" * (2 * 5 + 1) + "0x40004\n")
+    found = benchmark([model], targets=[HOST], spec=dataclasses.replace(SPEC, time_limit_s=30, sustained_s=0.5))
+    (long_run,) = (each for each in found if each.metric == "sustained_latency")
+    assert (long_run.conditions.throttled_before, long_run.conditions.throttled_after) == ("0x0", "0x40004")
+    assert long_run.conditions.tainted == ""
+    assert gate(found, budgets=[Budget(metric="sustained_latency", statistic="p50", limit="1 s")]).status == "pass"
 
 
 def test_flags_are_those_of_the_machine_that_is_measured(

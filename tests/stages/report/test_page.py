@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edgekd.records import Correction, Finding, Run
+from edgekd.records import Correction, Finding, Measurement, Run, Stretch
 from edgekd.stages.report import report
 
 Make = Callable[[], Run]
@@ -144,7 +144,21 @@ def test_a_browser_draws_every_chart(width: int, distilled: Make, tmp_path: Path
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no chromium on the path")
-    made = report(distilled(), folder=tmp_path)
+    long_run = Measurement(
+        model_sha256="",
+        model="m.tflite",
+        format="tflite",
+        precision="fp32",
+        role="student",
+        target="pi",
+        metric="sustained_latency",
+        unit="s",
+        samples=(0.012,) * 50,
+        warmup=(0.010,) * 50,
+        course=tuple(Stretch(start_s=second, samples=(0.01 + second / 1e4, 0.011)) for second in range(10)),
+    )
+    run = distilled()
+    made = report(replace(run, measurements=(*run.measurements, long_run)), folder=tmp_path)
     process = subprocess.run(
         [
             chromium,
@@ -165,6 +179,7 @@ def test_a_browser_draws_every_chart(width: int, distilled: Make, tmp_path: Path
         "score",
         "loss",
         "balance",
+        "sustained-0",
     ]
     assert all('data-drawn="yes"' in each for each in plots)
     assert [line for line in process.stderr.splitlines() if ":CONSOLE" in line] == []
