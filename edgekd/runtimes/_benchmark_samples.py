@@ -123,6 +123,7 @@ def run_samples(
     ran, code, *mask = said["ran"].split()
     done = int(ran) == len(samples)
     log = ask(transport, target, _SAID, "first" if done else "log").partition("@log\n")[2]
+    log = log.replace(f" is named {spec.name} but", " is named otherwise but")  # a name may have lines of its own
     outputs = None
     if done:
         outputs = _fetch(transport, said, anatomy.outputs, len(samples), Path(job["inputs"]).with_name("outputs.bin"))
