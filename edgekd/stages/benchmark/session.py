@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import edgekd
 from edgekd import registry
-from edgekd.errors import MeasurementError, TargetError
+from edgekd.errors import TargetError
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.agreement import Predicted, predictions_of
 from edgekd.stages.benchmark.energy import joules_of
@@ -29,9 +29,9 @@ from edgekd.stages.benchmark.failures import TooBigError, check_file, failure, w
 from edgekd.stages.benchmark.pairs import Pair
 from edgekd.stages.benchmark.recording import now, record
 from edgekd.stages.benchmark.samples import choose_samples, fit_layout
-from edgekd.stages.benchmark.scoring import score_outputs
+from edgekd.stages.benchmark.scoring import fetch_outputs, score_outputs
 from edgekd.stages.benchmark.taint import cool_down
-from edgekd.store import sha256_of, write_bytes
+from edgekd.store import write_bytes
 from edgekd.transports import Finding, Transport
 
 _LOG = logging.getLogger("edgekd")
@@ -304,15 +304,7 @@ class Session:
 
     def _fetch(self, pair: Pair, events: Events) -> NDArray[np.float32]:
         """Bring back the outputs, which the runner made floats of."""
-        said, local = events.of("outputs"), self._local / "outputs.npy"
-        if not said:
-            raise MeasurementError("its runtime there gives no outputs", where=where(pair))
-        if said.get("here"):
-            local = Path(said["path"])
-        else:
-            self._transport.pull(said["path"], local)
-        if sha256_of(local) != said["sha256"]:
-            raise MeasurementError("outputs changed on their way back", where=where(pair))
+        local = fetch_outputs(events, self._transport, self._local / "outputs.npy", where(pair))
         self._keep(pair, "outputs.npy", local.read_bytes())
         outputs: NDArray[np.float32] = np.load(local, allow_pickle=False)
         return outputs
@@ -360,6 +352,8 @@ class Session:
 
     def _run(self, pair: Pair, mode: str, model: str, inputs: str | None, patience_s: float = _PATIENCE_S) -> Events:
         job = {**self._job(pair.runtime, pair.target, pair.model.path, mode), "model": model, "inputs": inputs}
+        if hasattr(pair.runtime, "run"):
+            job["working"] = self._working
         events = self._execute(pair.runtime, job, pair.model.path, patience_s + 3 * self._spec.time_limit_s)
         self._keep(pair, f"{mode}.jsonl", events.lines())
         check_file(events.of("model"), pair)
