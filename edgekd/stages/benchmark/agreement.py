@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgekd.records import Head, Measurement, Task
 
+_LOG = logging.getLogger("edgekd")
 HOST = "host"
 
 
@@ -68,6 +70,8 @@ def agreements(predicted: Iterable[Predicted]) -> list[Measurement]:
         _, at_here, at_there = np.intersect1d(here.indices, there.indices, assume_unique=True, return_indices=True)
         equal = (here.predictions[at_here] == there.predictions[at_there]).all(axis=1)
         if len(equal):
+            words = "%s on %s: of %d samples %d are predicted as on %s"
+            _LOG.info(words, there.score.model, there.score.target, len(equal), np.count_nonzero(equal), HOST)
             samples = tuple(map(float, equal))
             found.append(replace(there.score, metric="agreement", unit="1", samples=samples, labels=()))
     return found
