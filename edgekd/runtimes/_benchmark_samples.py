@@ -62,14 +62,14 @@ class Ran:
         code: Of the last process.
         pinned: Whether they were bound to the cores.
         after: Answer to `STATE`.
-        outputs: In float32, (N, …); nothing where a process failed.
+        outputs: In float32, (N, …); of no samples where one did not come through.
     """
 
     log: str
     code: int
     pinned: bool
     after: str
-    outputs: NDArray[np.float32] | None
+    outputs: NDArray[np.float32]
 
 
 def takes_samples(program: Program) -> bool:
@@ -127,7 +127,7 @@ def run_samples(
     done = int(ran) == len(samples)
     log = ask(transport, target, _SAID, "first" if done else "log").partition("@log\n")[2]
     log = log.replace(f" is named {spec.name} but", " is named otherwise but")  # a name may have lines of its own
-    outputs = None
+    outputs = np.empty(0, np.float32)
     if done:
         outputs = _fetch(transport, said, anatomy.outputs, len(samples), Path(job["inputs"]).with_name("outputs.bin"))
     return Ran(log=log, code=int(code), pinned=bool(mask), after=after, outputs=outputs)

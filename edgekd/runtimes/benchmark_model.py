@@ -275,7 +275,7 @@ def _run_samples(
     except MeasurementError as error:
         return (), [{"event": "error", "kind": "outputs_unreadable", "message": error.what}]
     pinned = cores if ran.pinned else ()
-    if ran.outputs is None and not ran.code:
+    if not len(ran.outputs) and not ran.code:
         last = (ran.log.strip().splitlines() or ["no output"])[-1]
         raise TargetError(f"samples don't come through benchmark_model there: {last}", where=target.name)
     log = read_log(ran.log)
