@@ -22,7 +22,7 @@ from edgekd.runtimes._machine import SECTION, STATE, ask, mask_of, read_sections
 if TYPE_CHECKING:
     from edgekd.transports import Transport
 
-_PATIENCE_S, _PATIENCE_PER_SAMPLE_S = 300.0, 60.0
+_PATIENCE_S, _PATIENCE_PER_SAMPLE_S = 300.0, 10.0
 # The tool only wants names that it is given to be the same in all flags; the file's own may hold what no flag can.
 _NAME = "input"
 _FLAGS: Mapping[str, object] = {"warmup_runs": 0, "warmup_min_secs": 0, "num_runs": 1, "min_secs": 0}
