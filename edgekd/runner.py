@@ -170,8 +170,9 @@ class OnnxRuntime:
         """The first output of the last inference."""
         return self._binding.copy_outputs_to_cpu()[0]
 
-    def operators(self) -> list[dict[str, Any]]:
+    def operators(self, runs: int, deadline_ns: float) -> list[dict[str, Any]]:
         """Names, types and times of the nodes of the optimized graph, in the order in which they run."""
+        _timed(self.invoke, runs, deadline_ns)
         path = Path(self._session.end_profiling())
         events = json.loads(path.read_text(encoding="utf-8"))
         path.unlink()
@@ -195,9 +196,11 @@ class LiteRT:
 
         self._runtime, self._job = interpreter, job
         self.version = _version(self.PACKAGE)
+        self._given: dict[int, Any] = {}
 
     def load(self, path: str) -> None:
         """Make an interpreter and allocate its tensors, which is where XNNPACK packs the weights."""
+        self._path = path
         self._interpreter = self._runtime.Interpreter(model_path=path, num_threads=self._job["threads"])
         self._interpreter.allocate_tensors()
 
@@ -225,11 +228,160 @@ class LiteRT:
 
     def set_input(self, index: int, array: Any) -> None:
         """Copy an input into the interpreter."""
+        self._given[index] = array
         self._interpreter.set_tensor(self._input_details[index]["index"], array)
 
     def output(self) -> Any:
         """The first output of the last inference."""
         return self._interpreter.get_tensor(self._output_details[0]["index"])
+
+    def operators(self, runs: int, deadline_ns: float) -> list[dict[str, Any]]:
+        """Types, names and times of what runs, XNNPACK's own operators too, by an interface that tells them."""
+        compiled = CompiledLiteRT(self.version, self._path, self._job["threads"], [*self._given.values()])
+        names = {
+            (each["op_name"], each["index"]): self._interpreter.get_tensor_details()[each["outputs"][0]]["name"]
+            for each in self._interpreter._get_ops_details()  # noqa: SLF001 - there is no public way
+            if each["op_name"] != "DELEGATE"
+        }
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        for _run in range(runs):
+            for operator, place, ns in compiled.profile():
+                layer = place if isinstance(place, str) else names.get((operator, place), f"#{place}")
+                first = {"layer": layer, "operator": operator, "ns": list[int]()}
+                found.setdefault((operator, layer), first)["ns"].append(ns)
+            if time.perf_counter_ns() > deadline_ns:
+                break
+        return list(found.values())
+
+
+class CompiledLiteRT:
+    """A file in LiteRT's newer interface, by its C library: only there does the package tell what operators take.
+
+    Args:
+        version: Of the package.
+        path: Of the file.
+        threads: For one inference.
+        inputs: Arrays of the file's inputs, in their order.
+    """
+
+    SINCE = "2.3"  # the oldest that was tried
+
+    class _TensorType(ctypes.Structure):
+        """`LiteRtRankedTensorType`: an element's type and the layout."""
+
+        _fields_ = [
+            ("element", ctypes.c_int),
+            ("rank", ctypes.c_uint),
+            ("sizes", ctypes.c_int * 8),
+            ("strides", ctypes.c_uint * 8),
+        ]
+
+    class _Event(ctypes.Structure):
+        """`ProfiledEventData`."""
+
+        OPERATOR, OPERATOR_OF_DELEGATE = 2, 8
+        _fields_ = [
+            ("tag", ctypes.c_char_p),
+            ("kind", ctypes.c_int),
+            ("start_us", ctypes.c_uint64),
+            ("elapsed_us", ctypes.c_uint64),
+            ("memory", ctypes.c_int64 * 6),
+            ("node", ctypes.c_uint64),
+            ("graph", ctypes.c_uint64),
+            ("source", ctypes.c_int),
+        ]
+
+    def __init__(self, version: str, path: str, threads: int, inputs: list[Any]) -> None:
+        import ai_edge_litert
+
+        if [int(each) for each in re.findall(r"\d+", version)[:2]] < [int(each) for each in self.SINCE.split(".")]:
+            raise JobError("unprofiled", f"LiteRT {version} does not tell what operators take; {self.SINCE} does")
+        try:
+            self._library = ctypes.CDLL(str(Path(ai_edge_litert.__path__[0], "libLiteRt.so")))
+        except OSError as error:
+            raise JobError("unprofiled", f"LiteRT's C library, which tells what operators take: {error}") from None
+        self._content = Path(path).read_bytes()  # the model goes on using it
+        environment = self._make("Environment", 0, None)
+        model = self._make("ModelFromBuffer", environment, self._content, ctypes.c_size_t(len(self._content)))
+        options = self._make("Options")
+        self._call("SetOptionsHardwareAccelerators", options, 1)  # the CPU
+        self._texts = {
+            b"runtime_options_string": b"enable_profiling = true\n",
+            b"xnnpack": b"num_threads = %d\n" % threads,
+        }
+        self._keep = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _text: None)  # in place of what would free a text
+        for kind, text in self._texts.items():
+            self._call("AddOpaqueOptions", options, self._make("OpaqueOptions", kind, text, self._keep))
+        self._model = self._make("CompiledModel", environment, model, options)
+        self._profiler = self._get("CompiledModelGetProfiler", self._model)
+        signature = self._get("GetModelSignature", model, ctypes.c_size_t(0))
+        given, taken = (self._allocate(environment, signature, kind) for kind in ("Input", "Output"))
+        for index, array in enumerate(inputs):
+            buffer = ctypes.c_void_p(given[index])
+            address = self._get("LockTensorBuffer", buffer, after=(1,))  # to write
+            ctypes.memmove(address, array.ctypes.data, array.nbytes)
+            self._call("UnlockTensorBuffer", buffer)
+        self._buffers = (ctypes.c_size_t(len(given)), given, ctypes.c_size_t(len(taken)), taken)
+
+    def _allocate(self, environment: Any, signature: Any, kind: str) -> Any:
+        count = ctypes.c_size_t()
+        self._call(f"GetNumSignature{kind}s", signature, ctypes.byref(count))
+        buffers = (ctypes.c_void_p * count.value)()
+        for index in range(count.value):
+            number, tensor_type = ctypes.c_size_t(index), self._TensorType()
+            tensor = self._get(f"GetSignature{kind}TensorByIndex", signature, number)
+            self._call("GetRankedTensorType", tensor, ctypes.byref(tensor_type))
+            for axis in range(8):  # dynamic dimensions are -1 and become 1
+                tensor_type.sizes[axis] = abs(tensor_type.sizes[axis])
+            needs = self._get(f"GetCompiledModel{kind}BufferRequirements", self._model, ctypes.c_size_t(0), number)
+            made = (environment, ctypes.byref(tensor_type), needs)
+            buffers[index] = self._make("ManagedTensorBufferFromRequirements", *made)
+        return buffers
+
+    def profile(self) -> list[tuple[str, Any, int]]:
+        """Run an inference; of each operator of the main graph its type, its node or place in XNNPACK, and nanoseconds.
+
+        LiteRT's own summary is of the first inference only, however often it is asked for.
+        """
+        self._call("StartProfiler", self._profiler)
+        started = time.perf_counter_ns()
+        self._call("RunCompiledModel", self._model, ctypes.c_size_t(0), *self._buffers)
+        wall_ns = time.perf_counter_ns() - started
+        self._call("StopProfiler", self._profiler)
+        count = ctypes.c_int()
+        self._call("GetNumProfilerEvents", self._profiler, ctypes.byref(count))
+        events = (self._Event * count.value)()
+        self._call("GetProfilerEvents", self._profiler, count, events)
+        found: list[tuple[str, Any, int]] = []
+        part, last = 1, -1
+        for event in events:
+            place: Any = event.node
+            if event.kind not in (event.OPERATOR, event.OPERATOR_OF_DELEGATE) or event.graph:
+                continue
+            if event.kind == event.OPERATOR_OF_DELEGATE:
+                part, last = part + (event.node <= last), event.node  # each part counts from 0
+                place = f"XNNPACK {part}.{event.node}"
+            found.append((event.tag.decode("utf-8", "replace"), place, 1000 * event.elapsed_us))
+        if not found or sum(ns for _, _, ns in found) > wall_ns + 1000 * len(found):
+            raise JobError("unprofiled", "what LiteRT's C library tells of operators is none of it, or more than all")
+        return found
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        try:
+            status = getattr(self._library, f"LiteRt{name}")(*arguments)
+        except AttributeError:
+            raise JobError("unprofiled", f"LiteRT's C library has no LiteRt{name}") from None
+        if status:
+            raise JobError("unprofiled", f"LiteRT tells nothing of this file's operators: {name} gave {status}")
+
+    def _get(self, name: str, *arguments: Any, after: tuple[Any, ...] = ()) -> ctypes.c_void_p:
+        """Call what writes a pointer to where its last argument says, but for those after it."""
+        found = ctypes.c_void_p()
+        self._call(name, *arguments, ctypes.byref(found), *after)
+        return found
+
+    def _make(self, name: str, *arguments: Any) -> ctypes.c_void_p:
+        return self._get(f"Create{name}", *arguments)
 
 
 class TFLiteMicro:
@@ -740,10 +892,10 @@ def _sustain(engine: Any, job: dict[str, Any], events: Events, *_: object) -> No
 
 def _profile(engine: Any, job: dict[str, Any], events: Events, *_: object) -> None:
     if not hasattr(engine, "operators"):
-        raise JobError("unprofiled", f"{job['engine']} does not tell what its operators take; onnxruntime does")
+        tell = "onnxruntime, litert and benchmark_model do"
+        raise JobError("unprofiled", f"{job['engine']} does not tell what its operators take; {tell}")
     deadline = time.perf_counter_ns() + int(job["time_limit_s"] * 1e9)
-    _timed(engine.invoke, PROFILE_WARMUP_RUNS + PROFILE_RUNS, deadline)
-    operators = engine.operators()
+    operators = engine.operators(PROFILE_WARMUP_RUNS + PROFILE_RUNS, deadline)
     for each in operators:
         each["ns"] = each["ns"][PROFILE_WARMUP_RUNS:] or each["ns"][-1:]
     events.emit("profile", operators=operators)

@@ -120,6 +120,7 @@ METRICS = {
         _size("flash_size", "flash that Vela plans for on an Ethos-U"),
         _share("npu_share", "share of operators that Vela gives to the Ethos-U", "exact"),
         _share("parity", "share of samples where the file predicts what the torch student predicts", "proportion"),
+        _share("agreement", "share of test samples where the target predicts what the host does", "proportion"),
     )
 }
 

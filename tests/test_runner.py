@@ -289,10 +289,50 @@ def test_operators_are_timed_one_by_one(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"m.onnx", "job.json"}
 
 
+@pytest.mark.parametrize(
+    ("file", "convolutions", "rest"),
+    [
+        # As many convolutions as the file has; what XNNPACK leaves alone has the file's names.
+        (RESNET8, 9, {"AVERAGE_POOL_2D", "SOFTMAX"}),
+        ("models/ai_edge_quantizer/conv_fc_mnist.tflite", 1, set()),  # a batch of any size
+        ("models/dtln/model_1.tflite", 0, {"UNPACK", "STRIDED_SLICE", "PACK"}),  # two inputs, three parts
+    ],
+)
+def test_operators_of_litert_are_timed_one_by_one(
+    file: str, convolutions: int, rest: set[str], shared_data: Path, tmp_path: Path
+) -> None:
+    code, events = run(tmp_path, engine="litert", mode="profile", model=shared_data / file, time_limit_s=60)
+    assert code == 0, events[-1]
+    operators = one(events, "profile")["operators"]
+    assert sum(each["operator"].startswith("Convolution") for each in operators) == convolutions
+    assert {each["operator"] for each in operators if not each["layer"].startswith("XNNPACK ")} == rest
+    assert len({each["layer"] for each in operators}) == len(operators)
+    assert [len(each["ns"]) for each in operators] == [runner.PROFILE_RUNS] * len(operators)
+    assert all(ns % 1000 == 0 and ns >= 0 for each in operators for ns in each["ns"])
+    if convolutions > 1:  # each inference has a time of its own, and not that of the first
+        largest = max(operators, key=lambda each: np.median(each["ns"]))
+        assert largest["operator"].startswith("Convolution")
+        assert len(set(largest["ns"])) > 1
+
+
+def test_a_litert_that_does_not_tell_of_operators_says_so(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ai_edge_litert
+
+    with pytest.raises(runner.JobError, match=r"^LiteRT 2\.2\.1 does not tell what operators take; 2\.3 does$"):
+        runner.CompiledLiteRT("2.2.1", str(shared_data / RESNET8), 1, [])
+    monkeypatch.setattr(ai_edge_litert, "__path__", [str(tmp_path)])
+    with pytest.raises(runner.JobError, match=r"^LiteRT's C library, which tells what operators take: "):
+        runner.CompiledLiteRT("2.3.0", str(shared_data / RESNET8), 1, [])
+
+
 def test_a_runtime_that_tells_no_times_of_operators_says_so(shared_data: Path, tmp_path: Path) -> None:
-    code, events = run(tmp_path, engine="litert", mode="profile", model=shared_data / RESNET8)
+    pytest.importorskip("tflite_micro")
+    code, events = run(tmp_path, engine="tflite_micro", mode="profile", model=shared_data / RESNET8)
     assert (code, events[-1]["kind"]) == (1, "unprofiled")
-    assert events[-1]["message"] == "litert does not tell what its operators take; onnxruntime does"
+    wanted = "tflite_micro does not tell what its operators take; onnxruntime, litert and benchmark_model do"
+    assert events[-1]["message"] == wanted
 
 
 def test_intervals_are_those_that_the_host_computes() -> None:

@@ -59,7 +59,7 @@ def distill(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: 
     edgekd bench model.tflite model.onnx --target host
     edgekd bench model.tflite --target host,cortex-m4 --runs 5000 --out runs/bench
     edgekd bench model.tflite --target raspberry-pi-5 --sustained 10m
-    edgekd bench model.onnx --profile
+    edgekd bench model.tflite --target host,pixel-8 --profile
     edgekd bench model.tflite --logs runner/sessions/kws --target my-board --out runs/board
 """)
 @click.argument("models", nargs=-1, required=True, metavar="RECIPE | MODEL...")
@@ -76,7 +76,7 @@ def distill(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: 
 @click.option(
     "--sustained", metavar="DURATION", help="Then run each file so long, e.g. 10m: first minute against last."
 )
-@click.option("--profile", "profiled", is_flag=True, help="Also time each operator; ONNX files only.")
+@click.option("--profile", "profiled", is_flag=True, help="Also time each operator; not on TFLite Micro.")
 @click.option("--threads", type=click.IntRange(1), help="Threads [default: the target's own].")
 @logs_options
 @out_option
@@ -172,13 +172,13 @@ def operators_tables(operators: Sequence[OperatorTime]) -> list[Table]:
             for each in operators
             if (each.model, each.target) == (model, target)
         ]
-        total = sum(seconds for seconds, _ in times)
+        total = sum(seconds for seconds, _ in times) or 1.0  # runtimes may tell whole microseconds, all of them 0
         rows = [
             (each.operator, each.layer, human(seconds, "s"), f"{100 * seconds / total:.1f} %")
             for seconds, each in sorted(times, key=lambda pair: pair[0], reverse=True)[:_OPERATORS_SHOWN]
         ]
         table = plain_table(("operator", "layer", "p50", "share"), rows)
-        together = f"{human(total, 's')} together, what timing them takes included"
+        together = f"{human(sum(seconds for seconds, _ in times), 's')} together, what timing them takes included"
         table.title = Text(f"Slowest of {len(times)} operators of {model} on {target}: {together}")
         table.title_justify = "left"
         tables.append(table)

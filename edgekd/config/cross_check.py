@@ -304,6 +304,9 @@ def _check_budgets(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
             yield f"{key}.target", ConfigError(f"{budget.metric} is the same on every target", next_step="leave it out")
         elif budget.target and not _matches(budget.target, targets):
             yield f"{key}.target", _unknown("measured target", budget.target, targets)
+        if budget.metric == "agreement" and "host" not in targets:
+            step = 'add "host" to benchmark.targets'
+            yield f"{key}.metric", ConfigError("agreement is with what files predict on host", next_step=step)
         made = ("torch", *recipe.export.formats)
         if budget.format and budget.role == "student" and not _matches(budget.format, made):
             yield f"{key}.format", _unknown("exported format", budget.format, made)

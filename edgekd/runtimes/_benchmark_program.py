@@ -30,7 +30,7 @@ _KINDS = {
     ("Linux", "x86_64"): "linux_x86_64",
 }
 # Files that it writes into its working folder.
-RESULT, RUNTIME_INFO = "result.pb", "runtime_info.pb"
+RESULT, RUNTIME_INFO, OPERATORS = "result.pb", "runtime_info.pb", "operators.csv"
 # Its first words, whatever follows.
 ANSWER = "STARTING!"
 _NEEDED = {"graph", "num_threads", "num_runs", "min_secs", "max_secs", "warmup_runs", "warmup_min_secs"}
@@ -79,6 +79,17 @@ class Program:
             "result_file_path": RESULT,
         }
         return {name: value for name, value in wanted.items() if name in self.knows}
+
+    @property
+    def profiling_flags(self) -> Mapping[str, str]:
+        """Flags that make it write what each operator takes; LiteRT's, which sums up one inference, has none."""
+        file = {"op_profiling_output_mode": "csv", "op_profiling_output_file": OPERATORS}
+        if not set(file) <= self.knows:
+            file = {"profiling_output_csv_file": OPERATORS}
+        grows = "allow_dynamic_profiling_buffer_increase"  # a delegate's operators are not counted beforehand
+        if not {"enable_op_profiling", *file} <= self.knows:
+            return {}
+        return {"enable_op_profiling": "true", **file, **({grows: "true"} if grows in self.knows else {})}
 
 
 def find_program(transport: Transport, target: Target) -> Program:

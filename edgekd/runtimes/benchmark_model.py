@@ -1,7 +1,8 @@
 """TensorFlow Lite's and LiteRT's own benchmark_model, for phones and boards without Python; reads TFLite.
 
 It prints a summary of its inferences. One of two inferences leaves nothing out, so it is started again and again for
-two of them each, and these are the raw samples. It gives no outputs, so that nothing is said of accuracy.
+two of them each, and these are the raw samples. TensorFlow's also takes a sample and writes what comes out, so that a
+process for each sample gives the accuracy.
 """
 
 from __future__ import annotations
@@ -11,25 +12,38 @@ import re
 import signal
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekd.errors import TargetError
+import numpy as np
+
+from edgekd import store
+from edgekd.errors import DataError, MeasurementError, TargetError
 from edgekd.records import Target
 from edgekd.runtimes._benchmark_log import ROUNDED, Log, read_delegate, read_log
-from edgekd.runtimes._benchmark_program import ANSWER, NEXT_STEP, RESULT, RUNTIME_INFO, Program, find_program, set_up
+from edgekd.runtimes._benchmark_operators import join_operators, read_operators
+from edgekd.runtimes._benchmark_program import (
+    ANSWER,
+    NEXT_STEP,
+    OPERATORS,
+    RESULT,
+    RUNTIME_INFO,
+    Program,
+    find_program,
+    set_up,
+)
+from edgekd.runtimes._benchmark_samples import run_samples, takes_samples
 from edgekd.runtimes._machine import DESCRIBE, STATE, ask, choose_cores, describe, mask_of, read_sections, read_state
 
 if TYPE_CHECKING:
     from edgekd.transports import Transport
 
-__all__ = ["FORMATS", "GIVES_OUTPUTS", "REQUIRES", "prepare", "run", "set_up"]
+__all__ = ["FORMATS", "REQUIRES", "prepare", "run", "set_up"]
 
 FORMATS: tuple[str, ...] = ("tflite",)
 REQUIRES = ""  # no Python package, here or there
-GIVES_OUTPUTS = False
 
 # What a series of processes may take besides its time limit, which the last of them may have just met.
 _PATIENCE_S = 300.0
@@ -38,8 +52,10 @@ _RUNS: Mapping[str, Mapping[str, float]] = {
     "latency": {"warmup_runs": 3, "warmup_min_secs": 0.1, "num_runs": 2, "max_secs": 10},
     "load": {"warmup_runs": 1, "warmup_min_secs": 0, "num_runs": 1, "max_secs": 10},
     "memory": {"warmup_runs": 1, "warmup_min_secs": 0, "num_runs": 20, "max_secs": 10},
+    # What is told of operators are means: of one inference they leave nothing out.
+    "profile": {"warmup_runs": 3, "warmup_min_secs": 0.1, "num_runs": 1, "max_secs": 10},
 }
-_SAMPLES_A_PROCESS = 2
+_SAMPLES_A_PROCESS, _PROFILED = 2, 30
 # Values rounded to more than this share of themselves are no measurement.
 _COARSEST = 0.01
 _LOOK = f"""{DESCRIBE}
@@ -50,14 +66,15 @@ s scratch pwd
 """
 # A process after the other, without the line in between: what it does costs time on the processor over there.
 _REPEAT = r"""
-limit_s=$1 count=$2 mask=$3 clock=$4; shift 4
-rm -f *.pb
+limit_s=$1 count=$2 mask=$3 clock=$4 operators=$5; shift 5
+rm -f *.pb "$operators"
 [ -z "$mask" ] || taskset "$mask" true 2>/dev/null || mask=
 printf '@pinned %s\n' "$mask"
 n=0 end=$(($(date +%s) + limit_s))
 while [ $n -lt $count ]; do
   if [ -n "$mask" ]; then taskset "$mask" "$@"; else "$@"; fi 2>&1
   code=$?
+  [ ! -f "$operators" ] || { cat "$operators"; rm "$operators"; }
   printf '\n@ended %s %s\n' $code "$(cat "$clock" 2>/dev/null)"
   n=$((n + 1))
   [ $code -eq 0 ] && [ $(date +%s) -lt $end ] || break
@@ -93,7 +110,7 @@ def prepare(
         model: The file; the stage says where it lies on the target.
         target: Where it runs; says which program, if not the one that `edgekd targets setup` puts there.
         threads: For one inference.
-        mode: `latency`, `load`, `memory`, `environment` or `state`; the program can't do more.
+        mode: `latency`, `load`, `memory`, `accuracy`, `profile`, `environment` or `state`; the program can't do more.
         runs: Timed inferences, at most.
         time_limit_s: For the series of processes, in seconds; their warm-up counts.
 
@@ -120,17 +137,16 @@ def run(transport: Transport, *, job: Mapping[str, Any], model: Path) -> list[di
 
     Args:
         transport: A connection to it.
-        job: Of `prepare`, with the file's path there (`model`).
-        model: The same file here; not looked at.
+        job: Of `prepare`, with the file's path there (`model`) and that of an .npy of samples here (`inputs`).
+        model: The same file here.
 
     Returns:
-        Events as the runner prints them. Samples are whole microseconds. `conditions` also tell a phone's thermal
-        status and battery.
+        Events as the runner prints them; outputs lie here, beside the inputs. Samples are whole microseconds.
+        `conditions` also tell a phone's thermal status and battery.
 
     Raises:
         TargetError: The program is not there, is another one, does not know a flag, or the target can't be reached.
     """
-    del model
     target: Target = job["target"]
     if job["mode"] == "state":
         return [
@@ -143,18 +159,24 @@ def run(transport: Transport, *, job: Mapping[str, Any], model: Path) -> list[di
     cores = choose_cores(before.highest_khz, job["threads"])
     if job["mode"] == "environment":
         return [_environment(job, program, looked, cores), {"event": "done"}]
-    if job["mode"] not in _RUNS:
-        cant = {"event": "error", "kind": "not_told", "message": f"benchmark_model can't be run for {job['mode']}"}
-        return [_environment(job, program, looked, cores), cant]
+    if cant := _refuse(job, program):
+        return [_environment(job, program, looked, cores), *cant]
     said = read_sections(looked)
     if not said["model"]:
         raise TargetError("the file is gone there, or there is no sha256sum", where=target.name)
+
+    def begin(pinned: tuple[int, ...]) -> list[dict[str, Any]]:
+        return [
+            _environment(job, program, looked, pinned),
+            {"event": "model", "sha256": said["model"].split()[0], "size_bytes": int(said["size"].split()[0])},
+            {"event": "conditions", "when": "before", **before.facts(pinned)},
+        ]
+
+    if job["mode"] == "accuracy":
+        pinned, events = _run_samples(transport, job, program, cores, model)
+        return [*begin(pinned), *events]
     ran = _repeat(transport, job, program, cores)
-    events: list[dict[str, Any]] = [
-        _environment(job, program, looked, ran.cores),
-        {"event": "model", "sha256": said["model"].split()[0], "size_bytes": int(said["size"].split()[0])},
-        {"event": "conditions", "when": "before", **before.facts(ran.cores)},
-    ]
+    events = begin(ran.cores)
     files = read_sections(ran.after)["files"].split()
     written = {name: _fetch(transport, f"{said['scratch']}/{name}") for name in files}
     try:
@@ -172,6 +194,24 @@ def run(transport: Transport, *, job: Mapping[str, Any], model: Path) -> list[di
         {"event": "conditions", "when": "after", **read_state(ran.after).facts(ran.cores)},
         {"event": "done"},
     ]
+
+
+def _refuse(job: Mapping[str, Any], program: Program) -> list[dict[str, Any]]:
+    """Events of a job that the program can't do; a file without accuracy still has its times."""
+    mode = job["mode"]
+    if mode == "accuracy" and job.get("inputs"):
+        if takes_samples(program):
+            return []
+        lacks = "benchmark_model there takes no samples (--input_layer_value_files) or writes no outputs"
+        message = f"{lacks} (--output_filepath), as TensorFlow's does and LiteRT's does not; no accuracy"
+        return [{"event": "warning", "message": message}, {"event": "done"}]
+    if mode == "profile" and not program.profiling_flags:
+        tells = "TensorFlow's does (--enable_op_profiling), and litert on host"
+        message = f"benchmark_model there does not tell what its operators take; {tells}"
+        return [{"event": "error", "kind": "unprofiled", "message": message}]
+    if mode in _RUNS:
+        return []
+    return [{"event": "error", "kind": "not_told", "message": f"benchmark_model can't be run for {mode}"}]
 
 
 def _environment(job: Mapping[str, Any], program: Program, looked: str, cores: tuple[int, ...]) -> dict[str, Any]:
@@ -197,15 +237,18 @@ def _repeat(transport: Transport, job: Mapping[str, Any], program: Program, core
     limit_s, count = math.ceil(job["time_limit_s"]), 1
     if job["mode"] == "latency":
         count = 1 + math.ceil(job["runs"] / _SAMPLES_A_PROCESS)
+    if job["mode"] == "profile":
+        count = 1 + min(job["runs"], _PROFILED)
     flags = {
         "graph": job["model"],
         "num_threads": job["threads"],
         "min_secs": 0,
         **_RUNS[job["mode"]],
         **program.flags,
+        **(program.profiling_flags if job["mode"] == "profile" else {}),
     }
     clock = f"/sys/devices/system/cpu/cpu{cores[0]}/cpufreq/scaling_cur_freq" if cores else ""
-    words = [str(limit_s), str(count), mask_of(cores) if cores else "", clock, program.path]
+    words = [str(limit_s), str(count), mask_of(cores) if cores else "", clock, OPERATORS, program.path]
     words += [f"--{name}={value}" for name, value in flags.items()]
     script = f"{_REPEAT}\n{STATE}\n{_FILES}"
     said = ask(transport, job["target"].name, script, *words, patience_s=_PATIENCE_S + limit_s)
@@ -218,6 +261,38 @@ def _repeat(transport: Transport, job: Mapping[str, Any], program: Program, core
         clock_hz=[1000 * int(khz) for khz in parts[1::3] if khz],
         after=parts[-1],
     )
+
+
+def _run_samples(
+    transport: Transport, job: Mapping[str, Any], program: Program, cores: tuple[int, ...], model: Path
+) -> tuple[tuple[int, ...], list[dict[str, Any]]]:
+    """Run samples: the cores that they ran on, and events."""
+    target: Target = job["target"]
+    try:
+        ran = run_samples(transport, job=job, program=program, cores=cores, model=model)
+    except DataError as error:
+        return (), [{"event": "error", "kind": "inputs_unfit", "message": error.what}]
+    except MeasurementError as error:
+        return (), [{"event": "error", "kind": "outputs_unreadable", "message": error.what}]
+    pinned = cores if ran.pinned else ()
+    if not len(ran.outputs) and not ran.code:
+        last = (ran.log.strip().splitlines() or ["no output"])[-1]
+        raise TargetError(f"samples don't come through benchmark_model there: {last}", where=target.name)
+    log = read_log(ran.log)
+    if log.runs:  # there is no warm-up before it
+        log = replace(log, first_ns=log.runs.first)
+    series = _Ran(logs=[ran.log], code=ran.code, cores=pinned, clock_hz=[], after=ran.after)
+    if complaint := _complain("accuracy", series, [log], target):
+        return pinned, [complaint]
+    local = Path(job["inputs"]).with_name("outputs.npy")
+    np.save(local, ran.outputs)
+    return pinned, [
+        {"event": "load", "ns": log.load_ns, "delegate": log.delegate},
+        {"event": "first_inference", "ns": log.first_ns},
+        {"event": "outputs", "path": str(local), "here": True, "sha256": store.sha256_of(local)},
+        {"event": "conditions", "when": "after", **read_state(ran.after).facts(pinned)},
+        {"event": "done"},
+    ]
 
 
 def _complain(mode: str, ran: _Ran, logs: Sequence[Log], target: Target) -> dict[str, Any] | None:
@@ -240,9 +315,12 @@ def _complain(mode: str, ran: _Ran, logs: Sequence[Log], target: Target) -> dict
         times = log.runs and (mode != "latency" or log.runs.samples())
         if log.load_ns is None or log.first_ns is None or log.runs is None or not times:
             raise TargetError("benchmark_model there prints no times that edgekd can read", where=target.name)
-        if log.runs.unit == ROUNDED and log.runs.smallest < ROUNDED / _COARSEST:
+        if mode != "profile" and log.runs.unit == ROUNDED and log.runs.smallest < ROUNDED / _COARSEST:
             message = "benchmark_model there rounds to 0.01 ms, and the file takes less than 1 ms"
             return {"event": "error", "kind": "too_coarse", "message": message}
+    if mode == "profile" and not read_operators(ran.logs[-1]):
+        message = "benchmark_model there tells nothing of operators that edgekd can read"
+        return {"event": "error", "kind": "unprofiled", "message": message}
     return None
 
 
@@ -253,6 +331,9 @@ def _of_mode(mode: str, ran: _Ran, logs: Sequence[Log]) -> list[dict[str, Any]]:
         return [{"event": "memory", "added_bytes": added}] if added else []
     if mode == "load":
         return []
+    if mode == "profile":
+        inferences = [read_operators(log) for log in ran.logs]
+        return [{"event": "profile", "operators": join_operators(inferences[1:] or inferences)}]
     samples = [log.runs.samples() if log.runs else [] for log in logs]
     # The first process brings the clock up; where a file is so slow that there is only one, there is no choice.
     warming = 1 if len(samples) > 1 else 0

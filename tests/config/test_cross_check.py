@@ -126,6 +126,10 @@ def test_what_fits_together_passes() -> None:
             "budgets.0.target: unknown measured target 'hosts'",
         ),
         ({"budgets": (replace(SIZE, target="host"),)}, "budgets.0.target: file_size is the same on every target"),
+        (
+            {"benchmark": BenchmarkSpec(targets=("pixel-8",)), "budgets": (Budget(metric="agreement", limit="99 %"),)},
+            'budgets.0.metric: agreement is with what files predict on host; add "host" to benchmark.targets',
+        ),
         ({"budgets": (replace(SIZE, precision="fp16"),)}, "budgets.0.precision: unknown exported precision 'fp16'"),
         (
             {"budgets": (replace(SIZE, format="tflite"),), "export": ExportSpec(formats=("onnx",))},

@@ -7,6 +7,7 @@ as this machine has at least.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -18,12 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgekd import registry, store
-from edgekd.errors import MeasurementError, ModelError, TargetError
+from edgekd.config import load_target
+from edgekd.errors import DataError, MeasurementError, ModelError, TargetError
 from edgekd.records import BenchmarkSpec, Budget, Measurement, Target
 from edgekd.runtimes._machine import mask_of
-from edgekd.stages.benchmark import benchmark, describe_file
+from edgekd.stages.benchmark import benchmark, choose_samples, describe_file, profile
 from edgekd.stages.gate import gate
 from tests.transports import adbd as adbd_
 from tests.transports import phone_says
@@ -52,6 +55,12 @@ def mine(phone: Target, adbd: adbd_.Phone) -> Target:
     return replace(phone, runtimes=("benchmark_model",), program=put(adbd, "classic"))
 
 
+def samples_of(shape: Sequence[int], count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Random samples from -1 to 1, in the layout of a file, and labels that they don't have."""
+    random = np.random.default_rng(0)
+    return random.uniform(-1, 1, (count, *shape)).astype(np.float32), random.integers(0, 10, count)
+
+
 def measure(model: Path, target: Target, spec: BenchmarkSpec = QUICK, folder: Path | None = None) -> list[Measurement]:
     found = benchmark([describe_file(model)], targets=[target], spec=spec, folder=folder)
     return [each for each in found if each.target == target.name]
@@ -64,7 +73,9 @@ def events_of(folder: Path, mode: str) -> list[dict[str, object]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["classic", "litert"])
-def test_a_phone_gives_all_but_outputs(kind: str, mine: Target, adbd: adbd_.Phone, model: Path, tmp_path: Path) -> None:
+def test_a_phone_gives_times_and_memory(
+    kind: str, mine: Target, adbd: adbd_.Phone, model: Path, tmp_path: Path
+) -> None:
     found = {each.metric: each for each in measure(model, replace(mine, program=put(adbd, kind)), folder=tmp_path)}
     assert set(found) == {"latency", "peak_memory", "load_time", "first_inference"}
     latency = found["latency"]
@@ -119,13 +130,196 @@ def test_a_hot_phone_says_so(mine: Target, adbd: adbd_.Phone, model: Path, tmp_p
             assert (each["thermal_status"], each["too_hot"]) == ("severe", ["phone"])
 
 
+# An int8 file with int8 in and out, a float one, and one of uint8.
+FILES = {
+    "mlperf_tiny/image_classification/pretrainedResnet_quant.tflite": (32, 32, 3),
+    "ai_edge_quantizer/conv_fc_mnist.tflite": (28, 28, 1),
+    "mobilenet_v1_025/mobilenet_v1_0.25_224_quant.tflite": (224, 224, 3),
+}
+
+
 @pytest.mark.slow
-def test_a_budget_on_accuracy_is_unmeasured(mine: Target, model: Path) -> None:
+@pytest.mark.parametrize(("name", "shape"), FILES.items(), ids=["int8", "float", "uint8"])
+def test_accuracy_is_that_of_this_machine_sample_by_sample(
+    name: str, shape: tuple[int, ...], mine: Target, adbd: adbd_.Phone, shared_data: Path, tmp_path: Path
+) -> None:
+    described = describe_file(shared_data / "models" / name)
+    inputs, labels = samples_of(shape, 12)
+    if described.inputs[0].scale == 1:
+        inputs = (inputs * 128 + 128).round()  # pixels
+    few, host = replace(mine, accuracy_samples=4), load_target("host")
+    chosen = choose_samples(labels, 4)
+    found = benchmark([described], targets=[few, host], spec=QUICK, inputs=inputs, labels=labels, folder=tmp_path)
+    there, here = ({each.metric: each for each in found if each.target == target.name} for target in (few, host))
+    outputs = [np.load(tmp_path / target / f"{described.name}.outputs.npy") for target in ("phone", "host")]
+    # The same kernels: not only the same predictions.
+    np.testing.assert_array_equal(outputs[0], outputs[1][chosen])
+    assert len({row.argmax() for row in outputs[1]}) > 1 or name.startswith("mobilenet")
+    assert there["accuracy"].samples == tuple(here["accuracy"].samples[index] for index in chosen)
+    assert (there["accuracy"].basis, there["accuracy"].conditions.runtime) == ("measured", "benchmark_model")
+    assert there["agreement"].samples == (1.0,) * 4
+    assert there["agreement"].conditions == there["accuracy"].conditions
+    assert "agreement" not in here
+    # A process of samples has loaded the file, too.
+    assert len(there["load_time"].samples) == len(there["first_inference"].samples) == 5
+    events = events_of(tmp_path, "accuracy")
+    assert {each["event"] for each in events} == {
+        *("environment", "model", "conditions", "load", "first_inference", "outputs", "done")
+    }
+    assert not list(adbd.folder.glob("edgekd-*"))
+
+
+@pytest.mark.slow
+def test_a_prediction_that_differs_from_this_machine_s_is_counted(mine: Target, adbd: adbd_.Phone, model: Path) -> None:
+    # Of the second sample it says another class than the file does.
+    count, end = adbd.folder / "count", 'case "$*" in *output_filepath*) ;; *) exec "$0.real" "$@" ;; esac'
+    put(adbd, "classic")
+    program = adbd.folder / "bin" / "interpreter_benchmark_classic"
+    program.rename(program.with_name("turning.real"))
+    turn = f"""{end}
+"$0.real" "$@" || exit
+echo >> "{count}"
+[ "$(wc -l < "{count}")" != 2 ] || printf '\\200\\200\\200\\177' > output"""
+    write_program(program.with_name("turning"), turn)
+    inputs, labels = np.full((3, 1960), -13.0, np.float32), np.zeros(3, np.int64)
+    target = replace(mine, program="/data/local/tmp/bin/turning")
+    found = benchmark(
+        [describe_file(model)], targets=[load_target("host"), target], spec=QUICK, inputs=inputs, labels=labels
+    )
+    (agreement,) = (each for each in found if each.metric == "agreement")
+    host = next(each for each in found if (each.target, each.metric) == ("host", "accuracy"))
+    phone = next(each for each in found if (each.target, each.metric) == ("phone", "accuracy"))
+    assert (agreement.target, agreement.samples) == ("phone", (1.0, 0.0, 1.0))
+    assert phone.samples == (host.samples[0], 1 - host.samples[1], host.samples[2])
+    release = gate(found, budgets=[Budget(metric="agreement", limit="99 %", target="phone")])
+    assert release.checks[0].status in ("fail", "inconclusive")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["year_2020", "litert"])
+def test_a_program_without_outputs_gives_times_and_one_warning(
+    kind: str, mine: Target, adbd: adbd_.Phone, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     inputs, labels = np.zeros((2, 1960), np.float32), np.zeros(2, np.int64)
-    found = benchmark([describe_file(model)], targets=[mine], spec=QUICK, inputs=inputs, labels=labels)
+    target = replace(mine, program=put(adbd, kind))
+    with caplog.at_level(logging.WARNING, "edgekd"):
+        found = benchmark([describe_file(model)], targets=[target], spec=QUICK, inputs=inputs, labels=labels)
+    assert {each.metric for each in found if each.target == "phone"} == {
+        *("latency", "peak_memory", "load_time", "first_inference")
+    }
+    (warning,) = (each.getMessage() for each in caplog.records if "no accuracy" in each.getMessage())
+    assert warning.startswith(f"{model.name} on phone: benchmark_model there takes no samples")
     release = gate(found, budgets=[Budget(metric="accuracy", limit="50 %", target="phone")])
     assert release.status == "unmeasured"
     assert "no accuracy" in release.checks[0].reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x:$(touch touched)`touch touched`",
+        "a,b:c::d'; touch touched; '\"\\",
+        "--graph=/nowhere",
+        "x\n@ran\n9 0\n@sha256\nfff\nUnconsumed cmdline flags: --all\ncount=2 curr=1",
+        "ü\t*\u2028",
+    ],
+)
+def test_names_of_tensors_are_never_read_by_a_shell_or_a_flag(
+    name: str, mine: Target, adbd: adbd_.Phone, model: Path, tmp_path: Path
+) -> None:
+    named = rename_input(model, tmp_path / "named.tflite", name)
+    described = describe_file(named)
+    assert described.inputs[0].name == name
+    inputs, _ = samples_of((1960,), 2)
+    runtime = registry.load("runtimes", "benchmark_model")
+    job = runtime.prepare(model=named, target=mine, threads=1, mode="accuracy", runs=1, time_limit_s=1)
+    events = {}
+    for each in (named, model):
+        np.save(tmp_path / "inputs.npy", inputs)
+        with registry.function("transports", "adb")(mine) as transport:
+            given = {**job, "model": transport.push(each), "inputs": str(tmp_path / "inputs.npy")}
+            events[each] = runtime.run(transport, job=given, model=each)
+        assert [each["event"] for each in events[each]][-3:] == ["outputs", "conditions", "done"]
+    said, wanted = (next(e for e in events[each] if e["event"] == "outputs") for each in (named, model))
+    assert said["sha256"] == wanted["sha256"]
+    assert not [*adbd.folder.rglob("touched"), *Path().glob("touched"), *tmp_path.rglob("touched")]
+
+
+def rename_input(model: Path, path: Path, name: str) -> Path:
+    """A copy of a file whose input has another name."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model.read_bytes()))
+    graph = content.subgraphs[0]
+    graph.tensors[graph.inputs[0]].name = name
+    builder = flatbuffers.Builder()
+    builder.Finish(content.Pack(builder), b"TFL3")
+    path.write_bytes(builder.Output())
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("does", "words"),
+    [
+        (
+            "[ ! -s outputs ] || { echo 'INFO: STARTING!'; kill -SEGV $$; }",
+            "{model} on phone: benchmark_model: it ended by SIGSEGV; ",
+        ),
+        ("exit 0", "phone: samples don't come through benchmark_model there: cat: output: No such file or directory; "),
+    ],
+)
+def test_where_a_sample_does_not_come_through_there_is_no_accuracy(
+    does: str, words: str, mine: Target, adbd: adbd_.Phone, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    inputs, labels = samples_of((1960,), 3)
+    target = replace(mine, program=put(adbd, "classic", f'case "$*" in *output_filepath*) {does} ;; esac'))
+    with caplog.at_level(logging.WARNING, "edgekd"):
+        found = benchmark([describe_file(model)], targets=[target], spec=QUICK, inputs=inputs, labels=labels)
+    assert {each.metric for each in found if each.target == "phone"} == {"latency", "peak_memory"}
+    (warning,) = (each.getMessage() for each in caplog.records)
+    assert warning.startswith(words.format(model=model.name))
+
+
+@pytest.mark.slow
+def test_outputs_and_samples_of_another_size_are_errors(mine: Target, adbd: adbd_.Phone, model: Path) -> None:
+    inputs, labels = samples_of((1960,), 3)
+    short = 'case "$*" in *output_filepath*) echo "INFO: STARTING!"; printf 123 > output; exit 0 ;; esac'
+    target = replace(mine, program=put(adbd, "classic", short))
+    with pytest.raises(MeasurementError, match="benchmark_model there wrote 9 bytes for 3 samples, not 12"):
+        benchmark([describe_file(model)], targets=[target], spec=QUICK, inputs=inputs, labels=labels)
+    with pytest.raises(DataError, match="one sample is"):
+        benchmark([describe_file(model)], targets=[mine], spec=QUICK, inputs=inputs[:, :99], labels=labels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["classic", "year_2020"])
+def test_operators_have_names_and_times(kind: str, mine: Target, adbd: adbd_.Phone, model: Path) -> None:
+    found = profile([describe_file(model)], target=replace(mine, program=put(adbd, kind)))
+    assert [each.operator for each in found] == [
+        *("Static Reshape (NC)", "Convolution (NHWC, QC8) IGEMM", "Static Reshape (NC)"),
+        *("Fully Connected (NC, QS8, QC8W) GEMM", "SOFTMAX"),
+    ]
+    assert found[1].layer == "Delegate/Convolution (NHWC, QC8) IGEMM:1"
+    assert {(each.model, each.target) for each in found} == {(model.name, "phone")}
+    count = len(found[0].samples)
+    assert count >= 1
+    assert all(len(each.samples) == count for each in found)
+    # The convolution is nearly all of it, and no sample is a mean: whole microseconds.
+    sums = [sum(each.samples) for each in found]
+    assert 0.5 < sums[1] / sum(sums) <= 1
+    assert all(round(each * 1e6) == pytest.approx(each * 1e6) for each in found[1].samples)
+
+
+@pytest.mark.parametrize(("kind", "words"), [("litert", "does not tell"), ("old", "does not tell")])
+def test_programs_that_tell_nothing_of_operators(
+    kind: str, words: str, mine: Target, adbd: adbd_.Phone, model: Path
+) -> None:
+    with pytest.raises(MeasurementError, match=words) as refused:
+        profile([describe_file(model)], target=replace(mine, program=put(adbd, kind)))
+    assert str(refused.value).endswith("TensorFlow's does (--enable_op_profiling), and litert on host")
 
 
 @pytest.mark.slow
@@ -145,7 +339,7 @@ def test_any_other_machine_will_do(mine: Target, adbd: adbd_.Phone, model: Path)
     found = {each.metric: each for each in measured if each.target == "here"}
     assert set(found) == {"latency", "peak_memory", "load_time", "first_inference", "accuracy"}
     assert 10**5 < found["peak_memory"].samples[0] < 10**8
-    # What gives no outputs leaves that to the next that reads the file.
+    # Outputs are the next one's that reads the file, which is started only once for all samples.
     assert {name: each.conditions.runtime for name, each in found.items()} == {
         **dict.fromkeys(found, "benchmark_model"),
         "accuracy": "litert",

@@ -136,9 +136,19 @@ def test_operators_have_names_and_times(channel_means: Model) -> None:
     assert all(0 <= seconds < 60 for each in found for seconds in each.samples)
 
 
+def test_operators_of_a_tflite_file(shared_data: Path) -> None:
+    found = profile([describe_file(shared_data / RESNET8)], target=HOST)
+    assert sum(each.operator.startswith("Convolution") for each in found) == 9
+    assert {each.target for each in found} == {"host"}
+
+
 def test_files_that_can_t_be_profiled_are_named(shared_data: Path) -> None:
-    with pytest.raises(MeasurementError, match=r"^pretrainedResnet_quant.tflite on host: litert does not tell"):
-        profile([describe_file(shared_data / RESNET8)], target=HOST)
+    with pytest.raises(
+        MeasurementError, match=r"^pretrainedResnet_quant.tflite on cortex-m4: tflite_micro does not tell"
+    ):
+        profile([describe_file(shared_data / RESNET8)], target=MCU)
+    with pytest.raises(ModelError, match=r"no runtime of cortex-m4 reads onnx; allowed: tflite_micro"):
+        profile([dataclasses.replace(describe_file(shared_data / RESNET8), format="onnx")], target=MCU)
 
 
 def test_threads_of_the_spec_win(channel_means: Model) -> None:
@@ -169,6 +179,22 @@ def test_int8_resnet_is_as_accurate_as_published(shared_data: Path) -> None:
     assert len(right) == 300
     # 86.5 to 87.0 % on targets, on lossless images. JPEG costs another published network 10.7 points; 300 samples ± 5.
     assert abs(np.mean(right) - (0.8675 - 0.107)) < 0.05
+
+
+def test_a_file_agrees_with_itself_on_the_samples_that_both_targets_saw(channel_means: Model) -> None:
+    x, labels = images(40)
+    labels[::2] = (labels[::2] + 1) % 3  # agreement is not accuracy
+    few, fewer = (
+        dataclasses.replace(HOST, name=name, accuracy_samples=count) for name, count in (("few", 12), ("host", 30))
+    )
+    found = benchmark([channel_means], targets=[few, fewer], spec=QUICK, inputs=x, labels=labels)
+    (agreement,) = (each for each in found if each.metric == "agreement")
+    shared = set(choose_samples(labels, 12)) & set(choose_samples(labels, 30))
+    assert agreement.target == "few"
+    assert agreement.samples == (1.0,) * len(shared)
+    assert (agreement.unit, agreement.basis, agreement.model) == ("1", "measured", "means.onnx")
+    alone = benchmark([channel_means], targets=[few], spec=QUICK, inputs=x, labels=labels)
+    assert "agreement" not in {each.metric for each in alone}
 
 
 def test_at_most_as_many_samples_as_the_target_takes(channel_means: Model) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgekd.errors import ModelError, TargetError
 from edgekd.progress import Progress, Silent
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
+from edgekd.stages.benchmark.agreement import agreements
 from edgekd.stages.benchmark.comparing import compare
 from edgekd.stages.benchmark.describe import describe_file
 from edgekd.stages.benchmark.fleet import Failures, Fleet
@@ -83,7 +84,8 @@ def benchmark(
         labels: As `edgekd.datasets.Split` has them for the task: (N,), class indices, or 1 for anomalies; (N, classes)
             of 0 and 1; (N, outputs).
         task: What the files' outputs are. All its metrics (see `edgekd.metrics.metrics_of`) come from one pass over the
-            inputs; those that have no meaning for the labels, such as `auc` without anomalies, are left out.
+            inputs; those that have no meaning for the labels, such as `auc` without anomalies, are left out. Where
+            `host` is among the targets, `agreement` says on which samples each other one predicts what it does.
         unfit: Names of files and of targets that they are known not to run on: these pairs are left out.
         folder: Keeps the raw events and outputs of every process, below `folder/target`.
         progress: Hears how far it is; of each machine beside the others.
@@ -116,6 +118,7 @@ def benchmark(
                 for runtime in filter(None, (pair.runtime, pair.stand_in)):
                     sessions[name].require(runtime)
         found += Fleet(plan, sessions, failures).measure(progress or Silent())
+        found += agreements(each for session in sessions.values() for each in session.predicted)
     return tuple(found)
 
 

@@ -15,7 +15,8 @@ class Pair:
     """A file, a target, and the runtime plug-in that reads the file there.
 
     Attributes:
-        stand_in: What gives the file's outputs: the same, another where `runtime` gives none, or nothing.
+        stand_in: What gives the file's outputs: the same, another where `runtime` gives none, or nothing. The runner
+            goes before programs that are started anew for each sample.
     """
 
     model: Model
@@ -30,23 +31,35 @@ def pair_of(model: Model, target: Target) -> Pair | None:
     readers = [each for each in loaded if model.format in each.FORMATS]
     if not readers:
         return None
-    giver = next((each for each in readers if getattr(each, "GIVES_OUTPUTS", True)), None)
+    givers = [each for each in readers if getattr(each, "GIVES_OUTPUTS", True)]
+    giver = next((each for each in givers if not hasattr(each, "run")), givers[0] if givers else None)
     return Pair(model=model, target=target, runtime=readers[0], stand_in=giver)
 
 
+def reading_pair_of(model: Model, target: Target) -> Pair:
+    """Find what measures a file on a target that must read it.
+
+    Raises:
+        ModelError: No runtime of the target does.
+    """
+    pair = pair_of(model, target)
+    if pair is None:
+        names = ", ".join(target.runtimes)
+        raise ModelError(f"no runtime of {target.name} reads {model.format}", where=str(model.path), allowed=names)
+    return pair
+
+
 def runner_pair_of(model: Model, target: Target) -> Pair:
-    """Find what runs a file on a target by the runner, which alone can do more with it than measure it.
+    """Find what runs a file on a target by the runner, which alone can let two files take turns.
 
     Raises:
         ModelError: No runtime of the target reads the file.
         MeasurementError: The first that does has a program of its own.
     """
-    pair, names = pair_of(model, target), ", ".join(target.runtimes)
-    if pair is None:
-        raise ModelError(f"no runtime of {target.name} reads {model.format}", where=str(model.path), allowed=names)
+    pair = reading_pair_of(model, target)
     if hasattr(pair.runtime, "run"):
         raise MeasurementError(
-            f"{target.name} runs it by another program ({names}), which neither takes turns nor tells of operators",
+            f"{target.name} runs it by another program ({', '.join(target.runtimes)}), which takes no turns",
             where=str(model.path),
             next_step="use a target with another runtime, such as host",
         )

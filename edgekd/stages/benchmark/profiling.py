@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgekd.errors import MeasurementError
 from edgekd.records import BenchmarkSpec, Model, OperatorTime, Target
-from edgekd.stages.benchmark.pairs import runner_pair_of
+from edgekd.stages.benchmark.failures import where
+from edgekd.stages.benchmark.pairs import reading_pair_of
 from edgekd.stages.benchmark.session import Session
 
 _NS_PER_S = 1e9
@@ -15,7 +17,7 @@ def profile(models: Sequence[Model], *, target: Target, threads: int | None = No
     """Time the operators of files on a target, in a process of its own for each file.
 
     Args:
-        models: Files that ONNX Runtime reads: LiteRT and TFLite Micro tell no times of operators from Python.
+        models: Files that ONNX Runtime or LiteRT reads, or benchmark_model: TFLite Micro tells no times of operators.
         target: Where.
         threads: `None` takes the target's own number.
 
@@ -24,11 +26,14 @@ def profile(models: Sequence[Model], *, target: Target, threads: int | None = No
         MeasurementError: The runtime of a file does not tell.
         TargetError: The target can't be reached, lacks a runtime, or took too long.
     """
-    pairs = [runner_pair_of(model, target) for model in models]
+    pairs = [reading_pair_of(model, target) for model in models]
     found = []
     with Session(target, BenchmarkSpec(threads=threads), None, None, "single_label", None) as session:
         for pair in pairs:
             session.require(pair.runtime)
+            told = session.run(pair, "profile").of("profile")
+            if not told:
+                raise MeasurementError(f"{target.runtimes[0]} tells nothing of operators", where=where(pair))
             found += [
                 OperatorTime(
                     model=pair.model.name,
@@ -38,6 +43,6 @@ def profile(models: Sequence[Model], *, target: Target, threads: int | None = No
                     operator=each["operator"],
                     samples=tuple(ns / _NS_PER_S for ns in each["ns"]),
                 )
-                for each in session.run(pair, "profile").of("profile")["operators"]
+                for each in told["operators"]
             ]
     return tuple(found)

@@ -1,18 +1,49 @@
-"""Holds a file's outputs against the labels, or against the inputs."""
+"""Brings a file's outputs back, and holds them against the labels, or against the inputs."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.errors import DataError, ModelError
+from edgekd.errors import DataError, MeasurementError, ModelError
 from edgekd.metrics import Scores, score_all
 from edgekd.records import Task
+from edgekd.stages.benchmark.events import Events
 from edgekd.stages.benchmark.failures import where
 from edgekd.stages.benchmark.pairs import Pair
 from edgekd.stages.benchmark.samples import rebuilt_from, scores_of
+from edgekd.store import sha256_of
+from edgekd.transports import Transport
+
+
+def fetch_outputs(events: Events, transport: Transport, local: Path, place: str) -> Path:
+    """Bring back the outputs that a process tells of, which are floats already.
+
+    Args:
+        events: Of the process.
+        transport: To where it ran.
+        local: Where they go, if they are not here.
+        place: The file and the target, for errors.
+
+    Returns:
+        Where they are: an .npy, (N, …).
+
+    Raises:
+        MeasurementError: There are none, or they changed on the way.
+    """
+    said = events.of("outputs")
+    if not said:
+        raise MeasurementError("its runtime there gives no outputs", where=place)
+    if said.get("here"):
+        local = Path(said["path"])
+    else:
+        transport.pull(said["path"], local)
+    if sha256_of(local) != said["sha256"]:
+        raise MeasurementError("outputs changed on their way back", where=place)
+    return local
 
 
 def score_outputs(

@@ -20,17 +20,18 @@ from numpy.typing import NDArray
 
 import edgekd
 from edgekd import registry
-from edgekd.errors import MeasurementError, TargetError
+from edgekd.errors import TargetError
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
+from edgekd.stages.benchmark.agreement import Predicted, predictions_of
 from edgekd.stages.benchmark.energy import joules_of
 from edgekd.stages.benchmark.events import Events, course_of, first_and_last, parse_events
 from edgekd.stages.benchmark.failures import TooBigError, check_file, failure, where
 from edgekd.stages.benchmark.pairs import Pair
 from edgekd.stages.benchmark.recording import now, record
 from edgekd.stages.benchmark.samples import choose_samples, fit_layout
-from edgekd.stages.benchmark.scoring import score_outputs
+from edgekd.stages.benchmark.scoring import fetch_outputs, score_outputs
 from edgekd.stages.benchmark.taint import cool_down
-from edgekd.store import sha256_of, write_bytes
+from edgekd.store import write_bytes
 from edgekd.transports import Finding, Transport
 
 _LOG = logging.getLogger("edgekd")
@@ -76,11 +77,12 @@ class Session:
         self._timing = quiet if takes_times else contextlib.nullcontext()
         self._working = contextlib.nullcontext() if here else quiet
         self._stopped = threading.Event()
+        self.predicted: list[Predicted] = []
         self._inputs, self._labels = inputs, labels
         if inputs is not None and labels is not None:
-            chosen = choose_samples(labels, target.accuracy_samples)
-            self._inputs, self._labels = inputs[chosen], labels[chosen]
-        self._pushed_inputs: dict[tuple[int, ...], str] = {}
+            self._chosen = choose_samples(labels, target.accuracy_samples)
+            self._inputs, self._labels = inputs[self._chosen], labels[self._chosen]
+        self._given_inputs: dict[tuple[tuple[int, ...], bool], str] = {}
         self._versions: dict[str, str] = {}
         self._pushed: dict[Path, str] = {}
         self._rest_s, self._cools = 0.0, True
@@ -140,7 +142,7 @@ class Session:
         self._rest_s = self._target.cooldown_s
         with self._working:
             remote, basis = self._transport.push(pair.model.path), self._target
-            inputs = self._push_inputs(pair.model) if pair.stand_in else None
+            inputs = self._give_inputs(pair.model, pair.stand_in) if pair.stand_in else None
         if registry.estimates(pair.runtime):
             yield from self._estimate(pair, remote, inputs)
             return
@@ -156,9 +158,11 @@ class Session:
         if inputs and self._labels is not None and pair.stand_in:
             patience_s = _PATIENCE_S + 20 * len(self._labels) * statistics.median(samples)
             scored = self._run(replace(pair, runtime=pair.stand_in), "accuracy", remote, inputs, patience_s)
-            if pair.stand_in is pair.runtime:
+            for each in scored.all("warning"):
+                _LOG.warning("%s: %s", where(pair), each["message"])
+            if pair.stand_in is pair.runtime and scored.of("outputs"):
                 processes.append(scored)
-            yield self._score(pair, scored, self._labels)
+            yield self._score(pair, scored, self._labels) if scored.of("outputs") else []
         else:
             yield []
 
@@ -200,7 +204,8 @@ class Session:
         Raises:
             EdgekdError: As `take_turns`; or the runtime can't do that.
         """
-        return self._run(pair, mode, self._transport.push(pair.model.path), self._push_inputs(pair.model))
+        inputs = self._give_inputs(pair.model, pair.runtime)
+        return self._run(pair, mode, self._transport.push(pair.model.path), inputs)
 
     def take_turns(self, pair: Pair, other: Pair, *, number: int) -> Events:
         """Run two files in turns, in one process, of which this is that number.
@@ -292,40 +297,46 @@ class Session:
             ModelError: The runtime rejects it.
             TargetError: The target took too long, or can't be reached any more.
         """
-        remote, inputs = self._transport.push(pair.model.path), self._push_inputs(pair.model)
+        remote, inputs = self._transport.push(pair.model.path), self._give_inputs(pair.model, pair.runtime)
         samples = 0 if self._inputs is None else len(self._inputs)
         events = self._run(pair, "accuracy", remote, inputs, _PATIENCE_S + _PATIENCE_PER_SAMPLE_S * samples)
         return self._fetch(pair, events), events
 
     def _fetch(self, pair: Pair, events: Events) -> NDArray[np.float32]:
         """Bring back the outputs, which the runner made floats of."""
-        local = self._local / "outputs.npy"
-        self._transport.pull(events.of("outputs")["path"], local)
-        if sha256_of(local) != events.of("outputs")["sha256"]:
-            raise MeasurementError("outputs changed on their way back", where=where(pair))
+        local = fetch_outputs(events, self._transport, self._local / "outputs.npy", where(pair))
         self._keep(pair, "outputs.npy", local.read_bytes())
         outputs: NDArray[np.float32] = np.load(local, allow_pickle=False)
         return outputs
 
     def _score(self, pair: Pair, events: Events, labels: NDArray[Any]) -> list[Measurement]:
         with self._working:
-            scores = score_outputs(self._fetch(pair, events), pair, task=self._task, inputs=self._inputs, labels=labels)
+            outputs = self._fetch(pair, events)
+            found = score_outputs(outputs, pair, task=self._task, inputs=self._inputs, labels=labels)
+            predictions = predictions_of(outputs, self._task, pair.model.head)
         # The file's own arithmetic ran, wherever that was: outputs are real even where times are not.
-        return [
-            record(pair, events, each.metric, each.samples, basis="measured", labels=each.labels) for each in scores
+        scores = [
+            record(pair, events, each.metric, each.samples, basis="measured", labels=each.labels) for each in found
         ]
+        if predictions is not None:
+            self.predicted.append(Predicted(indices=self._chosen, predictions=predictions, score=scores[0]))
+        return scores
 
-    def _push_inputs(self, model: Model) -> str | None:
-        """Push the samples in the layout of a file, once a layout; none for a file of several inputs."""
+    def _give_inputs(self, model: Model, runtime: ModuleType) -> str | None:
+        """Write the samples in the layout of a file, once a layout, and push them; none for a file of several inputs.
+
+        A runtime with a program of its own takes them from here, and makes of them what its program takes.
+        """
         if self._inputs is None or len(model.inputs) > 1:
             return None
-        fitted = fit_layout(self._inputs, model)
-        if fitted.shape not in self._pushed_inputs:
-            local = self._local / "inputs.npy"
+        fitted, stays = fit_layout(self._inputs, model), hasattr(runtime, "run")
+        if (fitted.shape, stays) not in self._given_inputs:
+            local = self._local / f"inputs-{len(self._given_inputs)}.npy"
             np.save(local, np.ascontiguousarray(fitted, dtype=np.float32))
-            self._pushed_inputs[fitted.shape] = self._transport.push(local)
-            local.unlink()
-        return self._pushed_inputs[fitted.shape]
+            self._given_inputs[fitted.shape, stays] = str(local) if stays else self._transport.push(local)
+            if not stays:
+                local.unlink()
+        return self._given_inputs[fitted.shape, stays]
 
     def _job(self, runtime: ModuleType, target: Target, model: Path, mode: str) -> dict[str, object]:
         spec = self._spec
@@ -341,6 +352,8 @@ class Session:
 
     def _run(self, pair: Pair, mode: str, model: str, inputs: str | None, patience_s: float = _PATIENCE_S) -> Events:
         job = {**self._job(pair.runtime, pair.target, pair.model.path, mode), "model": model, "inputs": inputs}
+        if hasattr(pair.runtime, "run"):
+            job["working"] = self._working
         events = self._execute(pair.runtime, job, pair.model.path, patience_s + 3 * self._spec.time_limit_s)
         self._keep(pair, f"{mode}.jsonl", events.lines())
         check_file(events.of("model"), pair)
