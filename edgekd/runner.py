@@ -3,7 +3,7 @@
 A transport copies this one file to the target: it needs Python 3.9, numpy and the runtime, and nothing of
 edgekd. `python runner.py job.json` takes these keys:
 
-    engine        onnxruntime, litert or tflite_micro
+    engine        onnxruntime, litert, tensorflow or tflite_micro
     mode          latency: load, first inference, warm-up until nothing changes any more, then timed inferences until
                            the intervals of p50 and p90 are narrow
                   sustained: inferences without a break for `sustained_s`, some of each second
@@ -23,6 +23,7 @@ edgekd. `python runner.py job.json` takes these keys:
     interval_width, a share: how wide an interval may be; 0 takes all runs
     warmup_runs, warmup_s, at least
     threads, seed, ram_bytes
+    xnnpack       of litert and tensorflow: whether that delegate may take operators
     sys           the folder that Linux tells the state of the device in
 
 Times are nanoseconds, sizes bytes. Statistics are made elsewhere, from these raw samples.
@@ -59,6 +60,7 @@ DEFAULTS = {
     "warmup_runs": 20,
     "warmup_s": 0.3,
     "seed": 0,
+    "xnnpack": True,
     "sys": "/sys",
 }
 WARMUP_SAMPLES_KEPT, WARMUP_LIMIT_S = 200, 10.0
@@ -186,7 +188,7 @@ class OnnxRuntime:
 
 
 class LiteRT:
-    """LiteRT's interpreter with its default XNNPACK delegate."""
+    """LiteRT's interpreter, with its XNNPACK delegate or without."""
 
     MODULE, PACKAGE = "ai_edge_litert", "ai-edge-litert"
 
@@ -198,7 +200,14 @@ class LiteRT:
 
     def load(self, path: str) -> None:
         """Make an interpreter and allocate its tensors, which is where XNNPACK packs the weights."""
-        self._interpreter = self._runtime.Interpreter(model_path=path, num_threads=self._job["threads"])
+        resolvers = self._runtime.OpResolverType
+        self._interpreter = self._runtime.Interpreter(
+            model_path=path,
+            num_threads=self._job["threads"],
+            experimental_op_resolver_type=(
+                resolvers.AUTO if self._job["xnnpack"] else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            ),
+        )
         self._interpreter.allocate_tensors()
 
     def describe(self) -> None:
@@ -230,6 +239,19 @@ class LiteRT:
     def output(self) -> Any:
         """The first output of the last inference."""
         return self._interpreter.get_tensor(self._output_details[0]["index"])
+
+
+class TensorFlow(LiteRT):
+    """The same interpreter as TensorFlow builds it, of another release: a second opinion."""
+
+    MODULE, PACKAGE = "tensorflow", "tensorflow"
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        import tensorflow as tf
+        from tensorflow.lite.python import interpreter
+
+        self._runtime, self._job = interpreter, job
+        self.version = str(tf.__version__)
 
 
 class TFLiteMicro:
@@ -304,7 +326,12 @@ class TFLiteMicro:
         return _arena(self._interpreter)
 
 
-ENGINES: dict[str, Any] = {"onnxruntime": OnnxRuntime, "litert": LiteRT, "tflite_micro": TFLiteMicro}
+ENGINES: dict[str, Any] = {
+    "onnxruntime": OnnxRuntime,
+    "litert": LiteRT,
+    "tensorflow": TensorFlow,
+    "tflite_micro": TFLiteMicro,
+}
 
 
 def _arena(interpreter: Any) -> dict[str, int]:

@@ -63,22 +63,25 @@ class Program:
     Attributes:
         path: There.
         knows: Flags that it lists.
+        xnnpack: Whether that delegate may take operators.
     """
 
     path: str
     sha256: str
     knows: frozenset[str]
+    xnnpack: bool = True
 
     @property
     def flags(self) -> Mapping[str, str]:
-        """Flags that it knows of those that tell more: what delegates took, and what its log rounds."""
+        """Flags that it knows of those that tell more: what delegates took, and what its log rounds; and a wish."""
         wanted = {
             "use_xnnpack": "true",
             "export_model_runtime_info": "true",
             "model_runtime_info_output_file": RUNTIME_INFO,
             "result_file_path": RESULT,
         }
-        return {name: value for name, value in wanted.items() if name in self.knows}
+        known = {name: value for name, value in wanted.items() if name in self.knows}
+        return known if self.xnnpack else {**known, "use_xnnpack": "false"}
 
 
 def find_program(transport: Transport, target: Target) -> Program:
@@ -141,7 +144,7 @@ def _probe(transport: Transport, target: Target, path: str) -> Program:
         raise TargetError(
             f"{path} does not know {flags}", where=target.name, next_step=NEXT_STEP.format(name=target.name)
         )
-    return Program(path=path, sha256=sha256, knows=knows)
+    return Program(path=path, sha256=sha256, knows=knows, xnnpack=target.xnnpack)
 
 
 def _another(path: str, sha256: str, target: Target) -> TargetError:
