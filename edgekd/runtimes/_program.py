@@ -61,11 +61,13 @@ class Kind:
         name: Of its file, and of the runtime.
         answer: Words of what it prints when asked for `--help`, whatever its version.
         libraries: Shell pattern of the shared libraries that may lie beside it; empty is none.
+        published: Whether one can be downloaded; the user brings it otherwise.
     """
 
     name: str
     answer: str
     libraries: str = ""
+    published: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,7 @@ def find(transport: Transport, target: Target, kind: Kind, path: str | None = No
     step = f"edgekd targets setup {target.name}"
     if "sha256" not in said:
         missing = f"no {kind.name} at {said['path']}" if said["path"] else f"no {kind.name}"
-        raise TargetError(missing, where=target.name, next_step=step)
+        raise TargetError(missing, where=target.name, next_step=step if kind.published else f"{step} --from FOLDER")
     found = Found(
         path=said["path"],
         sha256=said["sha256"].split()[0],

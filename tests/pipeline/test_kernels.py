@@ -80,9 +80,10 @@ def test_a_run_compares_once_and_again_when_an_arm64_comes(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("recipe", "own_cache")
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs pip install 'edgekd[keras]'")
 def test_a_second_opinion_on_tflite_files_where_the_recipe_asks_for_it(
-    recipe: Path, run: Callable[..., pipeline.Outcome], own_cache: Path
+    run: Callable[..., pipeline.Outcome],
 ) -> None:
     changed = ("export.formats=['onnx', 'tflite']", "benchmark.targets=['host', 'host-tensorflow']")
     outcome = run(*changed, until="kernels")
