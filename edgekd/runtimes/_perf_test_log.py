@@ -26,7 +26,7 @@ class Log:
 
 
 def read_flags(usage: str) -> frozenset[str]:
-    r"""Find the flags that `--help` lists, by getopt (to 1.22) or by Abseil.
+    r"""Find the flags that `--help` lists, by getopt, or by Abseil in newer ones.
 
     >>> sorted(read_flags("Options:\n\t-m [test_mode]: Specifies …\n\t\tProvide -x\n\t-I: Generate …"))
     ['I', 'm']
@@ -57,8 +57,9 @@ def read_log(text: str) -> Log:
 def read_times(content: str) -> list[int]:
     r"""Read every inference from a result file, in ns and in order.
 
-    A line holds a name, the time in s with six digits, the highest memory, the use of the processor and a number. From
-    1.24 on there may be two times: until the work was handed over, and until it was done, which is taken.
+    A line holds a name, the time in s with six digits, the highest memory, the use of the processor and a number. In
+    newer ones there may be two times: until the work was handed over, and until it was done, which is taken
+    (microsoft/onnxruntime#26313).
 
     Raises:
         ValueError: It is no such file.

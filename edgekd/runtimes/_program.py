@@ -114,7 +114,8 @@ def find(transport: Transport, target: Target, kind: Kind, path: str | None = No
     if kind.answer not in found.usage:
         first = next(iter(found.usage.strip().splitlines()), "it printed nothing")
         what = f"{found.path} does not answer as {kind.name} does: {first}"
-        raise TargetError(what, where=target.name, next_step=f"is it for this processor? {step} --from FOLDER")
+        asks = "is it for this processor, and its library beside it?" if kind.libraries else "is it for this processor?"
+        raise TargetError(what, where=target.name, next_step=f"{asks} {step} --from FOLDER")
     return found
 
 

@@ -2,7 +2,7 @@
 
 No onnxruntime_perf_test can be had from a package index, so the tests of what surrounds it run this one: times and
 errors are real, by the onnxruntime package; flags, words and files are those of its published source.
-`python python_perf_test.py getopt|abseil …`: as of ONNX Runtime 1.21, and as of those since 1.23.
+`python python_perf_test.py getopt|abseil …`: as of ONNX Runtime 1.21, and as newer ones.
 """
 
 from __future__ import annotations

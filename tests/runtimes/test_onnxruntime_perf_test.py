@@ -186,6 +186,14 @@ def test_it_is_the_user_who_brings_it_and_its_library_with_it(mine: Target, adbd
     assert (adbd.folder / "edgekd" / "libonnxruntime.so").read_text() == "1.32.1"
 
 
+def test_behind_ssh_it_needs_no_python(ssh: Target, tmp_path: Path) -> None:
+    board = replace(ssh, runtimes=(NAME,), program=str(tmp_path / "there" / NAME))
+    write_program(tmp_path / NAME, script("abseil"))
+    doctor.set_up(board, source=tmp_path, keep=None, progress=Silent())
+    finding = doctor.check_target(board)[-1]
+    assert (finding.name, finding.right) == (f"runtime {NAME}", True)
+
+
 def test_what_it_can_t_do_is_said(mine: Target) -> None:
     runtime = registry.load("runtimes", NAME)
     job = runtime.prepare(model=Path("m"), target=mine, threads=1, mode="accuracy", runs=1, time_limit_s=1)

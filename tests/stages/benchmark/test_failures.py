@@ -8,10 +8,13 @@ import flatbuffers
 import pytest
 from onnx import TensorProto, helper
 
+from edgekd import registry
 from edgekd.config import load_target
 from edgekd.errors import ModelError
-from edgekd.records import BenchmarkSpec
+from edgekd.records import BenchmarkSpec, Target
 from edgekd.stages.benchmark import benchmark, describe_file
+from edgekd.stages.benchmark.events import Events
+from edgekd.stages.benchmark.failures import failure
 
 
 def refusal(path: Path) -> str:
@@ -45,3 +48,15 @@ def test_a_tflite_file_that_is_too_new_for_the_runtime(shared_data: Path, tmp_pa
     text = refusal(tmp_path / "new.tflite")
     assert text.startswith("new.tflite on host: Didn't find op for builtin opcode 'FULLY_CONNECTED' version '99'.")
     assert text.endswith("for a newer one: pip install --upgrade ai-edge-litert")
+
+
+def test_the_place_in_a_program_s_own_source_is_left_out() -> None:
+    # As onnxruntime_perf_test 1.21 says it.
+    said = (
+        "onnxruntime/test/onnx/onnx_model_info.cc:55 void OnnxModelInfo::InitOnnxModelInfo(const PathString&) Failed to"
+    )
+    error = {"event": "error", "kind": "model_rejected", "message": f"onnxruntime_perf_test: {said} load model"}
+    phone = Target(name="phone", description="", transport="adb", runtimes=("onnxruntime_perf_test",))
+    runtime = registry.load("runtimes", "onnxruntime_perf_test")
+    raised = failure(Events(events=[error]), runtime, phone, "half.onnx on phone")
+    assert str(raised) == "half.onnx on phone: onnxruntime_perf_test: Failed to load model"
