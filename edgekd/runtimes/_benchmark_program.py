@@ -61,7 +61,7 @@ class Program:
 
     @property
     def flags(self) -> Mapping[str, str]:
-        """Flags that it knows of those that tell more: what delegates took, and what its log rounds; and a wish."""
+        """Flags that it knows of those that tell more: what delegates took and its log rounds; or XNNPACK off."""
         wanted = {
             "use_xnnpack": "true",
             "export_model_runtime_info": "true",
