@@ -50,7 +50,7 @@ def read_log(text: str) -> Log:
     return Log(
         load_ns=round(float(load[1]) * _S) if load else None,
         first_ns=first_ms * _MS if first_ms >= _COARSEST_MS else None,
-        complaint=_complaint(text),
+        complaint="" if first else _complaint(text),  # told at the end, when all went well
     )
 
 
