@@ -78,7 +78,7 @@ def set_up(target: Target, *, source: Path | None, keep: Path | None, progress: 
     """
     transport = registry.load("transports", target.transport)
     runtimes = [each for name in target.runtimes if hasattr(each := registry.load("runtimes", name), "set_up")]
-    if hasattr(transport, "set_up"):
+    if hasattr(transport, "set_up") and len(runtimes) < len(target.runtimes):  # which need Python there
         transport.set_up(target, source=source, keep=keep, progress=progress)
     elif not runtimes:
         raise ConfigError(f"its transport '{target.transport}' has nothing to set up", where=target.name)

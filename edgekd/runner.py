@@ -3,7 +3,7 @@
 A transport copies this one file to the target: it needs Python 3.9, numpy and the runtime, and nothing of
 edgekd. `python runner.py job.json` takes these keys:
 
-    engine        onnxruntime, litert or tflite_micro
+    engine        onnxruntime, litert, tensorflow or tflite_micro
     mode          latency: load, first inference, warm-up until nothing changes any more, then timed inferences until
                            the intervals of p50 and p90 are narrow
                   sustained: inferences without a break for `sustained_s`, some of each second
@@ -23,6 +23,7 @@ edgekd. `python runner.py job.json` takes these keys:
     interval_width, a share: how wide an interval may be; 0 takes all runs
     warmup_runs, warmup_s, at least
     threads, seed, ram_bytes
+    xnnpack       of litert and tensorflow: whether that delegate may take operators
     sys           the folder that Linux tells the state of the device in
 
 Times are nanoseconds, sizes bytes. Statistics are made elsewhere, from these raw samples.
@@ -59,6 +60,7 @@ DEFAULTS = {
     "warmup_runs": 20,
     "warmup_s": 0.3,
     "seed": 0,
+    "xnnpack": True,
     "sys": "/sys",
 }
 WARMUP_SAMPLES_KEPT, WARMUP_LIMIT_S = 200, 10.0
@@ -187,7 +189,7 @@ class OnnxRuntime:
 
 
 class LiteRT:
-    """LiteRT's interpreter with its default XNNPACK delegate."""
+    """LiteRT's interpreter, with its XNNPACK delegate or without."""
 
     MODULE, PACKAGE = "ai_edge_litert", "ai-edge-litert"
 
@@ -201,7 +203,14 @@ class LiteRT:
     def load(self, path: str) -> None:
         """Make an interpreter and allocate its tensors, which is where XNNPACK packs the weights."""
         self._path = path
-        self._interpreter = self._runtime.Interpreter(model_path=path, num_threads=self._job["threads"])
+        resolvers = self._runtime.OpResolverType
+        self._interpreter = self._runtime.Interpreter(
+            model_path=path,
+            num_threads=self._job["threads"],
+            experimental_op_resolver_type=(
+                resolvers.AUTO if self._job["xnnpack"] else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            ),
+        )
         self._interpreter.allocate_tensors()
 
     def describe(self) -> None:
@@ -237,6 +246,8 @@ class LiteRT:
 
     def operators(self, runs: int, deadline_ns: float) -> list[dict[str, Any]]:
         """Types, names and times of what runs, XNNPACK's own operators too, by an interface that tells them."""
+        if not self._job["xnnpack"]:
+            raise JobError("unprofiled", "litert tells what operators take with XNNPACK only")
         compiled = CompiledLiteRT(self.version, self._path, self._job["threads"], [*self._given.values()])
         names = {
             (each["op_name"], each["index"]): self._interpreter.get_tensor_details()[each["outputs"][0]]["name"]
@@ -384,6 +395,24 @@ class CompiledLiteRT:
         return self._get(f"Create{name}", *arguments)
 
 
+class TensorFlow(LiteRT):
+    """The same interpreter as TensorFlow builds it, of another release: a second opinion."""
+
+    MODULE, PACKAGE = "tensorflow", "tensorflow"
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        import tensorflow as tf
+        from tensorflow.lite.python import interpreter
+
+        self._runtime, self._job = interpreter, job
+        self.version = str(tf.__version__)
+        self._given = {}
+
+    def operators(self, runs: int, deadline_ns: float) -> list[dict[str, Any]]:  # noqa: ARG002 - as the others
+        """Refuse: there is no interface that tells."""
+        raise JobError("unprofiled", "tensorflow does not tell what its operators take; litert does")
+
+
 class TFLiteMicro:
     """TFLite Micro's interpreter with its reference kernels, in an arena no larger than the target's RAM."""
 
@@ -456,7 +485,12 @@ class TFLiteMicro:
         return _arena(self._interpreter)
 
 
-ENGINES: dict[str, Any] = {"onnxruntime": OnnxRuntime, "litert": LiteRT, "tflite_micro": TFLiteMicro}
+ENGINES: dict[str, Any] = {
+    "onnxruntime": OnnxRuntime,
+    "litert": LiteRT,
+    "tensorflow": TensorFlow,
+    "tflite_micro": TFLiteMicro,
+}
 
 
 def _arena(interpreter: Any) -> dict[str, int]:

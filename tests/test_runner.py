@@ -51,7 +51,7 @@ def test_source_is_python_3_9_and_needs_nothing_of_edgekd() -> None:
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     third_party = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
-    assert third_party == {"numpy", "onnxruntime", "ai_edge_litert", "tflite_micro"}
+    assert third_party == {"numpy", "onnxruntime", "ai_edge_litert", "tensorflow", "tflite_micro"}
     at_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert {name.partition(".")[0] for node in at_top for name in imported_by(node)} <= sys.stdlib_module_names
 
@@ -551,6 +551,16 @@ def test_litert_reports_its_delegate_and_quantization(shared_data: Path, tmp_pat
     assert load["delegate"].startswith("XNNPACK")
     assert (load["inputs"][0]["dtype"], load["inputs"][0]["zero_point"]) == ("int8", -128)
     assert load["outputs"][0]["scale"] == 1 / 256
+
+
+def test_without_xnnpack_the_plain_kernels_give_the_same(shared_data: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "in.npy", np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32))
+    job = {"engine": "litert", "mode": "accuracy", "model": shared_data / RESNET8, "inputs": tmp_path / "in.npy"}
+    ran = [run(tmp_path, xnnpack=xnnpack, **job)[1] for xnnpack in (True, False)]
+    fast, plain = (one(events, "load")["delegate"] for events in ran)
+    assert (fast.startswith("XNNPACK"), plain) == (True, "none")
+    fast, plain = (np.load(one(events, "outputs")["path"]) for events in ran)
+    np.testing.assert_allclose(fast, plain, atol=2 / 256)  # kernels round differently
 
 
 def test_litert_and_tflite_micro_agree(shared_data: Path, tmp_path: Path) -> None:

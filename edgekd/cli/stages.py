@@ -288,7 +288,7 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
 
 
 def kernels_table(measurements: Sequence[Measurement]) -> Table | None:
-    """How integer files agree with themselves on the kernels of another processor; nothing where none was there."""
+    """How files agree with themselves on other kernels; nothing where none were there."""
     from edgekd.console import plain_table
     from edgekd.stages.report import kernel_rows
 
@@ -303,7 +303,7 @@ def kernels_table(measurements: Sequence[Measurement]) -> Table | None:
         for each in kernel_rows(measurements)
     ]
     table = plain_table(("file", "kernels of", "same prediction", "bit-equal", "largest error"), rows)
-    table.title, table.title_justify = "Other kernels, against this machine's", "left"
+    table.title, table.title_justify = "Other kernels, against those of the export's own check", "left"
     return table if rows else None
 
 

@@ -32,7 +32,7 @@ def find(*, graph: Anatomy, target: Target) -> Iterator[Finding]:
     >>> [each.what for each in find(graph=file, target=target)]
     ['XNNPACK does not take SOFTMAX of int8: it runs on slower kernels']
     """
-    if runtime_of(graph, target) != "litert":
+    if runtime_of(graph, target) != "litert" or not target.xnnpack:
         return
     for node in graph.nodes:
         why = _why_left(node)

@@ -199,7 +199,7 @@ STEPS = (
     Step(
         name="kernels",
         depends=("export",),
-        parameters=lambda space: [space.data_fingerprint, kernels_to_compare()],
+        parameters=lambda space: [space.data_fingerprint, kernels_to_compare(space)],
         code=(
             "pipeline/kernels.py",
             "stages/export/kernels.py",
@@ -210,7 +210,7 @@ STEPS = (
             "runtimes",
             "transports",
         ),
-        tools=("onnxruntime", "ai-edge-litert", "numpy"),
+        tools=("onnxruntime", "ai-edge-litert", "tensorflow", "numpy"),
         needs=_needs_nothing,
         make=compare_files,
     ),
@@ -245,7 +245,7 @@ STEPS = (
             "transports",
             "metrics",
         ),
-        tools=("onnxruntime", "ai-edge-litert", "tflite-micro", "ethos-u-vela", "numpy"),
+        tools=("onnxruntime", "ai-edge-litert", "tensorflow", "tflite-micro", "ethos-u-vela", "numpy"),
         needs=_needs_benchmark,
         make=_benchmark,
     ),

@@ -71,6 +71,7 @@ class Target:
         io: Types of input and output that its apps take, the preferred one first; empty is any.
         cpu_features: As Linux calls them (`avx512_vnni`); `None` is unknown.
         runtime_versions: By runtime, where it is not the one that edgekd installs; TFLite's as TensorFlow numbers them.
+        xnnpack: Whether TFLite's XNNPACK delegate may take operators; of `litert`, `tensorflow` and `benchmark_model`.
         program: Where a runtime's own program is, for one that is no Python package; what `edgekd targets setup` puts
             there otherwise.
         program_sha256: Of the only such program that will do.
@@ -97,6 +98,7 @@ class Target:
     io: tuple[IoType, ...] = ()
     cpu_features: tuple[str, ...] | None = None
     runtime_versions: Mapping[str, str] = field(default_factory=dict)
+    xnnpack: bool = True
     program: str | None = None
     program_sha256: str | None = None
     source: str = ""

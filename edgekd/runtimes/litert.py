@@ -1,4 +1,4 @@
-"""LiteRT with its XNNPACK delegate on the CPU; reads TFLite."""
+"""LiteRT on the CPU, with its XNNPACK delegate unless the target says otherwise; reads TFLite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def prepare(
 
     Args:
         model: The file; the stage says where it lies on the target.
-        target: Where it runs.
+        target: Where it runs; its `xnnpack = false` leaves all operators to the plain kernels.
         threads: For one inference.
         mode: `latency`, `load`, `memory` or `accuracy`.
         runs: Timed inferences, at most.
@@ -30,5 +30,12 @@ def prepare(
     >>> prepare(model=Path("m.tflite"), target=host, threads=1, mode="load", runs=1, time_limit_s=1)["engine"]
     'litert'
     """
-    del model, target  # the same job for all of them
-    return {"engine": "litert", "mode": mode, "threads": threads, "runs": runs, "time_limit_s": time_limit_s}
+    del model
+    return {
+        "engine": "litert",
+        "mode": mode,
+        "threads": threads,
+        "runs": runs,
+        "time_limit_s": time_limit_s,
+        "xnnpack": target.xnnpack,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def test_operators_left(shared_data: Path, name: str, left: list[str]) -> None:
     assert {each.severity for each in found} <= {"warning"}
     assert find("xnnpack_fallback", path, MICRO) == []
     assert [each.operator for each in find("xnnpack_fallback", path, PHONE)] == left
+    assert find("xnnpack_fallback", path, replace(HOST, xnnpack=False)) == []  # known, and wanted
     # What is left between two parts of the network splits it: one delegate for each part.
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -76,3 +77,20 @@ def test_a_run_compares_once_and_again_when_an_arm64_comes(
     assert [each.model for each in found] == ["student.static_wi8_ai8.onnx"]
     assert set(found[0].samples) == {1.0}
     assert run(*INT8, until="kernels").made == ()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("recipe", "own_cache")
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs pip install 'edgekd[keras]'")
+def test_a_second_opinion_on_tflite_files_where_the_recipe_asks_for_it(
+    run: Callable[..., pipeline.Outcome],
+) -> None:
+    changed = ("export.formats=['onnx', 'tflite']", "benchmark.targets=['host', 'host-tensorflow']")
+    outcome = run(*changed, until="kernels")
+    found = {each.metric: each for each in outcome.run.measurements if each.metric.startswith("kernel_")}
+    (parity, error) = (found[name] for name in ("kernel_parity", "kernel_max_error"))
+    assert (parity.model, parity.target) == ("student.fp32.tflite", "host-tensorflow")
+    assert parity.conditions.runtime == "tensorflow"
+    assert parity.samples == (1.0,) * KERNEL_SAMPLES
+    assert error.samples[0] < 1e-4
+    assert run(*changed, until="kernels").made == ()

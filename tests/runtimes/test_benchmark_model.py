@@ -395,6 +395,14 @@ def test_a_flag_that_it_ignores_fails_the_run(mine: Target, adbd: adbd_.Phone, m
     assert "edgekd targets setup phone --from FOLDER" in text
 
 
+def test_xnnpack_is_off_where_the_target_says_so(mine: Target, adbd: adbd_.Phone, model: Path) -> None:
+    plain = replace(mine, xnnpack=False)
+    (latency,) = (each for each in measure(model, plain, BenchmarkSpec(runs=2)) if each.metric == "latency")
+    assert latency.conditions.delegate == "none"
+    text = refusal(model, replace(plain, program=put(adbd, "litert")), TargetError)
+    assert "does not know --use_xnnpack=false" in text
+
+
 def test_a_model_that_it_rejects(mine: Target, model: Path, tmp_path: Path) -> None:
     half = tmp_path / "half.tflite"
     half.write_bytes(model.read_bytes()[: model.stat().st_size // 2])

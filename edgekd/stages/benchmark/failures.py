@@ -18,7 +18,7 @@ _TOO_NEW = re.compile(
     r"Unsupported model IR version|is under development and support for this is limited|old TFLite binary"
 )
 # ONNX Runtime puts the place in its own source before what it says.
-_SOURCE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/\S+\.(?:h|cc):\d+ .*?\) ")
+_SOURCE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |\S*/\S+\.(?:h|cc):\d+ .*?\) ")
 _KINDS = {"model_rejected": ModelError, "inputs_unfit": DataError}
 
 
@@ -67,6 +67,8 @@ def failure(events: Events, runtime: ModuleType, target: Target, place: str) -> 
 
 def _get(runtime: ModuleType, target: Target, *, newer: bool = False) -> str:
     """How a runtime gets there, or a newer one than there is."""
+    if hasattr(runtime, "set_up"):  # a program of its own
+        return f"edgekd targets setup {target.name} --from FOLDER"
     if hasattr(registry.load("transports", target.transport), "set_up"):
         return f"edgekd targets setup {target.name}"
     extra = registry.EXTRA_OF.get(runtime.REQUIRES)

@@ -123,13 +123,13 @@ class Session:
         Raises:
             TargetError: It can't; says how to install it.
         """
-        if runtime.REQUIRES not in self._versions:
+        if runtime.__name__ not in self._versions:
             job = self._job(runtime, self._target, Path(), "environment")
             events = self._execute(runtime, job, Path(), _PATIENCE_S)
             if not events.of("done"):
                 raise failure(events, runtime, self._target, self._target.name)
-            self._versions[runtime.REQUIRES] = events.of("environment")["runtime_version"]
-        return self._versions[runtime.REQUIRES]
+            self._versions[runtime.__name__] = events.of("environment")["runtime_version"]
+        return self._versions[runtime.__name__]
 
     def measure(self, pair: Pair) -> Iterator[list[Measurement]]:
         """Measure a file, one of `STEPS` after another.
@@ -175,6 +175,7 @@ class Session:
                 pair, latency, metric, [each.of(event)["ns"] / _NS_PER_S for each in processes], basis=basis.time_basis
             )
             for event, metric in (("load", "load_time"), ("first_inference", "first_inference"))
+            if all(each.of(event) for each in processes)  # not every program tells all of them
         ]
         energy = self._energy(pair, remote, inputs) if latency.of("environment").get("power_source") else ()
         # Last of all: what comes after would meet a hot machine.

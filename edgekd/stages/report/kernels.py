@@ -1,4 +1,4 @@
-"""How integer files agree with themselves on the kernels of another processor."""
+"""How files agree with themselves on the kernels of another processor, or of another build of their runtime."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgekd.records import Measurement
 
 @dataclass(frozen=True, kw_only=True)
 class KernelRow:
-    """One file on one target, against the same file on this machine.
+    """One file on one target, against the same file in the export's own runtime.
 
     Attributes:
         agreeing: Samples for which both predict the same.
