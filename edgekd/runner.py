@@ -194,8 +194,14 @@ class LiteRT:
     MODULE, PACKAGE = "ai_edge_litert", "ai-edge-litert"
 
     def __init__(self, job: dict[str, Any]) -> None:
-        from ai_edge_litert import interpreter
-
+        try:
+            from ai_edge_litert import interpreter
+        except ModuleNotFoundError as error:
+            try:
+                from tflite_runtime import interpreter  # what it was called before, and still is on many boards
+            except ModuleNotFoundError:
+                raise error from None
+            self.PACKAGE = "tflite-runtime"
         self._runtime, self._job = interpreter, job
         self.version = _version(self.PACKAGE)
         self._given: dict[int, Any] = {}
@@ -303,13 +309,13 @@ class CompiledLiteRT:
         ]
 
     def __init__(self, version: str, path: str, threads: int, inputs: list[Any]) -> None:
-        import ai_edge_litert
-
         if [int(each) for each in re.findall(r"\d+", version)[:2]] < [int(each) for each in self.SINCE.split(".")]:
             raise JobError("unprofiled", f"LiteRT {version} does not tell what operators take; {self.SINCE} does")
         try:
+            import ai_edge_litert
+
             self._library = ctypes.CDLL(str(Path(ai_edge_litert.__path__[0], "libLiteRt.so")))
-        except OSError as error:
+        except (ImportError, OSError) as error:
             raise JobError("unprofiled", f"LiteRT's C library, which tells what operators take: {error}") from None
         self._content = Path(path).read_bytes()  # the model goes on using it
         environment = self._make("Environment", 0, None)
