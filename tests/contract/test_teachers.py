@@ -241,6 +241,7 @@ def test_a_pickle_notices_another_file(files: Files, name: str, tmp_path: Path) 
         pickle.loads(kept)  # noqa: S301 - our own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NATIVE)
 def test_what_does_not_fit_is_named_on_both_sides(files: Files, name: str) -> None:
     with pytest.raises(ModelError, match=r"\(3, 9, 9\)") as caught:

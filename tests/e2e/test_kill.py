@@ -151,7 +151,8 @@ def test_training_goes_on_after_its_last_epoch(
     assert_the_same(folder, undisturbed[0], hashes)
 
 
-@pytest.mark.parametrize("trial", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", [0, 1])
 def test_a_killed_run_ends_with_the_same_bytes(
     trial: int,
     edgekd: Command,

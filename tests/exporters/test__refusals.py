@@ -53,6 +53,7 @@ def test_control_flow_is_named_with_its_line(exporter: ModuleType, tmp_path: Pat
         convert(exporter, Deciding().eval(), np.zeros((1, 4), np.float32), tmp_path / "student")
 
 
+@pytest.mark.slow
 def test_other_failures_are_the_converters_own(tmp_path: Path) -> None:
     with pytest.raises(child.ChildCrashError, match="linalg_lstsq"):
         convert(tflite, Unsized().eval(), np.ones((1, 4, 4), np.float32), tmp_path / "student")

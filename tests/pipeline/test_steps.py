@@ -90,6 +90,7 @@ def test_a_regression_goes_all_the_way(table: np.ndarray) -> None:
     assert len(table) == 600
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # as above
 def test_what_the_firmware_must_do_first_is_beside_the_files(table: np.ndarray) -> None:
     settings = ("export.precisions=['fp32']", "distill.control=false")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edgekd.config import load_target
 from edgekd.records import Model, Target
@@ -38,6 +39,7 @@ def test_an_int8_tflite_file_gives_the_same_bits(shared_data: Path, arm64: Targe
     np.testing.assert_array_equal(here.outputs, there.outputs)
 
 
+@pytest.mark.slow
 def test_a_float32_tflite_file_gives_the_same_but_for_rounding(shared_data: Path, arm64: Target) -> None:
     model = describe_file(shared_data / "models" / f"{IMAGES}.tflite")
     here, there = both(model, cifar10(shared_data), arm64)
@@ -45,6 +47,7 @@ def test_a_float32_tflite_file_gives_the_same_but_for_rounding(shared_data: Path
     assert there.conditions.delegate == "XNNPACK"
 
 
+@pytest.mark.slow
 def test_an_int8_onnx_file_gives_the_same_bits(tmp_path: Path, arm64: Target) -> None:
     inputs = np.random.default_rng(0).normal(size=(SAMPLES, 3, 16, 16)).astype(np.float32)
     here, there = both(describe_file(quantized_network(tmp_path, inputs)), inputs, arm64)

@@ -22,6 +22,9 @@ from edgekd.stages.export import Exported, export
 from edgekd.stages.export.learned import Learned
 from edgekd.stages.export.watching import exact_session
 
+# Files of both formats are made and searched for: most of a minute.
+pytestmark = pytest.mark.slow
+
 STATIC, FOUR = "static_wi8_ai8", "weight_only_wi4_afp32"
 CLASSES = 5
 RANDOM = np.random.default_rng(0)
@@ -209,7 +212,6 @@ def test_weights_are_the_integers_that_were_learned(static: Case) -> None:
         ), path
 
 
-@pytest.mark.slow
 def test_four_bit_weights_are_in_the_file(four: Case) -> None:
     file = run(four.model(f"{FOUR}.tflite").path, CHECK)
     np.testing.assert_allclose(file, four.quantized.outputs(CHECK), atol=1e-3)
@@ -234,12 +236,11 @@ def test_an_average_has_its_input_s_range(static: Case) -> None:
     assert learned.ranges["stem"][0] == learned.ranges["add"][0] == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "done",
     [
         Preprocessing(scale=1 / 8),
-        pytest.param(Preprocessing(mean=(1.0, -2.0), deviation=(4.0, 4.0)), marks=pytest.mark.slow),
+        Preprocessing(mean=(1.0, -2.0), deviation=(4.0, 4.0)),
     ],
 )
 def test_files_that_take_raw_values_have_the_learned_ranges_too(

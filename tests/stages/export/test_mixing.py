@@ -19,6 +19,9 @@ from edgekd.inspection import Layer, inspect
 from edgekd.records import ExportSpec, MixedPrecisionSpec, MixedSearch, Preprocessing, QuantSpec
 from edgekd.stages.export import Exported, export
 
+# Files of both formats are made and searched for: most of a minute.
+pytestmark = pytest.mark.slow
+
 SHAPE, CLASSES = (3, 12, 12), 6
 RANDOM = np.random.default_rng(0)
 CENTRES = RANDOM.normal(size=(CLASSES, *SHAPE))
@@ -152,7 +155,6 @@ def test_the_sum_of_layers_predicts_sizes(made: Exported) -> None:
         assert max(rests) - min(rests) < 0.35 * (max(sums) - min(sums))
 
 
-@pytest.mark.slow
 def test_of_stored_weights_names_and_nodes_are_weighed_too(student: nn.Module, tmp_path: Path) -> None:
     stored = ("fp16", "weight_only_wi8_afp32", "weight_only_wi4_afp32")
     mixed = MixedPrecisionSpec(candidates=stored, max_size="100 kB", samples=50, points=4)
@@ -191,7 +193,6 @@ def test_four_bit_weights_in_onnx_reach_the_largest_integer(made: Exported) -> N
         assert (np.abs(values).reshape(len(values), -1).max(axis=1) == 7).all()
 
 
-@pytest.mark.slow
 def test_a_size_is_kept_and_the_same_inputs_give_the_same_bytes(
     student: nn.Module, made: Exported, tmp_path: Path
 ) -> None:
