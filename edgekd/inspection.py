@@ -111,6 +111,7 @@ class Anatomy:
         metadata: Producer, opset and the like.
         nodes: All operators in the order of the file, with what goes in and out.
         versions: Of the format: `schema` in TFLite; `ir` and each operator set's domain in ONNX.
+        external: The file that part of its data is in, as it names it; `None` is all in one file.
     """
 
     format: Literal["onnx", "tflite"]
@@ -126,6 +127,7 @@ class Anatomy:
     metadata: Mapping[str, str] = field(default_factory=dict)
     nodes: tuple[Node, ...] = ()
     versions: Mapping[str, int] = field(default_factory=dict)
+    external: str | None = None
 
     def count(self, operator: str) -> int:
         """How many times an operator is in the file."""

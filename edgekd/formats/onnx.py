@@ -94,6 +94,21 @@ def _tensors(graph: Any) -> Iterator[Any]:
                 yield from _tensors(inner)
 
 
+def _find_external_data(model: Any) -> str | None:
+    """The file that a tensor has its bytes in, in whichever graph, function or attribute the tensor is."""
+    from onnx import TensorProto
+
+    messages: list[Any] = [model]
+    while messages:
+        message = messages.pop()
+        if isinstance(message, TensorProto) and message.data_location == TensorProto.EXTERNAL:
+            return next((each.value for each in message.external_data if each.key == "location"), "")
+        for field, value in message.ListFields():
+            if field.message_type:
+                messages += [value] if hasattr(value, "ListFields") else value
+    return None
+
+
 def _nodes(graph: Any) -> Iterator[Any]:
     for node in graph.node:
         yield node
@@ -134,6 +149,7 @@ class _Reader:
                 "ir": int(self.model.ir_version),
                 **{each.domain or "ai.onnx": int(each.version) for each in self.model.opset_import},
             },
+            external=_find_external_data(self.model),
         )
 
     def inferred(self) -> tuple[dict[str, tuple[int | None, ...]], dict[str, str]]:

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from edgekd.errors import MeasurementError
 from edgekd.stats._interval import Interval, Samples, check_share, finite
@@ -136,6 +135,8 @@ def auc_drop_interval(
 
 def _bound(scores: npt.NDArray[np.float64], labels: Samples, confidence: float) -> tuple[list[Interval], float]:
     """Intervals of one area or two, and the correlation between the two."""
+    from scipy import special  # not before it is needed: it takes longer than all else here
+
     areas, of_anomalies, of_normals = _estimate(scores, labels)
     z = float(special.ndtri((1 + confidence) / 2))
     m = int(finite(labels).sum())

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from edgekd.errors import MeasurementError
 from edgekd.stats._interval import Interval, Samples, check_share, finite
@@ -164,6 +163,8 @@ def ratio_interval(
 
 def t_quantile(degrees: float, confidence: float) -> float:
     """Student's quantile that leaves (1 - confidence) / 2 above it."""
+    from scipy import special  # not before it is needed: it takes longer than all else here
+
     check_share("confidence", confidence)
     return float(special.stdtrit(degrees, (1 + confidence) / 2))
 

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from edgekd.errors import MeasurementError
 from edgekd.stats._interval import Interval, Samples, check_share, finite
@@ -35,6 +34,8 @@ def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> Int
     >>> print(f"{interval.low:.4f} {interval.high:.4f}")
     0.8700 0.8830
     """
+    from scipy import special  # not before it is needed: it takes longer than all else here
+
     check_share("confidence", confidence)
     if n < 1 or not 0 <= successes <= n:
         raise MeasurementError(f"{successes} of {n} is no proportion", allowed="0 to n of n >= 1")
@@ -129,6 +130,8 @@ def _pair(reference: Samples, candidate: Samples, confidence: float) -> tuple[In
 
 def _wilson(successes: int, n: int, confidence: float) -> Interval:
     """Wilson's score interval without continuity correction (1927), which Newcombe's method is made of."""
+    from scipy import special  # not before it is needed: it takes longer than all else here
+
     z = float(special.ndtri((1 + confidence) / 2))
     centre = successes + z * z / 2
     spread = z * math.sqrt(z * z / 4 + successes * (n - successes) / n)

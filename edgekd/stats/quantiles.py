@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import special
 
 from edgekd.errors import MeasurementError
 from edgekd.stats._interval import Interval, Samples, check_share, finite
@@ -35,6 +34,8 @@ def quantile_interval(samples: Samples, q: float, confidence: float = 0.95) -> I
     >>> interval.low, interval.high
     (84.0, 96.0)
     """
+    from scipy import special  # not before it is needed: it takes longer than all else here
+
     values = np.sort(finite(samples))
     check_share("quantile", q)
     check_share("confidence", confidence)
@@ -74,6 +75,8 @@ def runs_needed(q: float, confidence: float = 0.95) -> int:
     >>> [runs_needed(q) for q in (0.5, 0.9, 0.95, 0.99)]
     [8, 46, 93, 473]
     """
+    from scipy import special  # not before it is needed: it takes longer than all else here
+
     check_share("quantile", q)
     check_share("confidence", confidence)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from edgekd import child
 from edgekd.errors import ModelError
 from edgekd.inspection import Anatomy, inspect
 from edgekd.records import Model
@@ -26,9 +24,9 @@ def describe_file(path: Path) -> Model:
     edgekd.errors.ModelError: nowhere.onnx: no such file
     """
     anatomy = inspect(path)
-    if anatomy.format == "onnx" and (other := child.call("the onnx parser", _find_external_data, path)):
+    if anatomy.external is not None:
         raise ModelError(
-            f"part of its data is in another file, '{other}'",
+            f"part of its data is in another file, '{anatomy.external}'",
             where=str(path),
             allowed="files that hold all their data",
             next_step=f"save it as one file: onnx.save(onnx.load('{path}'), other_path)",
@@ -45,21 +43,6 @@ def describe_file(path: Path) -> Model:
         outputs=anatomy.outputs,
         parameters=anatomy.parameters,
     )
-
-
-def _find_external_data(path: Path) -> str | None:
-    """The file that a tensor has its bytes in, in whichever graph, function or attribute the tensor is."""
-    import onnx
-
-    messages: list[Any] = [onnx.ModelProto.FromString(path.read_bytes())]
-    while messages:
-        message = messages.pop()
-        if isinstance(message, onnx.TensorProto) and message.data_location == onnx.TensorProto.EXTERNAL:
-            return next((each.value for each in message.external_data if each.key == "location"), "")
-        for field, value in message.ListFields():
-            if field.message_type:
-                messages += [value] if hasattr(value, "ListFields") else value
-    return None
 
 
 def _guess_precision(anatomy: Anatomy) -> str:
