@@ -14,7 +14,7 @@ COLOURS: dict[Status, str] = {
 _LABEL, _LABEL_COLOUR = "edgekd", "#555"
 # In Verdana of 11 px, in pixels: the sum of the letters' advance widths.
 _WIDTHS = {"edgekd": 40, "pass": 25, "fail": 17, "unmeasured": 69, "inconclusive": 67}
-_PADDING, _HEIGHT = 6, 20
+_PADDING = 6
 
 
 def write(*, release: Release) -> str:
@@ -28,14 +28,12 @@ def write(*, release: Release) -> str:
     """
     status = release.status
     left, right = _WIDTHS[_LABEL] + 2 * _PADDING, _WIDTHS[status] + 2 * _PADDING
-    return f"""<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="{_HEIGHT}" role="img" \
+    # No ids, such as of a clipping path: those of several badges in one page would be one.
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" \
 aria-label="{_LABEL}: {status}">
 <title>{_LABEL}: {status}</title>
-<clipPath id="r"><rect width="{left + right}" height="{_HEIGHT}" rx="3"/></clipPath>
-<g clip-path="url(#r)">
-<rect width="{left}" height="{_HEIGHT}" fill="{_LABEL_COLOUR}"/>
-<rect x="{left}" width="{right}" height="{_HEIGHT}" fill="{COLOURS[status]}"/>
-</g>
+<rect width="{left + right}" height="20" rx="3" fill="{COLOURS[status]}"/>
+<path d="M3 0H{left}V20H3A3 3 0 0 1 0 17V3A3 3 0 0 1 3 0Z" fill="{_LABEL_COLOUR}"/>
 <g fill="#fff" font-family="Verdana,Geneva,DejaVu Sans,sans-serif" font-size="11" aria-hidden="true">
 {_text(_LABEL, _PADDING)}
 {_text(status, left + _PADDING)}

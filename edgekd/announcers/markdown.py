@@ -67,8 +67,10 @@ def _left_out(checks: list[Check]) -> str:
 
 
 def _reason(check: Check) -> str:
-    where = " on ".join(part for part in (_name(check.model), _plain(check.target)) if part)
-    return f"- {_MARKS[check.status]} {_plain(describe_budget(check.budget))} {where}: {_plain(check.reason)}\n"
+    what = _plain(describe_budget(check.budget))
+    what += f" {_name(check.model)}" if check.model else ""
+    what += f" on {_plain(check.target)}" if check.target else ""
+    return f"- {_MARKS[check.status]} {what}: {_plain(check.reason)}\n"
 
 
 def _row(check: Check) -> str:

@@ -61,7 +61,11 @@ def test_it_says_the_verdict_the_next_step_and_all_checks_worst_first() -> None:
         "≤ 10 ms",
     ]
     assert rows[4] == ["✅ pass", "file_size", "student.fp32.onnx", "file", "98.5 kB", "", "≤ 100 kB"]
-    assert len(re.findall(r"^- ", text, re.MULTILINE)) == 4
+    *_, unmeasured, inconclusive = re.findall(r"^- (.*)", text, re.MULTILINE)
+    assert unmeasured == "❔ unmeasured parity at least 99 %: no parity of a student onnx file"
+    assert inconclusive.startswith(
+        "⚠️ inconclusive latency p90 at most 10 ms <code>student.fp32.onnx</code> on pi: about"
+    )
 
 
 def test_a_pass_has_no_reasons_and_no_next_step() -> None:
