@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from edgekd.announcers.openmetrics import write
@@ -9,13 +10,14 @@ from edgekd.records import Budget, Release
 from tests.announcers.verdicts import DROP, EVIL, EVIL_RELEASE, MIXED, check, release_of
 
 
+def read(text: str) -> list[Metric]:
+    return list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call]  # it has no annotations
+
+
 def families(release: Release) -> dict[str, list[tuple[dict[str, str], float]]]:
     text = write(release=release)
     assert text.endswith("# EOF\n")
-    return {
-        each.name: [(dict(sample.labels), sample.value) for sample in each.samples]
-        for each in text_string_to_metric_families(text)
-    }
+    return {each.name: [(dict(sample.labels), sample.value) for sample in each.samples] for each in read(text)}
 
 
 def test_it_says_the_verdict_and_what_was_observed_in_base_units() -> None:
@@ -44,7 +46,7 @@ def test_numbers_are_as_short_as_they_can_be() -> None:
 
 def test_units_are_those_of_the_names() -> None:
     text = write(release=MIXED)
-    named = {each.name: each.unit for each in text_string_to_metric_families(text)}
+    named = {each.name: each.unit for each in read(text)}
     assert named["edgekd_latency_seconds"] == "seconds"
     assert named["edgekd_checks"] == ""
 

@@ -25,9 +25,9 @@ def test_files_of_anyone_are_described_and_weighed(shared_data: Path, tmp_path: 
         ("deep/er/a.tflite", tmp_path / "deep/er/a.tflite"),
     ]
     content = (shared_data / MODEL).read_bytes()
-    found = {(each.model, each.metric): each.samples for each in run.measurements}
-    assert found["a.tflite", "file_size"] == (len(content),)
-    assert found["deep/er/a.tflite", "compressed_size"] == (len(gzip.compress(content, 9, mtime=0)),)
+    found = {(each.model, each.metric): list(each.samples) for each in run.measurements}
+    assert found["a.tflite", "file_size"] == [len(content)]
+    assert found["deep/er/a.tflite", "compressed_size"] == [len(gzip.compress(content, 9, mtime=0))]
     assert {each.precision for each in run.measurements} == {"static_wi8_ai8"}
 
 
