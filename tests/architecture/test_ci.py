@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are another package
+from onnx import TensorProto, helper
 
 from edgekd import registry
+from edgekd.cli import edgekd as command_line
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
@@ -52,13 +56,14 @@ def run_step(
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, shared_data: Path) -> Path:
+def workspace(tmp_path: Path) -> Path:
     """A checkout with a model file and budgets, and edgekd as the first step installs it."""
-    source = shared_data / "models/mlperf_tiny/image_classification/pretrainedResnet_quant.tflite"
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "rectifier", ends[:1], ends[1:])
     (tmp_path / "my models").mkdir()
-    (tmp_path / "my models" / source.name).write_bytes(source.read_bytes())
-    (tmp_path / "ok.toml").write_text(BUDGETS.format(limit="100 kB"))
-    (tmp_path / "tight.toml").write_text(BUDGETS.format(limit="10 kB"))
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "my models" / "a.onnx")
+    (tmp_path / "ok.toml").write_text(BUDGETS.format(limit="1 kB"))
+    (tmp_path / "tight.toml").write_text(BUDGETS.format(limit="10 B"))
     command = tmp_path / "temp" / "edgekd" / "bin" / "edgekd"
     command.parent.mkdir(parents=True)
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m edgekd "$@"\n')
@@ -94,7 +99,7 @@ def test_a_refusal_fails_the_step_with_its_code_and_annotations(workspace: Path)
 
 
 def test_overrides_and_silence(workspace: Path) -> None:
-    inputs = {"run": "my models", "budgets": "ok.toml", "set": 'budgets.0.limit="1 kB"', "annotate": "false"}
+    inputs = {"run": "my models", "budgets": "ok.toml", "set": 'budgets.0.limit="1 B"', "annotate": "false"}
     done = run_step(GATE, workspace, inputs)
     assert done.returncode == 1
     assert "::" not in done.stderr
@@ -140,6 +145,13 @@ def test_the_workflow_gives_the_action_inputs_that_it_has() -> None:
     steps = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)[0])["jobs"]["gate"]["steps"]
     (given,) = [step["with"] for step in steps if "edgekd" in step["uses"]]
     assert given.keys() <= ACTION["inputs"].keys()
+
+
+@pytest.mark.parametrize("line", re.findall(r"^(?: *- )?edgekd (.*)$", GUIDE, re.MULTILINE))
+def test_commands_of_the_guide_parse(line: str) -> None:
+    name, *words = shlex.split(line)
+    command = command_line.commands[name]
+    command.make_context(name, words)
 
 
 def test_the_guide_names_every_format() -> None:
