@@ -20,7 +20,7 @@ from edgekd.errors import StoreError, write_error
 T = TypeVar("T")
 _log = logging.getLogger("edgekd")
 PARTIAL = ".partial-"
-_AS_JSON_HAS_THEM = {float, int, str, bool, type(None)}
+_SCALARS = {float, int, str, bool, type(None)}
 
 
 def cache_place(name: str) -> Path:
@@ -112,7 +112,7 @@ def to_json(value: Any) -> Any:
     >>> to_json({"file": Path("a") / "b", "shape": (1, 2)})
     {'file': 'a/b', 'shape': [1, 2]}
     """
-    if type(value) in _AS_JSON_HAS_THEM:  # first, because there are millions of samples
+    if type(value) in _SCALARS:  # first, because there are millions of samples
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}

@@ -96,14 +96,16 @@ def _result(rule: str, level: str, text: str, about: tuple[str, ...]) -> dict[st
 
 
 def _location(file: str, line: int = 1) -> dict[str, Any]:
-    artifact = {"uri": file} if file.startswith("file:") else {"uri": quote(file), "uriBaseId": "%SRCROOT%"}
+    path = Path(printable(file))
+    artifact = (
+        {"uri": path.as_uri()} if path.is_absolute() else {"uri": quote(path.as_posix()), "uriBaseId": "%SRCROOT%"}
+    )
     return {"physicalLocation": {"artifactLocation": artifact, "region": {"startLine": line}}}
 
 
 def _file_of(model: str, run: Run) -> str:
     """Where a model file is, from where edgekd runs; its name alone where the run does not know."""
-    path = next((each.path for each in run.models if each.name == model), Path(model))
-    return Path(printable(str(path))).as_uri() if path.is_absolute() else printable(path.as_posix())
+    return str(next((each.path for each in run.models if each.name == model), model))
 
 
 def _rule(rule: str) -> dict[str, Any]:
@@ -120,6 +122,8 @@ def _rule(rule: str) -> dict[str, Any]:
 def _rule_text(kind: str, name: str) -> str:
     if kind == "budget":
         return f"Budget for {name.replace('_', ' ')}: {METRICS[name].summary}"
-    if kind == "lint":
+    if kind == "lint" and name in registry.names("lints"):  # findings may be of a rule that is not installed here
         return registry.describe("lints", name).summary.rstrip(".")
+    if kind == "lint":
+        return f"Lint: {name.replace('_', ' ')}"
     return f"A release is proven by budgets; {NO_BUDGETS}"

@@ -101,7 +101,7 @@ def budget_lines(path: Path) -> tuple[int, ...]:
     TOML's parser tells no lines: budgets written as `budgets = [...]` have none, and a text of several lines may hold
     what looks like one. Whoever has the budgets can see by their number whether these are theirs.
     """
-    lines = enumerate(read_text(path).splitlines(), 1)
+    lines = enumerate(read_text(path).split("\n"), 1)
     return tuple(number for number, line in lines if re.match(r"\s*\[\[\s*budgets\s*\]\]", line))
 
 

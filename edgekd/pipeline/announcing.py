@@ -10,7 +10,7 @@ from pathlib import Path
 from edgekd import registry, store
 from edgekd.announcers import markdown
 from edgekd.config import budget_lines
-from edgekd.errors import ConfigError, EdgekdError, StoreError
+from edgekd.errors import ConfigError, EdgekdError
 from edgekd.records import Budget, Place, Release, Run
 
 _KIND = "announcers"
@@ -73,10 +73,10 @@ def announce(
     """
     errors: list[EdgekdError] = []
     for name, path in wishes:
-        text = announcement(name, release=release, run=run, places=places)
         try:
+            text = announcement(name, release=release, run=run, places=places)
             store.write_bytes(path, text.encode())
-        except StoreError as error:
+        except EdgekdError as error:
             errors.append(EdgekdError(error.what, where=error.where))
     return errors
 

@@ -72,6 +72,11 @@ def test_findings_of_lint_are_there_with_their_layer() -> None:
     assert rule["shortDescription"]["text"]
 
 
+def test_a_finding_of_a_rule_that_is_not_installed_has_a_rule_all_the_same() -> None:
+    found = written(release_of(check("pass")), run_of(findings=(replace(FINDING, rule="their_rule"),)))
+    assert found["tool"]["driver"]["rules"][0]["shortDescription"] == {"text": "Lint: their rule"}
+
+
 def test_every_result_has_a_rule_with_the_texts_that_code_scanning_wants() -> None:
     found = written(MIXED, run_of("student.fp32.onnx", findings=(FINDING,)))
     rules = {rule["id"]: rule for rule in found["tool"]["driver"]["rules"]}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgekd import store
+from edgekd import registry, store
 from edgekd.records import Measurement, Model
 
 FORMATS = {
@@ -105,6 +105,12 @@ def test_a_file_that_can_t_be_written_is_an_error_that_hides_no_refusal(run: Pat
     assert (run / "badge.svg").exists()
     assert call("runs/tiny", *blocked, "--set", 'budgets.0.limit="1 B"', cwd=run).returncode == 1
     assert call("runs/tiny", *blocked, "--set", 'budgets.1.limit="90 %"', cwd=run).returncode == 4
+
+
+def test_help_names_every_format(tmp_path: Path) -> None:
+    assert set(FORMATS) == set(registry.names("announcers"))
+    shown = call("--help", cwd=tmp_path).stdout
+    assert [name for name in FORMATS if name not in shown.partition("--annotate")[0]] == []
 
 
 def test_a_wish_that_is_none_is_refused_before_anything_is_judged(run: Path) -> None:

@@ -89,6 +89,14 @@ def test_one_s_own_format_is_a_function_that_asks_for_what_it_needs(budgets: Pat
     assert (budgets.parent / "said.txt").read_text() == "fail!"
 
 
+def test_a_format_that_fails_leaves_the_others(budgets: Path) -> None:
+    source = "from edgekd import EdgekdError\n\ndef say(*, release):\n    raise EdgekdError('no room')\n"
+    (budgets.parents[1] / "full.py").write_text(source)
+    (error,) = announce([("full:say", Path("a")), ("badge", Path("b.svg"))], release=MIXED, run=run_of(), places={})
+    assert str(error) == "no room"
+    assert Path("b.svg").exists()
+
+
 def test_the_step_summary_is_added_to_and_stays_within_its_limit(
     budgets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
