@@ -36,6 +36,7 @@ ENTRY = {
     "packagers": "pack",
     "formats": "read",
     "lints": "find",
+    "announcers": "write",
     "runtimes": "prepare",
     "transports": "connect",
 }
@@ -47,6 +48,7 @@ PASSED = {
     "calibrators": {"stream", "bits"},
     "corrections": {"network", "samples", "precision", "progress"},
     "lints": {"graph", "target"},
+    "announcers": {"release", "run", "places"},
     "packagers": {"cargo", "folder"},
     "augmentations": {"seed", "view", "indices", "inputs", "partners"},
     "losses": {"student", "teacher", "labels", "indices", "student_feature", "teacher_feature", "projector"},

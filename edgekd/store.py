@@ -20,6 +20,7 @@ from edgekd.errors import StoreError, write_error
 T = TypeVar("T")
 _log = logging.getLogger("edgekd")
 PARTIAL = ".partial-"
+_SCALARS = {float, int, str, bool, type(None)}
 
 
 def cache_place(name: str) -> Path:
@@ -111,6 +112,8 @@ def to_json(value: Any) -> Any:
     >>> to_json({"file": Path("a") / "b", "shape": (1, 2)})
     {'file': 'a/b', 'shape': [1, 2]}
     """
+    if type(value) in _SCALARS:  # first, because there are millions of samples
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Path):
@@ -118,7 +121,7 @@ def to_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): to_json(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [to_json(each) for each in value]
+        return [each if type(each) is float else to_json(each) for each in value]
     return value
 
 

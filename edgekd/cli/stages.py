@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgekd.cli.announcing import announce, announce_options
 from edgekd.cli.group import EXIT_OF, command, json_option, out_option, set_option
 from edgekd.cli.lint import findings_table
 from edgekd.cli.logs import bench_logs, logs_options, source_lines
@@ -202,29 +203,45 @@ def save_bench(out: Path, measurements: Sequence[Measurement], operators: Sequen
     edgekd gate runs/digits
     edgekd gate runs/digits --set 'budgets.3.limit="20 kB"'
     edgekd gate runs/digits --budgets release.toml --json
+    edgekd gate models/ --budgets release.toml
+    edgekd gate runs/digits --annotate --write junit=edgekd.xml --write sarif=edgekd.sarif
 """)
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--budgets", type=click.Path(path_type=Path), help="Take [[budgets]] from this file instead.")
+@announce_options
 @set_option
 @json_option
-def gate(folder: Path, budgets: Path | None, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Hold a run's measurements against budgets; exit 1 when one is broken or has no evidence."""
+def gate(
+    folder: Path,
+    budgets: Path | None,
+    wishes: tuple[str, ...],
+    annotate: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Hold a run's measurements against budgets; exit 1 when one is broken or has no evidence.
+
+    RUN may also be any folder of .onnx and .tflite files: their sizes are taken then, and nothing is run.
+    """
     from edgekd import pipeline
     from edgekd.config import load_budgets
     from edgekd.console import Terminal
     from edgekd.stages.gate import gate as judge
 
     terminal = Terminal(as_json=as_json)
-    opened = pipeline.open_run(folder)
+    asked = pipeline.read_wishes(wishes)
+    given = load_budgets(budgets, overrides) if budgets else None
+    opened = pipeline.open_for_gate(folder)
     pipeline.check_files(opened)
-    chosen = load_budgets(budgets, overrides) if budgets else pipeline.open_budgets(folder, overrides)
+    chosen = pipeline.open_budgets(folder, overrides) if given is None else given
     release = judge(opened.measurements, budgets=chosen)
     _print_release(terminal, release)
     if release.status == "pass":
         for line in source_lines(opened.measurements):
             terminal.say(line)
     terminal.result({"status": release.status, "release": release})
-    return EXIT_OF[release.status]
+    places = pipeline.find_places(budgets or folder / pipeline.RECIPE, chosen)
+    return announce(asked, annotate=annotate, release=release, run=opened, places=places)
 
 
 @command("""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from edgekd.records import Budget, Recipe
 __all__ = [
     "TARGETS",
     "LoadedRecipe",
+    "budget_lines",
     "build",
     "check_package",
     "common_io",
@@ -91,6 +93,16 @@ def load_budgets(path: Path, overrides: Sequence[str] = (), *, of_recipe: bool =
     if of_recipe:
         table = {key: value for key, value in table.items() if key == "budgets"}
     return build(_Budgets, table, where=path.name, folder=path.parent).budgets
+
+
+def budget_lines(path: Path) -> tuple[int, ...]:
+    """Find the lines, from 1, at which the `[[budgets]]` of a TOML file begin.
+
+    TOML's parser tells no lines: budgets written as `budgets = [...]` have none, and a text of several lines may hold
+    what looks like one. Whoever has the budgets can see by their number whether these are theirs.
+    """
+    lines = enumerate(read_text(path).split("\n"), 1)
+    return tuple(number for number, line in lines if re.match(r"\s*\[\[\s*budgets\s*\]\]", line))
 
 
 def copy_recipe(name: str, path: Path) -> Path:

@@ -13,6 +13,7 @@ from edgekd import registry, store
 from edgekd.config import LoadedRecipe
 from edgekd.errors import StoreError
 from edgekd.launch import process_rank
+from edgekd.pipeline.announcing import find_places, read_wishes
 from edgekd.pipeline.bare import FileFacts, package_file
 from edgekd.pipeline.folder import (
     ENVIRONMENT,
@@ -23,6 +24,7 @@ from edgekd.pipeline.folder import (
     open_budgets,
     open_run,
 )
+from edgekd.pipeline.gating import open_for_gate
 from edgekd.pipeline.kernels import compare_on_arm64
 from edgekd.pipeline.manifest import MANIFEST, update_manifest, verify, write_manifest
 from edgekd.pipeline.steps import STEPS
@@ -36,14 +38,18 @@ if TYPE_CHECKING:
     from edgekd.stages.report import Report
 
 __all__ = [
+    "RECIPE",
     "STEPS",
     "FileFacts",
     "Outcome",
     "check_files",
     "compare_on_arm64",
+    "find_places",
     "open_budgets",
+    "open_for_gate",
     "open_run",
     "package_file",
+    "read_wishes",
     "replay_caches",
     "rewrite_report",
     "run",

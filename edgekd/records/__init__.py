@@ -1,5 +1,6 @@
 """The types that flow between the stages: frozen, keyword-only, plain data."""
 
+from edgekd.records.announcing import Place
 from edgekd.records.comparing import Comparison, Turns, Verdict
 from edgekd.records.learning import (
     AssistantSpec,
@@ -120,6 +121,7 @@ __all__ = [
     "PackageSpec",
     "PackagerTerm",
     "PackedFile",
+    "Place",
     "Precision",
     "Preprocessing",
     "QuantSpec",

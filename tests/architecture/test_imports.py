@@ -47,8 +47,8 @@ def test_reading_every_plug_in_of_every_kind_loads_no_framework() -> None:
     assert loaded(code, FRAMEWORKS) == ""
 
 
-@pytest.mark.parametrize("kind", ["formats", "runtimes", "transports"])
-def test_what_measures_is_imported_without_a_framework(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["announcers", "formats", "runtimes", "transports"])
+def test_what_measures_and_tells_is_imported_without_a_framework(kind: str) -> None:
     code = f"from edgekd import registry as r; [r.load('{kind}', name) for name in r.names('{kind}')]"
     assert loaded(code, FRAMEWORKS) == ""
 

@@ -19,9 +19,9 @@ from edgekd.stages.report.rounding import Rounding, rounding_lines, rounding_of
 from edgekd.stages.report.summary import Figure, Summary, joined, summarise
 from edgekd.stages.report.sustained import sustained_lines
 from edgekd.stages.report.taint import taint_lines
-from edgekd.stages.report.verdict import Verdict, verdict_of
 from edgekd.stages.report.windows import window_lines
 from edgekd.store import to_json, write_bytes, write_json
+from edgekd.verdict import Verdict, verdict_of
 
 __all__ = [
     "Figure",

@@ -29,9 +29,9 @@ from edgekd.stages.report.taint import taint_lines
 from edgekd.stages.report.teachers import chain_of, lessons_of
 from edgekd.stages.report.tradeoff import tradeoff
 from edgekd.stages.report.training import training
-from edgekd.stages.report.verdict import describe_budget, verdict_of
 from edgekd.stages.report.words import FILTERS, capitalised
 from edgekd.units import METRICS
+from edgekd.verdict import describe_budget, verdict_of
 
 _HERE = Path(__file__).parent
 # Of one metric only: it makes no setting of its own.

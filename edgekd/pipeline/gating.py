@@ -1,0 +1,61 @@
+"""What `edgekd gate` takes: a run, a benchmark, or any folder of model files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from edgekd.errors import StoreError
+from edgekd.pipeline.folder import RECIPE, open_run
+from edgekd.records import Model, Run
+
+_SUFFIXES = (".onnx", ".tflite")
+# Line breaks, control characters, halves of characters: CI takes what is printed for commands where a line begins so.
+_NOT_PRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def open_for_gate(folder: Path) -> Run:
+    """Read a run folder, or look for the model files of a folder that is none and take their sizes.
+
+    Args:
+        folder: What is below it counts, too; files are named from it.
+
+    Raises:
+        StoreError: Neither a run folder nor one with model files, or damaged, or with names that can't be printed.
+        ModelError: A model file that can't be read.
+    """
+    if (folder / RECIPE).is_file() or (folder / "measurements.json").is_file():
+        run = open_run(folder)
+        _check_names(name for each in run.measurements for name in (each.model, each.target))
+        return run
+    files = sorted(each for each in folder.rglob("*") if each.suffix in _SUFFIXES and each.is_file())
+    if not files:
+        raise StoreError(
+            "neither a run folder nor one with .onnx or .tflite files",
+            where=str(folder),
+            next_step="give the folder that `edgekd run` or `bench` wrote, or one with model files",
+        )
+    _check_names(map(str, files))
+    from edgekd.stages.benchmark import benchmark, describe_file
+
+    def describe(file: Path) -> Model:
+        return replace(describe_file(file), name=file.relative_to(folder).as_posix())
+
+    with ThreadPoolExecutor(2) as pool:  # threads wait for the children that parse
+        models = tuple(pool.map(describe, files))
+    return Run(
+        name=folder.resolve().name,
+        folder=folder,
+        recipe="",
+        models=models,
+        measurements=benchmark(models, targets=()),
+    )
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if _NOT_PRINTED.search(name):
+            raise StoreError(f"{name!r} is a name that can't be printed", next_step="rename it")
