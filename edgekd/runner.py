@@ -3,7 +3,7 @@
 A transport copies this one file to the target: it needs Python 3.9, numpy and the runtime, and nothing of
 edgekd. `python runner.py job.json` takes these keys:
 
-    engine        onnxruntime, litert, tensorflow or tflite_micro
+    engine        onnxruntime, litert, litert_compiled_model, tensorflow or tflite_micro
     mode          latency: load, first inference, warm-up until nothing changes any more, then timed inferences until
                            the intervals of p50 and p90 are narrow
                   sustained: inferences without a break for `sustained_s`, some of each second
@@ -23,7 +23,7 @@ edgekd. `python runner.py job.json` takes these keys:
     interval_width, a share: how wide an interval may be; 0 takes all runs
     warmup_runs, warmup_s, at least
     threads, seed, ram_bytes
-    xnnpack       of litert and tensorflow: whether that delegate may take operators
+    xnnpack       of litert, litert_compiled_model and tensorflow: whether that delegate may take operators
     sys           the folder that Linux tells the state of the device in
 
 Times are nanoseconds, sizes bytes. Statistics are made elsewhere, from these raw samples.
@@ -419,6 +419,59 @@ class TensorFlow(LiteRT):
         raise JobError("unprofiled", "tensorflow does not tell what its operators take; litert does")
 
 
+class CompiledModel(LiteRT):
+    """LiteRT's newer interface; its interpreter, which takes no part, tells what goes in and out."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        from ai_edge_litert import compiled_model
+
+        super().__init__(job)
+        self._compiler = compiled_model.CompiledModel
+
+    def load(self, path: str) -> None:
+        """Compile it for the CPU and make buffers for all that goes in and out."""
+        from ai_edge_litert.cpu_kernel_mode import CpuKernelMode
+        from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+        from ai_edge_litert.options import CpuOptions, Options
+
+        self._path = path
+        kernels = CpuKernelMode.DELEGATE if self._job["xnnpack"] else CpuKernelMode.BUILTIN
+        on_cpu = CpuOptions(num_threads=self._job["threads"], kernel_mode=kernels)
+        options = Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=on_cpu)
+        self._model = self._compiler.from_file(path, options=options)
+        self._buffers = (self._model.create_input_buffers(0), self._model.create_output_buffers(0))
+
+    def describe(self) -> None:
+        """Find inputs and outputs in the order of the buffers."""
+        plain = self._runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self._interpreter = self._runtime.Interpreter(model_path=self._path, experimental_op_resolver_type=plain)
+        names = next(iter(self._model.get_signature_list().values()))
+        known = next(iter(self._interpreter._get_full_signature_list().values()), None)  # noqa: SLF001 - there is no public way
+        for kind, details in (
+            ("inputs", self._interpreter.get_input_details()),
+            ("outputs", self._interpreter.get_output_details()),
+        ):
+            by_name = {each["name"]: each for each in details}
+            if known:
+                by_index = {each["index"]: each for each in details}
+                by_name = {name: by_index[index] for name, index in known[kind].items()}
+            setattr(self, kind, [self._spec(by_name[name]) for name in names[kind]])
+        self.delegate = f"{'XNNPACK' if self._job['xnnpack'] else 'none'}, by CompiledModel"
+        model, (given, gives) = self._model, self._buffers
+        self.invoke = lambda: model.run_by_index(0, given, gives)
+
+    def set_input(self, index: int, array: Any) -> None:
+        """Copy an input into its buffer."""
+        self._given[index] = array
+        self._buffers[0][index].write(array)
+
+    def output(self) -> Any:
+        """The first output of the last inference."""
+        first = self.outputs[0]
+        read = self._buffers[1][0].read(math.prod(first["shape"]), first["dtype"])
+        return read.reshape(first["shape"])
+
+
 class TFLiteMicro:
     """TFLite Micro's interpreter with its reference kernels, in an arena no larger than the target's RAM."""
 
@@ -494,6 +547,7 @@ class TFLiteMicro:
 ENGINES: dict[str, Any] = {
     "onnxruntime": OnnxRuntime,
     "litert": LiteRT,
+    "litert_compiled_model": CompiledModel,
     "tensorflow": TensorFlow,
     "tflite_micro": TFLiteMicro,
 }

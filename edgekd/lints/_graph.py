@@ -14,7 +14,12 @@ _DATA = {"TRANSPOSE_CONV": 2, "SPLIT": 1}
 _CONVERTERS = {"QUANTIZE", "DEQUANTIZE", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 _INTEGERS = ("int8", "uint8", "int16")
 # Another program around the same kernels.
-_KERNELS_OF = {"benchmark_model": "litert", "onnxruntime_perf_test": "onnxruntime", "tensorflow": "litert"}
+_KERNELS_OF = {
+    "benchmark_model": "litert",
+    "onnxruntime_perf_test": "onnxruntime",
+    "tensorflow": "litert",
+    "litert_compiled_model": "litert",
+}
 Key = tuple[int, str]
 
 

@@ -1,0 +1,41 @@
+"""LiteRT by CompiledModel, the interface that its new apps use, on the CPU; reads TFLite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgekd.records import Target
+
+FORMATS: tuple[str, ...] = ("tflite",)
+REQUIRES = "ai_edge_litert"
+
+
+def prepare(
+    *, model: Path, target: Target, threads: int, mode: str, runs: int, time_limit_s: float
+) -> dict[str, object]:
+    """Say what the runner has to do with a TFLite file.
+
+    Args:
+        model: The file; the stage says where it lies on the target.
+        target: Where it runs; its `xnnpack = false` leaves all operators to the plain kernels.
+        threads: For one inference.
+        mode: `latency`, `load`, `memory` or `accuracy`.
+        runs: Timed inferences, at most.
+        time_limit_s: For the timed inferences, in seconds.
+
+    Returns:
+        The runner's job, without paths.
+
+    >>> host = Target(name="host", description="", runtimes=("litert_compiled_model",))
+    >>> prepare(model=Path("m.tflite"), target=host, threads=1, mode="load", runs=1, time_limit_s=1)["engine"]
+    'litert_compiled_model'
+    """
+    del model
+    return {
+        "engine": "litert_compiled_model",
+        "mode": mode,
+        "threads": threads,
+        "runs": runs,
+        "time_limit_s": time_limit_s,
+        "xnnpack": target.xnnpack,
+    }
