@@ -1,10 +1,10 @@
 """Median latency by `edgekd bench` against LiteRT's own benchmark_litert_model, on the same file in the same minute.
 
-They take turns, five times each. The tool rounds what it prints to 0.01 ms, an eighth of what a small network takes: its
-median is taken from its own code before that. It calls LiteRT by CompiledModel, as the target host-compiled-model does,
-and that is what it is held against; the interpreter, which `host` calls, is measured beside. The tool looks buffers up
-by name at each call, which counts in files of some microseconds. Set EDGEKD_TEST_DATA to the folder of reference files.
-Twenty minutes.
+They take turns, five times each. The tool rounds what it prints to 0.01 ms, an eighth of what a small network takes:
+its median is taken from its own code before that. It calls LiteRT by CompiledModel, as the target host-compiled-model
+does, and that is what it is held against; the interpreter, which `host` calls, is measured beside. The tool looks
+buffers up by name at each call, which counts in files of some microseconds. Set EDGEKD_TEST_DATA to the folder of
+reference files. Twenty minutes.
 """
 
 from __future__ import annotations
