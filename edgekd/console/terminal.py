@@ -181,7 +181,10 @@ class _Lines:
             self.written = now
             left = (now - self.started) / fresh * (self.total - self.done)
             self.console.print(
-                f"{self.task}: {self.done / self.total:.0%}, {left:.0f} s left", style="dim", highlight=False
+                f"{self.task}: {self.done / self.total:.0%}, {left:.0f} s left",
+                style="dim",
+                highlight=False,
+                soft_wrap=True,
             )
 
     def end(self) -> None:
