@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -49,8 +50,12 @@ def gate(measurements: Sequence[Measurement], *, budgets: Sequence[Budget], conf
     ('pass', '98.5 kB keeps the limit 100.0 kB')
     """
     rules = read_budgets(budgets, confidence)
-    prints = {id(each): fingerprint(each) for each in measurements}
-    ordered = sorted(measurements, key=lambda each: (each.model, each.target, each.model_sha256, prints[id(each)]))
+    prints = _Fingerprints()
+    ordered = [
+        each
+        for _, equal in itertools.groupby(sorted(measurements, key=_subject), _subject)
+        for each in prints.sorted(list(equal))
+    ]
     verdicts = [verdict for rule in rules for verdict in _judge(rule, ordered)]
     evidence = [measurement for verdict in verdicts for measurement in verdict.evidence]
     checked = [verdict.evidence[0] for verdict in verdicts if verdict.evidence]
@@ -59,8 +64,30 @@ def gate(measurements: Sequence[Measurement], *, budgets: Sequence[Budget], conf
             sorted({each.model_sha256 for each in checked if each.role == "student" and each.format != "torch"})
         ),
         checks=tuple(verdict.check for verdict in verdicts),
-        evidence=tuple(sorted({prints[id(each)] for each in evidence})),
+        evidence=tuple(sorted({prints.of(each) for each in evidence})),
     )
+
+
+def _subject(measurement: Measurement) -> tuple[str, ...]:
+    return measurement.model, measurement.target, measurement.model_sha256, measurement.metric
+
+
+class _Fingerprints:
+    """Hashes of measurements, of those that are asked for: each is over all samples."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, str] = {}
+
+    def of(self, measurement: Measurement) -> str:
+        """The hash of a measurement that lives as long as this does."""
+        key = id(measurement)
+        if key not in self._found:
+            self._found[key] = fingerprint(measurement)
+        return self._found[key]
+
+    def sorted(self, measurements: list[Measurement]) -> list[Measurement]:
+        """Measurements in an order that does not depend on how they came."""
+        return sorted(measurements, key=self.of) if len(measurements) > 1 else measurements
 
 
 @dataclass(frozen=True, kw_only=True)
