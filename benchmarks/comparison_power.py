@@ -54,7 +54,7 @@ PARTS = {
     "same": Part(pairs=COPIES, count=200, time_limit_s=60),
     "slower_2": Part(pairs=(("50.onnx", "51.onnx"),), count=100, time_limit_s=60),
     "slower_5": Part(pairs=(("50.onnx", "53.onnx"),), count=100, time_limit_s=15),
-    "same_busy": Part(pairs=COPIES, count=50, time_limit_s=60, busy=True),
+    "same_busy": Part(pairs=COPIES, count=30, time_limit_s=60, busy=True),
 }
 
 
