@@ -70,6 +70,8 @@ WARMUP_WINDOW_NS, STEADY_WINDOWS, STEADY_CHANCE, STEADY_SHARE = 10_000_000, (12,
 # Fewer support no p99.
 RUNS_OF_P99 = 473
 SUSTAINED_KEPT_PER_S = 100
+# How often the state of the device is looked at while inferences are timed.
+LOOK_EVERY_NS = 1_000_000_000
 PROFILE_RUNS, PROFILE_WARMUP_RUNS = 100, 20
 MEMORY_RUNS = 20
 # The time limit in so many parts, each with an energy of its own. Half as many are idle before, and half as many bring
@@ -656,13 +658,20 @@ def describe_state(system: str) -> dict[str, Any]:
 
     Frequencies are one for each group of cores that has its own; a zone is too hot where Linux slows the cores for it.
     """
+    return {
+        "governor": _read(f"{system}/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "throttled": _throttled(),
+        **describe_heat(system),
+    }
+
+
+def describe_heat(system: str) -> dict[str, Any]:
+    """The part of the state that can be read while a job runs, without starting a program."""
     cpu, thermal = f"{system}/devices/system/cpu", f"{system}/class/thermal"
     zones = [(zone, _number(f"{zone}/temp")) for zone in sorted(Path(thermal).glob("thermal_zone*"))]
     policies = sorted(Path(f"{cpu}/cpufreq").glob("policy*"))
     return {
-        "governor": _read(f"{cpu}/cpu0/cpufreq/scaling_governor"),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "throttled": _throttled(),
         "temperature_c": max((each / 1000 for _, each in zones if each is not None), default=None),
         "too_hot": [
             _read(f"{zone}/type") or zone.name
@@ -671,6 +680,19 @@ def describe_state(system: str) -> dict[str, Any]:
         ],
         "frequencies_hz": [1000 * (_number(f"{policy}/scaling_cur_freq") or 0) for policy in policies],
         "frequency_limits_hz": [1000 * (_number(f"{policy}/scaling_max_freq") or 0) for policy in policies],
+    }
+
+
+def _worst(seen: list[dict[str, Any]]) -> dict[str, Any]:
+    """The highest temperature, all zones that were too hot, and the lowest frequencies, of several looks."""
+    temperatures = [each["temperature_c"] for each in seen if each["temperature_c"] is not None]
+    return {
+        "temperature_c": max(temperatures, default=None),
+        "too_hot": sorted({zone for each in seen for zone in each["too_hot"]}),
+        **{
+            key: [min(group) for group in zip(*(each[key] for each in seen))]  # noqa: B905 - Python 3.9 has no `strict`
+            for key in ("frequencies_hz", "frequency_limits_hz")
+        },
     }
 
 
@@ -962,13 +984,24 @@ def _time_steady(engine: Any, job: dict[str, Any], events: Events, *_: object) -
     events.emit("warmup", count=count, ns=kept, steady=steady)
 
     samples: list[int] = []
-    deadline = clock() + limit_ns
+    seen: list[dict[str, Any]] = []
+    looked = clock()
+    deadline = looked + limit_ns
     wanted = min(RUNS_OF_P99, job["runs"])
     while len(samples) < wanted:
-        samples += _timed(invoke, wanted - len(samples), deadline)
-        if clock() > deadline or is_narrow(samples, job["interval_width"]):
+        samples += _timed(invoke, wanted - len(samples), min(deadline, looked + LOOK_EVERY_NS))
+        if clock() > deadline:
             break
-        wanted = min(wanted * 5 // 4, job["runs"])
+        if clock() > looked + LOOK_EVERY_NS:
+            seen.append(describe_heat(job["sys"]))
+            invoke()  # with what the look took from the caches
+            looked = clock()
+        if len(samples) == wanted:
+            if is_narrow(samples, job["interval_width"]):
+                break
+            wanted = min(wanted * 5 // 4, job["runs"])
+    if seen:
+        events.emit("conditions", when="during", **_worst(seen))
     events.emit("samples", ns=samples)
 
 

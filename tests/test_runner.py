@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def test_source_is_python_3_9_and_needs_nothing_of_edgekd() -> None:
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     third_party = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
-    assert third_party == {"numpy", "onnxruntime", "ai_edge_litert", "tensorflow", "tflite_micro"}
+    assert third_party == {"numpy", "onnxruntime", "ai_edge_litert", "tensorflow", "tflite_micro", "tflite_runtime"}
     at_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert {name.partition(".")[0] for node in at_top for name in imported_by(node)} <= sys.stdlib_module_names
 
@@ -98,6 +99,33 @@ def write_tree(folder: Path, **files: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{content}\n")
     return folder
+
+
+def test_heat_is_looked_at_while_inferences_are_timed(tmp_path: Path) -> None:
+    cpu, zone = "devices__system__cpu__cpufreq__policy0__scaling", "class__thermal__thermal_zone0"
+    cool = {f"{zone}__temp": "50000", f"{cpu}_cur_freq": "1800000"}
+    always = {
+        f"{zone}__type": "soc",
+        f"{zone}__trip_point_0_type": "passive",
+        f"{zone}__trip_point_0_temp": "80000",
+        f"{cpu}_max_freq": "1800000",
+    }
+    system = write_tree(tmp_path / "sys", **cool, **always)
+    changes = (
+        threading.Timer(2.0, write_tree, [system], {f"{zone}__temp": "85000", f"{cpu}_cur_freq": "600000"}),
+        threading.Timer(4.5, write_tree, [system], cool),
+    )
+    for each in changes:
+        each.start()
+    model = affine_model(tmp_path / "m.onnx", shape=[1, 4])
+    job = {"time_limit_s": 6, "interval_width": -1, "runs": 10**9}
+    _, events = run(tmp_path, engine="onnxruntime", model=model, sys=system, **job)
+    states = {each["when"]: each for each in events if each["event"] == "conditions"}
+    assert list(states) == ["before", "during", "after"]
+    assert [states[when]["temperature_c"] for when in ("before", "after")] == [50, 50]
+    assert states["during"]["temperature_c"] == 85
+    assert states["during"]["too_hot"] == ["soc"]
+    assert states["during"]["frequencies_hz"] == [600_000_000]
 
 
 def test_state_is_that_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ class Conditions:
 
     Attributes:
         temperature_before_c: Of the hottest zone, in degrees Celsius.
+        temperature_during_c: The highest that was seen while inferences were timed.
+        frequencies_during_hz: The lowest that were seen, one for each group of cores; nothing where it took no time.
         frequencies_after_hz: Right after the last inference, one for each group of cores that has its own.
         tainted: What makes times worth nothing, such as throttling; empty is nothing.
         cores: Numbers of those that the program was bound to, if it was.
@@ -36,7 +38,9 @@ class Conditions:
     throttled_after: str | None = None
     load_before: float | None = None
     temperature_before_c: float | None = None
+    temperature_during_c: float | None = None
     temperature_after_c: float | None = None
+    frequencies_during_hz: tuple[int, ...] = ()
     frequencies_after_hz: tuple[int, ...] = ()
     tainted: str = ""
     delegate: str | None = None

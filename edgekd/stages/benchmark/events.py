@@ -47,7 +47,7 @@ class Events:
     def conditions(self) -> Conditions:
         """The conditions under which the process ran."""
         environment = self.of("environment")
-        before, after = (self.of("conditions", when=when) for when in ("before", "after"))
+        before, during, after = (self.of("conditions", when=when) for when in ("before", "during", "after"))
         energy = self.of("energy")
         return Conditions(
             **{key: environment[key] for key in _FROM_ENVIRONMENT},
@@ -56,7 +56,9 @@ class Events:
             throttled_after=after.get("throttled"),
             load_before=before.get("load"),
             temperature_before_c=before.get("temperature_c"),
+            temperature_during_c=during.get("temperature_c"),
             temperature_after_c=after.get("temperature_c"),
+            frequencies_during_hz=tuple(during.get("frequencies_hz", ())),
             frequencies_after_hz=tuple(after.get("frequencies_hz", ())),
             delegate=self.of("load").get("delegate"),
             cores=environment.get("cores"),
@@ -68,8 +70,8 @@ class Events:
 
     def taint(self, *, may_heat: bool = False) -> str:
         """What makes times of this process worth nothing; empty is nothing."""
-        before, after = (self.of("conditions", when=when) for when in ("before", "after"))
-        return find_taint(before, after, may_heat=may_heat)
+        before, during, after = (self.of("conditions", when=when) for when in ("before", "during", "after"))
+        return find_taint(before, after, during=during, may_heat=may_heat)
 
     def lines(self) -> bytes:
         """The events as the runner printed them."""

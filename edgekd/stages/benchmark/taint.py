@@ -14,18 +14,27 @@ _LOOK_EVERY_S = 5.0
 _COOL_DOWN_S = 120.0
 
 
-def find_taint(before: Mapping[str, Any], after: Mapping[str, Any], *, may_heat: bool = False) -> str:
+def find_taint(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    *,
+    during: Mapping[str, Any] | None = None,
+    may_heat: bool = False,
+) -> str:
     """Say what was wrong with a target before, while or after something ran; empty is nothing.
 
     Args:
         before: State, as the runner's event `conditions` has it; what it lacks the target does not tell.
         after: The same, later.
+        during: The worst of what was seen in between, if anything was looked at: heat and frequency limits.
         may_heat: What ran shall show how a target slows down when it gets hot: then only a hot start is wrong.
 
     >>> find_taint({"throttled": "0x50000"}, {"throttled": "0x50005"})
     'under-voltage, throttled'
     >>> find_taint({"governor": "performance"}, {"governor": "powersave"})
     'governor changed'
+    >>> find_taint({"too_hot": []}, {"too_hot": []}, during={"too_hot": ["cpu"]})
+    'cpu too hot'
     >>> find_taint({"too_hot": []}, {"too_hot": ["cpu"], "throttled": "0x50005"}, may_heat=True)
     'under-voltage'
     """
@@ -35,9 +44,11 @@ def find_taint(before: Mapping[str, Any], after: Mapping[str, Any], *, may_heat:
     found = [name for bit, name in enumerate(_PI_FLAGS) if flags >> bit & 1]
     if before.get("governor") != after.get("governor"):
         found.append("governor changed")
-    if not may_heat and before.get("frequency_limits_hz") != after.get("frequency_limits_hz"):
+    later = [] if may_heat else [during or {}, after]
+    limits = [each.get("frequency_limits_hz", before.get("frequency_limits_hz")) for each in later]
+    if any(each != before.get("frequency_limits_hz") for each in limits):
         found.append("frequency limit changed")
-    hot = {*before.get("too_hot", ()), *(() if may_heat else after.get("too_hot", ()))}
+    hot = {zone for each in (before, *later) for zone in each.get("too_hot", ())}
     found += [f"{zone} too hot" for zone in sorted(hot)]
     return ", ".join(found)
 
