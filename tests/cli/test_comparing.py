@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,8 @@ def call(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_a_larger_network_is_refused_and_the_other_way_round_it_passes(shared_data: Path) -> None:
     slower = call(shared_data / MODEL, shared_data / LARGER, "--time-limit", 200)
     assert slower.returncode == 1, slower.stderr
-    assert f"{Path(LARGER).name} takes " in slower.stdout
+    # How much larger it is in time depends on the processor: from twice on it is said in times.
+    assert re.search(rf"{Path(LARGER).name} (takes [\d.]+ times as long as|is [\d.]+ % slower than) ", slower.stdout)
     assert f" times as long as {Path(MODEL).name} (" in slower.stdout
     assert "slower by more than the threshold of 1 %" in slower.stdout
     faster = call(shared_data / LARGER, shared_data / MODEL, "--time-limit", 200, "--json")
