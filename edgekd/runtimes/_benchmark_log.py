@@ -41,6 +41,7 @@ class Timings:
     """A summary of inferences, in ns.
 
     Attributes:
+        mean: As rounded by the program; unknown where it comes in a file.
         first: Unknown in the formats that leave it out.
         unit: What the values are rounded to.
     """
@@ -48,6 +49,7 @@ class Timings:
     count: int
     smallest: int
     largest: int
+    mean: float | None = None
     first: int | None = None
     unit: int = _US
 
@@ -157,8 +159,9 @@ def _timings(line: str) -> Timings | None:
     if not re.match(r"count=[1-9]", line):
         return None
     values = {key: int(value) * _US for key, value in re.findall(r"(first|curr|min|max)=(\d+)", line)}
-    last = values["curr"]
+    last, mean = values["curr"], re.search(r"avg=([\d.e+]+)", line)
     return Timings(
+        mean=float(mean[1]) * _US if mean else last,
         count=int(line.removeprefix("count=").split()[0]),
         first=values.get("first", last),
         smallest=values.get("min", last),
@@ -177,7 +180,8 @@ def _read_summary(lines: list[str]) -> Log:
     count = value("Inference (avg)", r".*\((\d+) runs\)", 1)
     runs = None
     if count and smallest is not None and largest is not None:
-        runs = Timings(count=count, smallest=smallest, largest=largest, unit=ROUNDED)
+        mean = value("Inference (avg)", r"([\d.]+) ms", _MS)
+        runs = Timings(count=count, smallest=smallest, largest=largest, mean=mean, unit=ROUNDED)
     return Log(
         load_ns=value("Model initialization", r"([\d.]+) ms", _MS),
         first_ns=value("Warmup (first)", r"([\d.]+) ms", _MS),

@@ -22,6 +22,7 @@ import numpy as np
 from edgekd import store
 from edgekd.errors import DataError, MeasurementError, TargetError
 from edgekd.records import Target
+from edgekd.runtimes._benchmark_energy import GAUGE, PARTS, SCRIPT, find_source, read_energy
 from edgekd.runtimes._benchmark_log import ROUNDED, Log, read_delegate, read_log
 from edgekd.runtimes._benchmark_operators import join_operators, read_operators
 from edgekd.runtimes._benchmark_program import (
@@ -35,7 +36,16 @@ from edgekd.runtimes._benchmark_program import (
     set_up,
 )
 from edgekd.runtimes._benchmark_samples import run_samples, takes_samples
-from edgekd.runtimes._machine import DESCRIBE, STATE, ask, choose_cores, describe, mask_of, read_sections, read_state
+from edgekd.runtimes._machine import (
+    DESCRIBE,
+    STATE,
+    ask,
+    choose_cores,
+    describe,
+    mask_of,
+    read_sections,
+    read_state,
+)
 
 if TYPE_CHECKING:
     from edgekd.transports import Transport
@@ -56,6 +66,8 @@ _RUNS: Mapping[str, Mapping[str, float]] = {
     "profile": {"warmup_runs": 3, "warmup_min_secs": 0.1, "num_runs": 1, "max_secs": 10},
 }
 _SAMPLES_A_PROCESS, _PROFILED = 2, 30
+# Long enough that loading and warm-up are a small part of it, and that a slow gauge moves.
+_ENERGY_PROCESS_S = 5.0
 # Values rounded to more than this share of themselves are no measurement.
 _COARSEST = 0.01
 _LOOK = f"""{DESCRIBE}
@@ -63,6 +75,7 @@ _LOOK = f"""{DESCRIBE}
 s model sha256sum "$1"
 s size wc -c "$1"
 s scratch pwd
+{GAUGE}
 """
 # A process after the other, without the line in between: what it does costs time on the processor over there.
 _REPEAT = r"""
@@ -110,7 +123,7 @@ def prepare(
         model: The file; the stage says where it lies on the target.
         target: Where it runs; says which program, if not the one that `edgekd targets setup` puts there.
         threads: For one inference.
-        mode: `latency`, `load`, `memory`, `accuracy`, `profile`, `environment` or `state`; the program can't do more.
+        mode: `latency`, `load`, `memory`, `accuracy`, `profile`, `energy`, `environment` or `state`; no more.
         runs: Timed inferences, at most.
         time_limit_s: For the series of processes, in seconds; their warm-up counts.
 
@@ -157,10 +170,8 @@ def run(transport: Transport, *, job: Mapping[str, Any], model: Path) -> list[di
     looked = ask(transport, target.name, _LOOK, str(job.get("model", "")))
     before = read_state(looked)
     cores = choose_cores(before.highest_khz, job["threads"])
-    if job["mode"] == "environment":
-        return [_environment(job, program, looked, cores), {"event": "done"}]
-    if cant := _refuse(job, program):
-        return [_environment(job, program, looked, cores), *cant]
+    if events := _answer_at_once(job, program):
+        return [_environment(job, program, looked, cores), *events]
     said = read_sections(looked)
     if not said["model"]:
         raise TargetError("the file is gone there, or there is no sha256sum", where=target.name)
@@ -172,6 +183,8 @@ def run(transport: Transport, *, job: Mapping[str, Any], model: Path) -> list[di
             {"event": "conditions", "when": "before", **before.facts(pinned)},
         ]
 
+    if job["mode"] == "energy":
+        return [*begin(cores), *_measure_energy(transport, job, program, cores), {"event": "done"}]
     if job["mode"] == "accuracy":
         pinned, events = _run_samples(transport, job, program, cores, model)
         return [*begin(pinned), *events]
@@ -196,9 +209,11 @@ def run(transport: Transport, *, job: Mapping[str, Any], model: Path) -> list[di
     ]
 
 
-def _refuse(job: Mapping[str, Any], program: Program) -> list[dict[str, Any]]:
-    """Events of a job that the program can't do; a file without accuracy still has its times."""
+def _answer_at_once(job: Mapping[str, Any], program: Program) -> list[dict[str, Any]]:
+    """All events of a job that starts nothing, or that the program can't do; a file without accuracy has its times."""
     mode = job["mode"]
+    if mode == "environment":
+        return [{"event": "done"}]
     if mode == "accuracy" and job.get("inputs"):
         if takes_samples(program):
             return []
@@ -209,7 +224,7 @@ def _refuse(job: Mapping[str, Any], program: Program) -> list[dict[str, Any]]:
         tells = "TensorFlow's does (--enable_op_profiling), and litert on host"
         message = f"benchmark_model there does not tell what its operators take; {tells}"
         return [{"event": "error", "kind": "unprofiled", "message": message}]
-    if mode in _RUNS:
+    if mode in (*_RUNS, "energy"):
         return []
     return [{"event": "error", "kind": "not_told", "message": f"benchmark_model can't be run for {mode}"}]
 
@@ -221,6 +236,7 @@ def _environment(job: Mapping[str, Any], program: Program, looked: str, cores: t
         "runtime_version": f"sha256 {program.sha256[:12]}",  # it has no other
         "threads": job["threads"],
         "cores": ", ".join(map(str, cores)) or None,
+        "power_source": find_source(read_sections(looked)["gauge"], read_state(looked).others.get("plugged")),
         **describe(looked),
     }
 
@@ -261,6 +277,27 @@ def _repeat(transport: Transport, job: Mapping[str, Any], program: Program, core
         clock_hz=[1000 * int(khz) for khz in parts[1::3] if khz],
         after=parts[-1],
     )
+
+
+def _measure_energy(
+    transport: Transport, job: Mapping[str, Any], program: Program, cores: tuple[int, ...]
+) -> list[dict[str, Any]]:
+    """Run the program some seconds at a time, with the gauge read beside it; nothing where one of both fails."""
+    part_s = max(_ENERGY_PROCESS_S, job["time_limit_s"])
+    flags = {
+        "graph": job["model"],
+        "num_threads": job["threads"],
+        "warmup_runs": 1,
+        "warmup_min_secs": 0,
+        "num_runs": 1,
+        "min_secs": part_s,
+        "max_secs": 2 * part_s,
+        **program.flags,
+    }
+    words = [mask_of(cores) if cores else "", program.path, *(f"--{name}={value}" for name, value in flags.items())]
+    patience_s = _PATIENCE_S + PARTS * 2 * part_s
+    found = read_energy(ask(transport, job["target"].name, SCRIPT, *words, patience_s=patience_s))
+    return [found] if found else []
 
 
 def _run_samples(

@@ -508,3 +508,35 @@ def test_from_the_command_line(mine: Target, adbd: adbd_.Phone, model: Path, tmp
         assert words in failed.stderr.splitlines()[-1]
     looked = call("targets", "check", write_target(mine_toml, replace(mine, program="/data/local/tmp/none")))
     assert looked.returncode == 3
+
+
+@pytest.mark.slow
+def test_energy_is_what_the_battery_s_gauge_says_while_it_is_not_charged(
+    mine: Target, adbd: adbd_.Phone, model: Path
+) -> None:
+    assert "energy" not in {each.metric for each in measure(model, mine)}
+    phone_says.unplug(adbd.folder, microamperes=-200_000, microvolts=4_000_000)
+    ended = threading.Event()
+
+    def drain() -> None:  # 0.8 W at rest, and 1.6 to 2.4 W as long as a program runs
+        while not ended.wait(0.1):
+            busy = subprocess.run(["pgrep", "-f", "interpreter_benchmark.py"], capture_output=True, check=False)
+            drawn = int(time.monotonic() * 10) % 3
+            microamperes = -200_000 if busy.returncode else -400_000 - 100_000 * drawn
+            phone_says.unplug(adbd.folder, microamperes=microamperes, microvolts=4_000_000)
+
+    gauge = threading.Thread(target=drain)
+    gauge.start()
+    try:
+        found = {each.metric: each for each in measure(model, mine, replace(QUICK, time_limit_s=2))}
+    finally:
+        ended.set()
+        gauge.join()
+        phone_says.lay_out(adbd.folder, CLUSTERS)
+    energy, latency = found["energy"], found["latency"]
+    conditions = energy.conditions
+    assert (conditions.energy_source, energy.unit, len(energy.samples)) == ("battery", "J", 3)
+    assert conditions.idle_w == pytest.approx(0.8, rel=0.2)
+    assert conditions.running_w == pytest.approx(2.0, rel=0.2)
+    # Watts times seconds: inferences without a break may be faster than two at a time.
+    assert 0.2 < np.median(energy.samples) / (2.0 * np.median(latency.samples)) < 2

@@ -96,9 +96,10 @@ class Stream:
 
     def own(self, script: str) -> str:
         """Paths of the phone's file system are those of the folder."""
-        cores = "/sys/devices/system/cpu"
         own = script.replace("/data/local/tmp", str(self.link.folder))
-        return own.replace(cores, f"{self.link.folder}{cores}")
+        for place in ("/sys/devices/system/cpu", "/sys/class/power_supply"):
+            own = own.replace(place, f"{self.link.folder}{place}")
+        return own
 
     def shell(self, script: str, *, takes_lines: bool) -> None:
         process = subprocess.Popen(

@@ -71,6 +71,15 @@ KIRIN_980 = {
 }
 
 
+def unplug(folder: Path, *, microamperes: int, microvolts: int) -> None:
+    """Let the phone run on its battery, whose gauge says this."""
+    (folder / "says" / "battery").write_text(BATTERY.replace("USB powered: true", "USB powered: false"))
+    supply = folder / "sys/class/power_supply/battery"
+    supply.mkdir(parents=True, exist_ok=True)
+    (supply / "current_now").write_text(f"{microamperes}\n")
+    (supply / "voltage_now").write_text(f"{microvolts}\n")
+
+
 def lay_out(folder: Path, cores: Mapping[int, tuple[int, int]], *, thermal_status: int = 0) -> None:
     """Let the phone of a folder say all this, with a thermal status and cores that a test chooses."""
     says = folder / "says"
