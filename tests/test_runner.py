@@ -184,7 +184,7 @@ def test_time_limit_ends_the_samples(tmp_path: Path) -> None:
 def test_samples_end_when_their_intervals_are_narrow(tmp_path: Path) -> None:
     model = affine_model(tmp_path / "m.onnx", shape=[1, 4])
     job = {"engine": "onnxruntime", "model": model, "runs": 4000, "time_limit_s": 60}
-    _, wide = run(tmp_path, **job, interval_width=0.9)  # a busy machine too keeps within that
+    _, wide = run(tmp_path, **job, interval_width=50)  # what is 2 µs may take a hundred now and then
     assert len(one(wide, "samples")["ns"]) == runner.RUNS_OF_P99
     _, all_of_them = run(tmp_path, **job, interval_width=0)
     assert len(one(all_of_them, "samples")["ns"]) == 4000
