@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekd.records import Target
+from edgekd.runtimes._interpreter import interpreter_job
 
 FORMATS: tuple[str, ...] = ("tflite",)
 REQUIRES = "ai_edge_litert"
@@ -31,11 +32,4 @@ def prepare(
     'litert'
     """
     del model
-    return {
-        "engine": "litert",
-        "mode": mode,
-        "threads": threads,
-        "runs": runs,
-        "time_limit_s": time_limit_s,
-        "xnnpack": target.xnnpack,
-    }
+    return interpreter_job("litert", target=target, threads=threads, mode=mode, runs=runs, time_limit_s=time_limit_s)

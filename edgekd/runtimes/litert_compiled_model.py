@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekd.records import Target
+from edgekd.runtimes._interpreter import interpreter_job
 
 FORMATS: tuple[str, ...] = ("tflite",)
 REQUIRES = "ai_edge_litert"
@@ -31,11 +32,6 @@ def prepare(
     'litert_compiled_model'
     """
     del model
-    return {
-        "engine": "litert_compiled_model",
-        "mode": mode,
-        "threads": threads,
-        "runs": runs,
-        "time_limit_s": time_limit_s,
-        "xnnpack": target.xnnpack,
-    }
+    return interpreter_job(
+        "litert_compiled_model", target=target, threads=threads, mode=mode, runs=runs, time_limit_s=time_limit_s
+    )

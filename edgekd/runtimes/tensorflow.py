@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekd.records import Target
+from edgekd.runtimes._interpreter import interpreter_job
 
 FORMATS: tuple[str, ...] = ("tflite",)
 REQUIRES = "tensorflow"
@@ -31,11 +32,6 @@ def prepare(
     'tensorflow'
     """
     del model
-    return {
-        "engine": "tensorflow",
-        "mode": mode,
-        "threads": threads,
-        "runs": runs,
-        "time_limit_s": time_limit_s,
-        "xnnpack": target.xnnpack,
-    }
+    return interpreter_job(
+        "tensorflow", target=target, threads=threads, mode=mode, runs=runs, time_limit_s=time_limit_s
+    )
