@@ -2,6 +2,7 @@
 
 from edgekd.records.announcing import Place
 from edgekd.records.comparing import Comparison, Turns, Verdict
+from edgekd.records.gating import Bound, Budget, Change, Check, Reference, Release, Waiver
 from edgekd.records.learning import (
     AssistantSpec,
     AugmentationTerm,
@@ -58,7 +59,6 @@ from edgekd.records.packaging import (
 from edgekd.records.profiling import OperatorTime
 from edgekd.records.results import (
     CacheFacts,
-    Check,
     Correction,
     EpochRecord,
     LayerCost,
@@ -67,13 +67,12 @@ from edgekd.records.results import (
     MixedSearch,
     Model,
     QuantizationOutcome,
-    Release,
     Run,
     Teaching,
     TensorSpec,
     TermShare,
 )
-from edgekd.records.specs import BenchmarkSpec, Budget, Recipe, Target
+from edgekd.records.specs import BenchmarkSpec, Recipe, Target
 
 __all__ = [
     "LAYER_PRECISIONS",
@@ -83,9 +82,11 @@ __all__ = [
     "AugmentationTerm",
     "Basis",
     "BenchmarkSpec",
+    "Bound",
     "Budget",
     "CacheFacts",
     "Cargo",
+    "Change",
     "Check",
     "Combine",
     "Comparison",
@@ -130,6 +131,7 @@ __all__ = [
     "QuantizationTraining",
     "Ranges",
     "Recipe",
+    "Reference",
     "Release",
     "Role",
     "Run",
@@ -147,5 +149,6 @@ __all__ = [
     "Turns",
     "Vectors",
     "Verdict",
+    "Waiver",
     "decode_precision",
 ]

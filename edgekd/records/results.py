@@ -1,4 +1,4 @@
-"""What the stages find: files, what training and export gave, checks, verdicts."""
+"""What the stages find: files, and what training and export gave."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgekd.records.gating import Release
 from edgekd.records.linting import Finding
 from edgekd.records.measuring import Measurement
-from edgekd.records.names import Format, Head, Ranges, Role, Status
-from edgekd.records.specs import Budget
+from edgekd.records.names import Format, Head, Ranges, Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,46 +238,6 @@ class MixedSearch:
     costs: tuple[LayerCost, ...]
     files: tuple[MixedFile, ...]
     chosen: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """A budget held against one measurement.
-
-    Attributes:
-        model: Name of the model file; empty where nothing was measured.
-        limit: In the base unit of the metric, as are observed, low and high.
-        low: Lower end of the interval of the observed value; equals `high` for exact facts.
-        reason: One line: why this status, and what would change it.
-    """
-
-    budget: Budget
-    model: str
-    target: str
-    unit: str
-    limit: float
-    observed: float | None
-    low: float | None
-    high: float | None
-    status: Status
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Release:
-    """The verdict on a set of files; anything but all-`pass` is not a release."""
-
-    model_sha256s: tuple[str, ...]
-    checks: tuple[Check, ...]
-    evidence: tuple[str, ...] = ()
-
-    @property
-    def status(self) -> Status:
-        """The worst status of all checks; no check at all proves nothing."""
-        for status in ("fail", "unmeasured", "inconclusive"):
-            if any(check.status == status for check in self.checks):
-                return status
-        return "pass" if self.checks else "unmeasured"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edgekd.records.gating import Budget
 from edgekd.records.learning import AssistantSpec, DataSpec, DistillSpec, NetworkSpec, TeacherSpec, TransferSpec
 from edgekd.records.making import ExportSpec, PackageSpec
-from edgekd.records.names import Basis, Count, Format, IoType, NotNegative, Positive, Role, Share
+from edgekd.records.names import Basis, Count, IoType, NotNegative, Positive, Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,29 +33,6 @@ class BenchmarkSpec:
     time_limit_s: Positive = 5.0
     sustained_s: NotNegative = 0.0
     threads: Count | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """A limit on a metric, for the files that its selectors match.
-
-    Attributes:
-        metric: One of `edgekd.units.METRICS`.
-        limit: A number with its unit, e.g. `"100 kB"`, `"98 %"`, `"10 ms"`, `"2 pt"`.
-        statistic: Quantile of a latency, e.g. `p90`.
-        reference: For drops: `teacher` or `student`.
-        basis: What counts as evidence; emulated times only where the budget says so.
-    """
-
-    metric: str
-    limit: str
-    format: Format | None = None
-    precision: str | None = None
-    target: str | None = None
-    role: Role = "student"
-    statistic: str | None = None
-    reference: Role | None = None
-    basis: Basis = "measured"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,11 @@ from typing import get_args
 
 from edgekd import units
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
-from edgekd.records import Basis, Budget, Role
+from edgekd.records import Basis, Budget, Reference, Role
 
 BASES: tuple[str, ...] = get_args(Basis)  # from the strongest evidence to the weakest
 _ROLES: tuple[str, ...] = get_args(Role)
-_REFERENCES = ("teacher", "student")
+_REFERENCES: tuple[str, ...] = get_args(Reference)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Rule:
     metric: units.Metric
     limit: units.Limit
     statistic: str
-    reference: Role
+    reference: Reference
     confidence: float
 
     @property

@@ -234,8 +234,8 @@ def test_a_budget_may_name_another_role(role: Role) -> None:
 
 
 @pytest.mark.parametrize("reference", ["control", "repeat", "assistant"])
-def test_a_drop_is_against_the_teacher_or_the_student(reference: Role) -> None:
-    with pytest.raises(ConfigError, match=f"unknown reference '{reference}'; allowed: teacher, student"):
+def test_a_drop_is_against_the_teacher_or_the_student(reference: Any) -> None:
+    with pytest.raises(ConfigError, match=f"unknown reference '{reference}'; allowed: teacher, student, baseline"):
         gate([], budgets=[Budget(metric="f1_drop", limit="1 pt", reference=reference)])
 
 
