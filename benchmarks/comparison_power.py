@@ -27,7 +27,6 @@ from results_file import Results
 
 from edgekd.config import load_target
 from edgekd.stages.benchmark import compare, describe_file
-from edgekd.stages.benchmark.comparing import ratios
 
 WORK = Path("runs") / "benchmarks" / "comparison-power"
 RESNET = "models/mlperf_tiny/image_classification/pretrainedResnet_quant.tflite"
@@ -118,7 +117,7 @@ def measure(part: Part, files: Path, index: int, time_limit_s: float) -> dict[st
         "ratio": found.ratio,
         "low": found.low,
         "high": found.high,
-        "ratios": ratios(found.processes),
+        "ratios": [turns.ratio for turns in found.processes],
         "latencies_s": found.latencies_s,
         "wall_s": found.wall_s,
         "time_limit_s": time_limit_s,

@@ -7,18 +7,37 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgekd.errors import ConfigError, did_you_mean
+from edgekd.records import Bound, Reference
 
 # Factor to the base unit of each dimension: bytes, seconds, a share of one; errors are in the labels' own unit.
 UNITS: dict[str, dict[str, float]] = {
     "size": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
     "time": {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0},
     "energy": {"nJ": 1e-9, "uJ": 1e-6, "µJ": 1e-6, "mJ": 1e-3, "J": 1.0},
+    "power": {"µW": 1e-6, "uW": 1e-6, "mW": 1e-3, "W": 1.0},
     "share": {"%": 0.01},
     "drop": {"pt": 0.01, "%": 0.01},
     "number": {"": 1},
     "increase": {"": 1, "%": 0.01},
+    "ratio": {"%": 0.01},
 }
-BASE_UNIT = {"size": "B", "time": "s", "energy": "J", "share": "1", "drop": "1", "number": "", "increase": ""}
+# What a size or the like has more of than that of the last release: in its own unit, or as a share of it.
+UNITS |= {f"more {each}": {**UNITS[each], "%": 0.01} for each in ("size", "time", "energy")}
+BASE_UNIT = {
+    "size": "B",
+    "time": "s",
+    "energy": "J",
+    "power": "W",
+    "share": "1",
+    "drop": "1",
+    "number": "",
+    "increase": "",
+    "ratio": "1",
+    "more size": "B",
+    "more time": "s",
+    "more energy": "J",
+}
+_TEACHER_OR_STUDENT: tuple[Reference, ...] = ("teacher", "student", "baseline")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,31 +45,43 @@ class Metric:
     """What a metric is.
 
     Attributes:
+        dimension: A key of `UNITS`.
         bound: Whether a budget bounds it from above or below.
-        estimator: What the samples say: they are one `exact` fact; the `largest` counts; a `quantile`; a `proportion`
-            of right and wrong answers; a `mean`; an `area` under the ROC curve, of scores and labels.
+        estimator: What the samples say: they are one `exact` fact, or `count` several; the `largest` counts; a
+            `quantile`; a `proportion` of right and wrong answers; a `mean`; an `area` under the ROC curve, of scores
+            and labels; a `recall`, of predicted and true classes; a `calibration`, of confidences and right or wrong;
+            or several metrics in a `formula`.
         source: Of drops and increases: the metric that one model has less or more of than another.
+        references: Of drops and increases: whose metric that may be.
     """
 
     name: str
-    dimension: Literal["size", "time", "energy", "share", "drop", "number", "increase"]
-    bound: Literal["at most", "at least"]
+    dimension: str
+    bound: Bound
     summary: str
-    estimator: Literal["exact", "largest", "quantile", "proportion", "mean", "area"]
+    estimator: Literal[
+        "exact", "count", "largest", "quantile", "proportion", "mean", "area", "recall", "calibration", "formula"
+    ]
     source: str | None = None
+    references: tuple[Reference, ...] = ()
 
     @property
     def unit(self) -> str:
         """Unit in which it is stored."""
         return BASE_UNIT[self.dimension]
 
+    @property
+    def is_regression(self) -> bool:
+        """Whether it only says how much worse a file is than that of the last release."""
+        return self.references == ("baseline",)
 
-def _share(name: str, summary: str, estimator: Literal["proportion", "mean", "area", "exact"]) -> Metric:
+
+def _share(name: str, summary: str, estimator: Literal["proportion", "mean", "area", "exact", "recall"]) -> Metric:
     return Metric(name=name, dimension="share", bound="at least", summary=summary, estimator=estimator)
 
 
-def _error(name: str, summary: str) -> Metric:
-    return Metric(name=name, dimension="number", bound="at most", summary=summary, estimator="mean")
+def _number(name: str, summary: str, estimator: Literal["mean", "count"] = "mean") -> Metric:
+    return Metric(name=name, dimension="number", bound="at most", summary=summary, estimator=estimator)
 
 
 def _size(name: str, summary: str, estimator: Literal["exact", "largest"] = "exact") -> Metric:
@@ -67,9 +98,48 @@ _SCORES = (
     _share("exact_match", "share of test samples with exactly the right labels", "proportion"),
     _share("f1", "F1 of the labels of a test sample, mean over samples", "mean"),
     _share("auc", "chance that an anomaly scores higher than a normal sample", "area"),
-    _error("mean_squared_error", "squared error, mean over outputs and test samples"),
-    _error("mean_absolute_error", "absolute error, mean over outputs and test samples"),
-    _error("reconstruction_error", "squared error of what a normal test sample is rebuilt as"),
+    _number("mean_squared_error", "squared error, mean over outputs and test samples"),
+    _number("mean_absolute_error", "absolute error, mean over outputs and test samples"),
+    _number("reconstruction_error", "squared error of what a normal test sample is rebuilt as"),
+)
+_OTHERS = (
+    _size("file_size", "bytes of the file"),
+    _size("compressed_size", "bytes of the file after gzip -9"),
+    _size("zstd_size", "bytes of the file after zstd -19"),
+    _share(
+        "recall",
+        "share of a class's test samples that are predicted right; of the worst, or of each in `part`",
+        "recall",
+    ),
+    Metric(
+        name="calibration_error",
+        dimension="drop",
+        bound="at most",
+        summary="how far confidence is from accuracy, mean over 15 bins of as many test samples each",
+        estimator="calibration",
+    ),
+    _time("latency", "time of one steady-state inference", "quantile"),
+    _time("sustained_latency", "the same in the last minute of a long run", "quantile"),
+    _time("window_latency", "mean time of an inference in each of several windows of ten seconds or more"),
+    _time("load_time", "time to load the model"),
+    _time("first_inference", "time of the first inference"),
+    Metric(
+        name="energy",
+        dimension="energy",
+        bound="at most",
+        summary="energy of one inference, as far as the target tells it; nothing is subtracted for idling",
+        estimator="mean",
+    ),
+    _size("peak_memory", "peak resident memory added by the model", "largest"),
+    _size("arena_size", "tensor arena of TFLite Micro"),
+    _size("sram_size", "SRAM that Vela plans for on an Ethos-U"),
+    _size("dram_size", "DRAM that Vela plans for on an Ethos-U"),
+    _size("flash_size", "flash that Vela plans for on an Ethos-U"),
+    _share("npu_share", "share of operators that Vela gives to the Ethos-U", "exact"),
+    _share("parity", "share of samples where the file predicts what the torch student predicts", "proportion"),
+    _share("agreement", "share of test samples where the target predicts what the host does", "proportion"),
+    _number("operators", "operators of the file, all or of the kinds in `part`", "count"),
+    _number("lint", "what lint found in the file for a target, all or of the rules in `part`", "count"),
 )
 
 
@@ -84,6 +154,7 @@ def _loss_of(score: Metric) -> Metric:
             summary=f"{what} lost against the teacher or student: '2 pt' in points, '2 %' of the reference",
             estimator=score.estimator,
             source=score.name,
+            references=_TEACHER_OR_STUDENT,
         )
     return Metric(
         name=f"{score.name}_increase",
@@ -92,37 +163,48 @@ def _loss_of(score: Metric) -> Metric:
         summary=f"{what} added to that of the teacher or student: '0.02', or '2 %' of the reference",
         estimator=score.estimator,
         source=score.name,
+        references=_TEACHER_OR_STUDENT,
+    )
+
+
+# Times that are held against those of the last release in turns, so that only their ratio is known.
+_BY_TURNS = "latency"
+_DIMENSION_OF_MORE = {"share": "drop", "drop": "drop", "number": "increase"}
+
+
+def _regression_of(metric: Metric) -> Metric:
+    """The metric that says how much worse a file is than that of the last release."""
+    what, is_share = metric.name.replace("_", " "), metric.bound == "at least"
+    dimension = _DIMENSION_OF_MORE.get(metric.dimension, f"more {metric.dimension}")
+    return Metric(
+        name=f"{metric.name}_{'drop' if is_share else 'increase'}",
+        dimension="ratio" if metric.name == _BY_TURNS else dimension,
+        bound="at most",
+        summary=f"{what} {'lost against' if is_share else 'added to'} that of the last release",
+        estimator=metric.estimator,
+        source=metric.name,
+        references=("baseline",),
     )
 
 
 METRICS = {
     metric.name: metric
     for metric in (
-        _size("file_size", "bytes of the file"),
-        _size("compressed_size", "bytes of the file after gzip -9"),
         *(each for score in _SCORES for each in (score, _loss_of(score))),
-        _time("latency", "time of one steady-state inference", "quantile"),
-        _time("sustained_latency", "the same in the last minute of a long run", "quantile"),
-        _time("window_latency", "mean time of an inference in each of several windows of ten seconds or more"),
-        _time("load_time", "time to load the model"),
-        _time("first_inference", "time of the first inference"),
-        Metric(
-            name="energy",
-            dimension="energy",
-            bound="at most",
-            summary="energy of one inference, as far as the target tells it; nothing is subtracted for idling",
-            estimator="mean",
-        ),
-        _size("peak_memory", "peak resident memory added by the model", "largest"),
-        _size("arena_size", "tensor arena of TFLite Micro"),
-        _size("sram_size", "SRAM that Vela plans for on an Ethos-U"),
-        _size("dram_size", "DRAM that Vela plans for on an Ethos-U"),
-        _size("flash_size", "flash that Vela plans for on an Ethos-U"),
-        _share("npu_share", "share of operators that Vela gives to the Ethos-U", "exact"),
-        _share("parity", "share of samples where the file predicts what the torch student predicts", "proportion"),
-        _share("agreement", "share of test samples where the target predicts what the host does", "proportion"),
+        *_OTHERS,
+        *map(_regression_of, _OTHERS),
     )
 }
+
+
+def unknown_metric(name: str) -> ConfigError:
+    """Say which metrics there are; those that only hold a file against the last release by their rule."""
+    named = [each.name for each in METRICS.values() if not each.is_regression]
+    return ConfigError(
+        f"unknown metric '{name}'",
+        allowed=f"{', '.join(named)}; against the last release also NAME_drop of shares and NAME_increase of others",
+        next_step=did_you_mean(name, METRICS),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,16 +231,26 @@ def parse_limit(metric: str, text: str) -> Limit:
     (0.015, 0.05)
     """
     if metric not in METRICS:
-        raise ConfigError(
-            f"unknown metric '{metric}'", allowed=", ".join(METRICS), next_step=did_you_mean(metric, METRICS)
-        )
-    units = UNITS[METRICS[metric].dimension]
+        raise unknown_metric(metric)
+    return read_limit(METRICS[metric], text)
+
+
+def read_limit(metric: Metric, text: str) -> Limit:
+    """Parse a limit of a metric, which may be one of a budget's own.
+
+    Raises:
+        ConfigError: No number, or a unit of another dimension.
+
+    >>> read_limit(METRICS["energy"], "5 mJ").value
+    0.005
+    """
+    units = UNITS[metric.dimension]
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(\S*)\s*", text)
     if not match or match[2] not in units:
         if "" not in units:
-            raise ConfigError(f"limit '{text}' of {metric} is no number with a unit", allowed=" ".join(units))
+            raise ConfigError(f"limit '{text}' of {metric.name} is no number with a unit", allowed=" ".join(units))
         allowed = " or ".join(f"a number in {unit}" if unit else "a number alone" for unit in units)
-        raise ConfigError(f"limit '{text}' of {metric} is no such number", allowed=allowed)
+        raise ConfigError(f"limit '{text}' of {metric.name} is no such number", allowed=allowed)
     return Limit(value=float(match[1]) * units[match[2]], unit=match[2])
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgekd.errors import ConfigError
+from edgekd.formulas import is_formula, metric_of
 from edgekd.records import Budget, Check, Run, Status
-from edgekd.units import METRICS
 
 _WORSE = ("fail", "unmeasured", "inconclusive")
 
@@ -43,30 +44,56 @@ def verdict_of(run: Run) -> Verdict:
             why="No budgets were checked, so nothing is proven.",
             next_step="write budgets into the recipe and run it again: what is done is not done twice",
         )
-    checks = run.release.checks
+    checks = [check for check in run.release.checks if check.waiver is None]
+    waived = len(run.release.checks) - len(checks)
     if not checks:
         return Verdict(
             status="unmeasured",
-            why="There are no budgets, so nothing is proven.",
-            next_step="write at least one budget, for instance a file_size",
+            why=f"{'Every check is waived' if waived else 'There are no budgets'}, so nothing is proven.",
+            next_step="write at least one budget that is met, for instance a file_size",
         )
     total = f"{len(checks)} checks" if len(checks) > 1 else "one check"
+    besides = f" {waived} more {'are' if waived > 1 else 'is'} waived." if waived else ""
     for status in _WORSE:
         found = [check for check in checks if check.status == status]
         if not found:
             continue
         first = found[0]
         count = f"{len(found)} of {total}" if len(checks) > 1 else "The only check"
-        words = {"fail": "failed", "unmeasured": "has no measurement", "inconclusive": "is not proven yet"}[status]
-        if len(found) > 1 and status != "fail":
-            words = {"unmeasured": "have no measurement", "inconclusive": "are not proven yet"}[status]
+        words = _MANY[status] if len(found) > 1 else _ONE[status]
         name = f", first {describe_budget(first.budget)}" if len(found) > 1 else f": {describe_budget(first.budget)}"
-        return Verdict(status=first.status, why=f"{count} {words}{name}{_place(first)}.", next_step=first.reason)
-    return Verdict(status="pass", why=f"All budgets hold ({total}).", next_step="")
+        why = f"{count} {words}{name}{_place(first)}.{besides}"
+        if not run.release.is_refused:
+            why += " That keeps no release back here (lenient)."
+        return Verdict(status=first.status, why=why, next_step=first.reason)
+    return Verdict(status="pass", why=f"All budgets hold ({total}).{besides}", next_step="")
+
+
+_ONE = {"fail": "failed", "unmeasured": "has no measurement", "inconclusive": "is not proven yet"}
+_MANY = {"fail": "failed", "unmeasured": "have no measurement", "inconclusive": "are not proven yet"}
 
 
 def _place(check: Check) -> str:
     return (f" for {check.model}" if check.model else "") + (f" on {check.target}" if check.target else "")
+
+
+def metric_text(budget: Budget) -> str:
+    """Name what a budget limits.
+
+    >>> metric_text(Budget(metric="recall", part="cat", limit="90 %"))
+    'recall of cat'
+    """
+    text = f"{budget.metric} {budget.statistic}" if budget.statistic else budget.metric
+    return f"{text} of {budget.part}" if budget.part else text
+
+
+def limit_text(budget: Budget) -> str:
+    """Write a limit with its direction.
+
+    >>> limit_text(Budget(metric="accuracy", limit="98 %"))
+    '≥ 98 %'
+    """
+    return f"{'≤' if metric_of(budget).bound == 'at most' else '≥'} {budget.limit}"
 
 
 def describe_budget(budget: Budget) -> str:
@@ -74,12 +101,27 @@ def describe_budget(budget: Budget) -> str:
 
     >>> describe_budget(Budget(metric="latency", statistic="p90", limit="10 ms"))
     'latency p90 at most 10 ms'
+    >>> describe_budget(Budget(metric="latency.p99 / latency.p50", limit="2"))
+    'latency.p99 / latency.p50 at most 2'
     """
-    known = METRICS.get(budget.metric)
-    words = [budget.metric.replace("_", " ")]
-    if budget.statistic:
-        words.append(budget.statistic)
+    words = [metric_text(budget)]
+    if not is_formula(budget.metric):
+        words[0] = words[0].replace("_", " ")
     if budget.reference:
-        words.append(f"against the {budget.reference}")
-    words += [known.bound if known else "limit", budget.limit]
-    return " ".join(words)
+        words.append(f"against the {'last release' if budget.reference == 'baseline' else budget.reference}")
+    try:
+        words.append(metric_of(budget).bound)
+    except ConfigError:  # of a report that another version wrote
+        words.append("limit")
+    return " ".join([*words, budget.limit])
+
+
+def status_text(check: Check) -> str:
+    """The status of a check, or that it is waived.
+
+    >>> check = Check(budget=Budget(metric="latency", limit="1 s"), model="", target="", unit="s", limit=1.0,
+    ...               observed=None, low=None, high=None, status="unmeasured", reason="")
+    >>> status_text(check)
+    'unmeasured'
+    """
+    return "waived" if check.waiver else check.status

@@ -238,17 +238,17 @@ def test_budgets_of_a_run_need_nothing_else_of_it(tmp_path: Path) -> None:
     """The gate may run on a machine that has neither the data nor the user's own modules."""
     (tmp_path / "recipe.toml").write_text(RECIPE.replace('"mlp"', '"nowhere:build"'))
     (tmp_path / "overrides.json").write_text("[\"benchmark.targets=['mine.toml']\", \"budgets.0.limit='3 %'\"]")
-    assert [budget.limit for budget in pipeline.open_budgets(tmp_path)] == ["3 %"]
-    assert [budget.limit for budget in pipeline.open_budgets(tmp_path, ["budgets.0.limit='4 %'"])] == ["4 %"]
+    assert [budget.limit for budget in pipeline.open_gate_spec(tmp_path).budgets] == ["3 %"]
+    assert [budget.limit for budget in pipeline.open_gate_spec(tmp_path, ["budgets.0.limit='4 %'"]).budgets] == ["4 %"]
     with pytest.raises(ConfigError, match="did you mean 'limit'"):
-        pipeline.open_budgets(tmp_path, ["budgets.0.limits='4 %'"])
+        pipeline.open_gate_spec(tmp_path, ["budgets.0.limits='4 %'"])
 
 
 def test_a_bare_benchmark_is_a_run_without_recipe(tmp_path: Path) -> None:
     store.write_json(tmp_path / "measurements.json", [ACCURACY])
     assert pipeline.open_run(tmp_path).measurements == (ACCURACY,)
     with pytest.raises(StoreError, match="--budgets"):
-        pipeline.open_budgets(tmp_path)
+        pipeline.open_gate_spec(tmp_path)
 
 
 def test_an_unfinished_gate_is_no_verdict(tmp_path: Path) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from edgekd.records import Check, Status
+from edgekd.records import Check, Release, Status
 from edgekd.units import human_as
 
 NO_BUDGETS = "there are no budgets, so nothing is proven"
-# The worst first. All but a pass keep a release back.
+# The worst first.
 ORDER: tuple[Status, ...] = ("fail", "unmeasured", "inconclusive", "pass")
 
 
@@ -21,14 +19,9 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
-def worst_first(checks: Sequence[Check]) -> list[Check]:
-    """Sort by status, and leave the order of budgets otherwise."""
-    return sorted(checks, key=lambda check: ORDER.index(check.status))
-
-
-def not_passed(checks: Sequence[Check]) -> list[Check]:
-    """Those that keep a release back, the worst first."""
-    return [check for check in worst_first(checks) if check.status != "pass"]
+def worst_first(release: Release) -> list[Check]:
+    """Sort checks: those that keep the release back by status, then those that are not passed either, then passes."""
+    return sorted(release.checks, key=lambda check: (not release.is_held_back_by(check), ORDER.index(check.status)))
 
 
 def amounts(check: Check) -> tuple[str, str]:

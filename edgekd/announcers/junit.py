@@ -7,13 +7,14 @@ from xml.etree import ElementTree as ET
 
 from edgekd.announcers._text import NO_BUDGETS, amounts, printable
 from edgekd.records import Check, Release, Run
-from edgekd.verdict import describe_budget
+from edgekd.verdict import describe_budget, status_text
 
 
 def write(*, release: Release, run: Run) -> str:
     """Write a test case for each check, by the file that was checked.
 
-    All that keeps a release back is a failure, so that no green list of tests stands beside a job that failed.
+    All that keeps a release back is a failure, so that no green list of tests stands beside a job that failed; what is
+    waived, or inconclusive where that is left to pass, is skipped.
 
     Args:
         release: Of the gate.
@@ -22,26 +23,30 @@ def write(*, release: Release, run: Run) -> str:
     Returns:
         XML that Jenkins' `junit-10.xsd` describes.
     """
-    cases = [_case(check) for check in release.checks] or [_failed("", "budgets", "unmeasured", NO_BUDGETS, NO_BUDGETS)]
+    cases = [_case(check, held=release.is_held_back_by(check)) for check in release.checks]
+    cases = cases or [_failed("", "budgets", "unmeasured", NO_BUDGETS, NO_BUDGETS)]
     _number_doubles(cases)
-    failures = sum(case.find("failure") is not None for case in cases)
+    failures, skipped = (sum(case.find(kind) is not None for case in cases) for kind in ("failure", "skipped"))
     counts = {"tests": str(len(cases)), "failures": str(failures), "errors": "0", "time": "0"}
     suites = ET.Element("testsuites", {"name": "edgekd gate", **counts})
-    suite = ET.SubElement(suites, "testsuite", {"name": f"edgekd gate {printable(run.name)}", "skipped": "0", **counts})
+    named = {"name": f"edgekd gate {printable(run.name)}", "skipped": str(skipped)}
+    suite = ET.SubElement(suites, "testsuite", named | counts)
     suite.extend(cases)
     ET.indent(suites)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(suites, encoding="unicode")}\n'
 
 
-def _case(check: Check) -> ET.Element:
+def _case(check: Check, *, held: bool) -> ET.Element:
     place = f" on {check.target}" if check.target else ""
     name, reason = f"{describe_budget(check.budget)}{place}", printable(check.reason)
-    if check.status != "pass":
+    if held:
         observed, interval = amounts(check)
         facts = {"observed": observed, "interval": interval, "limit": check.budget.limit}
         lines = [reason, *(f"{key}: {printable(value)}" for key, value in facts.items() if value)]
         return _failed(check.model, name, check.status, reason, "\n".join(lines))
     case = _element(check.model, name)
+    if check.status != "pass":
+        ET.SubElement(case, "skipped", {"message": f"{status_text(check)}: {reason}"})
     ET.SubElement(case, "system-out").text = reason
     return case
 

@@ -7,12 +7,17 @@ from dataclasses import replace
 
 from edgekd.announcers._text import amounts, printable, worst_first
 from edgekd.records import Check, Release, Run
-from edgekd.units import METRICS
-from edgekd.verdict import describe_budget, verdict_of
+from edgekd.verdict import describe_budget, limit_text, metric_text, status_text, verdict_of
 
 # The longest comment that GitHub takes; a step summary takes `STEP_SUMMARY_BYTES`.
 COMMENT_BYTES, STEP_SUMMARY_BYTES = 65_536, 1_048_576
-_MARKS = {"pass": "✅ pass", "fail": "❌ fail", "unmeasured": "❔ unmeasured", "inconclusive": "⚠️ inconclusive"}
+_MARKS = {
+    "pass": "✅ pass",
+    "fail": "❌ fail",
+    "unmeasured": "❔ unmeasured",
+    "inconclusive": "⚠️ inconclusive",
+    "waived": "🕓 waived",
+}
 _HEAD = "| | budget | file | target | observed | interval | limit |\n|---|---|---|---|---:|---:|---:|\n"
 # A name or a reason that is longer is no name and no reason.
 _NAME_LENGTH, _REASON_LENGTH = 120, 600
@@ -38,7 +43,7 @@ def write(*, release: Release, run: Run, limit_bytes: int = COMMENT_BYTES) -> st
         top += f"\n**Next:** {_plain(verdict.next_step)}\n"
     if not release.checks:
         return top
-    checks = worst_first(release.checks)
+    checks = worst_first(release)
     kept = _fitting(checks, limit_bytes - _bytes(top + _page([], []) + _left_out(checks)))
     return (
         top
@@ -70,20 +75,17 @@ def _reason(check: Check) -> str:
     what = _plain(describe_budget(check.budget))
     what += f" {_name(check.model)}" if check.model else ""
     what += f" on {_plain(check.target)}" if check.target else ""
-    return f"- {_MARKS[check.status]} {what}: {_plain(check.reason)}\n"
+    return f"- {_MARKS[status_text(check)]} {what}: {_plain(check.reason)}\n"
 
 
 def _row(check: Check) -> str:
-    budget = check.budget
-    metric = f"{budget.metric} {budget.statistic}" if budget.statistic else budget.metric
-    sign = "≤" if METRICS[budget.metric].bound == "at most" else "≥"
     cells = (
-        _MARKS[check.status],
-        _plain(metric),
+        _MARKS[status_text(check)],
+        _plain(metric_text(check.budget)),
         _name(check.model) if check.model else "",
         _plain(check.target),
         *(_plain(each) for each in amounts(check)),
-        _plain(f"{sign} {budget.limit}"),
+        _plain(limit_text(check.budget)),
     )
     return f"| {' | '.join(cells)} |\n"
 

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from edgekd.announcers._text import ORDER, printable
+from edgekd.formulas import is_formula, metric_of
 from edgekd.records import Check, Release
-from edgekd.units import METRICS
+from edgekd.verdict import status_text
 
 # Base units as Prometheus calls them; points and shares are ratios.
-_UNITS = {"B": "bytes", "s": "seconds", "1": "ratio", "J": "joules"}
+_UNITS = {"B": "bytes", "s": "seconds", "1": "ratio", "J": "joules", "W": "watts"}
 _Labels = tuple[tuple[str, str], ...]
 
 
@@ -23,38 +24,46 @@ def write(*, release: Release) -> str:
     Returns:
         OpenMetrics text.
     """
-    counts = Counter(check.status for check in release.checks)
+    counts = Counter(status_text(check) for check in release.checks)
     lines = [
-        *_family("edgekd_release", "", "1 if every budget is met", {(): float(release.status == "pass")}),
-        *_family("edgekd_checks", "", "checks by status", {(("status", each),): float(counts[each]) for each in ORDER}),
+        *_family("edgekd_release", "", "1 if nothing keeps it back", {(): float(not release.is_refused)}),
+        *_family(
+            "edgekd_checks",
+            "",
+            "checks by status",
+            {(("status", each),): float(counts[each]) for each in (*ORDER, "waived")},
+        ),
     ]
-    for (metric, unit), samples in sorted(_observed(release).items()):
-        name = "_".join(part for part in ("edgekd", metric, unit) if part)
-        lines += _family(name, unit, METRICS[metric].summary, samples)
+    for (name, unit, summary), samples in sorted(_observed(release).items()):
+        lines += _family(name, unit, summary, samples)
     return "\n".join([*lines, "# EOF", ""])
 
 
-def _observed(release: Release) -> dict[tuple[str, str], dict[_Labels, float]]:
-    """What checks observed, by metric and unit; of several with the same labels, such as of two teachers, the worst."""
-    found: dict[tuple[str, str], dict[_Labels, float]] = {}
+def _observed(release: Release) -> dict[tuple[str, str, str], dict[_Labels, float]]:
+    """What checks observed, by family; of several with the same labels, such as of two teachers, the worst."""
+    found: dict[tuple[str, str, str], dict[_Labels, float]] = {}
     for check in release.checks:
         if check.observed is None:
             continue
-        unit = _UNITS.get(check.unit, "")
-        samples = found.setdefault((check.budget.metric, unit), {})
+        unit, metric = _UNITS.get(check.unit, ""), metric_of(check.budget)
+        known = ("formula", "a budget on several metrics") if is_formula(metric.name) else (metric.name, metric.summary)
+        name = "_".join(part for part in ("edgekd", known[0], unit) if part)
+        samples = found.setdefault((name, unit, known[1]), {})
         labels = _labels(check)
-        worse = max if METRICS[check.budget.metric].bound == "at most" else min
+        worse = max if metric.bound == "at most" else min
         samples[labels] = worse(samples.get(labels, check.observed), check.observed)
     return found
 
 
 def _labels(check: Check) -> _Labels:
-    budget, is_drop = check.budget, METRICS[check.budget.metric].source is not None
+    budget, is_drop = check.budget, metric_of(check.budget).source is not None
     known = {
+        "formula": budget.metric if is_formula(budget.metric) else None,
         "model": check.model,
         "target": check.target,
         "statistic": budget.statistic,
-        "reference": (budget.reference or "teacher") if is_drop else None,
+        "part": budget.part,
+        "reference": (budget.reference or metric_of(budget).references[0]) if is_drop else None,
         # Points and percent of the reference are both ratios, and not the same.
         "of": "reference" if is_drop and budget.limit.rstrip().endswith("%") else None,
     }

@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from edgekd import registry
-from edgekd.announcers._text import NO_BUDGETS, not_passed, printable
+from edgekd.announcers._text import NO_BUDGETS, printable, worst_first
+from edgekd.formulas import is_formula
 from edgekd.records import Budget, Check, Finding, Place, Release, Run
 from edgekd.store import fingerprint, tool_versions
 from edgekd.units import METRICS
@@ -30,7 +31,8 @@ def write(*, release: Release, run: Run, places: Mapping[Budget, Place]) -> str:
     Returns:
         JSON. Passes are left out, since readers show every result as an alert.
     """
-    results = [_of_check(check, run, places) for check in not_passed(release.checks)]
+    refused = [check for check in worst_first(release) if check.status != "pass"]
+    results = [_of_check(check, release, run, places) for check in refused]
     if not release.checks:
         results.append(_result(_NO_BUDGETS_RULE, "error", NO_BUDGETS, ()))
     results += [_of_finding(finding, run) for finding in run.findings]
@@ -54,18 +56,20 @@ def write(*, release: Release, run: Run, places: Mapping[Budget, Place]) -> str:
     return json.dumps(log, indent=1) + "\n"
 
 
-def _of_check(check: Check, run: Run, places: Mapping[Budget, Place]) -> dict[str, Any]:
+def _of_check(check: Check, release: Release, run: Run, places: Mapping[Budget, Place]) -> dict[str, Any]:
     place = places.get(check.budget)
     budget = {**_location(place.file, place.line), "message": {"text": "the budget"}} if place else None
     locations = [_location(_file_of(check.model, run))] if check.model else [budget] if budget else []
     result = _result(
-        f"budget/{check.budget.metric}",
-        # The gate refuses what is not proven as it does what is broken.
-        "error",
+        f"budget/{'expression' if is_formula(check.budget.metric) else check.budget.metric}",
+        # The gate refuses what is not proven as it does what is broken, unless it was told not to.
+        "error" if release.is_held_back_by(check) or check.waiver else "warning",
         f"{check.status}: {describe_budget(check.budget)}: {check.reason}",
         (check.model, check.target, place.file if place else "", fingerprint(check.budget)),
     )
     result |= {"locations": locations, "properties": {"status": check.status, "target": printable(check.target)}}
+    if check.waiver:
+        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": printable(check.reason)}]
     if budget and check.model:
         result["relatedLocations"] = [budget]
     return result
@@ -121,7 +125,7 @@ def _rule(rule: str) -> dict[str, Any]:
 
 def _rule_text(kind: str, name: str) -> str:
     if kind == "budget":
-        return f"Budget for {name.replace('_', ' ')}: {METRICS[name].summary}"
+        return f"Budget for {name.replace('_', ' ')}" + (f": {METRICS[name].summary}" if name in METRICS else "")
     if kind == "lint" and name in registry.names("lints"):  # findings may be of a rule that is not installed here
         return registry.describe("lints", name).summary.rstrip(".")
     if kind == "lint":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgekd.cli.group import EXIT_OF, EXIT_USER
+from edgekd.cli.group import EXIT_USER, exit_code
 
 if TYPE_CHECKING:
     from edgekd.records import Budget, Place, Release, Run
@@ -52,4 +52,4 @@ def announce(
         errors += filter(None, [announcing.add_to_step_summary(release, run)])
     for error in errors:
         click.echo(f"error: {error}", err=True)
-    return EXIT_OF[release.status] or (EXIT_USER if errors else 0)
+    return exit_code(release) or (EXIT_USER if errors else 0)

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from edgekd.records import Release
 
 F = TypeVar("F", bound=Callable[..., Any])
 EXIT_REFUSED, EXIT_USER, EXIT_INCONCLUSIVE, EXIT_BUG, EXIT_INTERRUPTED, EXIT_READER_GONE = 1, 2, 4, 70, 130, 141
 EXIT_OF = {"pass": 0, "fail": EXIT_REFUSED, "unmeasured": EXIT_REFUSED, "inconclusive": EXIT_INCONCLUSIVE}
+
+
+def exit_code(release: Release) -> int:
+    """The exit code of a verdict."""
+    return EXIT_OF[release.status] if release.is_refused else 0
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
 out_option = click.option(

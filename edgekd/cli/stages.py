@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgekd.cli.announcing import announce, announce_options
-from edgekd.cli.group import EXIT_OF, command, json_option, out_option, set_option
+from edgekd.cli.group import command, exit_code, json_option, out_option, set_option
 from edgekd.cli.lint import findings_table
-from edgekd.cli.logs import bench_logs, logs_options, source_lines
+from edgekd.cli.logs import bench_logs, logs_options
 from edgekd.launch import process_rank
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgekd.console import Terminal
-    from edgekd.records import Measurement, OperatorTime, Release
+    from edgekd.records import Measurement, OperatorTime
 
 _OPERATORS_SHOWN = 15
 
@@ -200,51 +198,6 @@ def save_bench(out: Path, measurements: Sequence[Measurement], operators: Sequen
 
 
 @command("""
-    edgekd gate runs/digits
-    edgekd gate runs/digits --set 'budgets.3.limit="20 kB"'
-    edgekd gate runs/digits --budgets release.toml --json
-    edgekd gate models/ --budgets release.toml
-    edgekd gate runs/digits --annotate --write junit=edgekd.xml --write sarif=edgekd.sarif
-""")
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--budgets", type=click.Path(path_type=Path), help="Take [[budgets]] from this file instead.")
-@announce_options
-@set_option
-@json_option
-def gate(
-    folder: Path,
-    budgets: Path | None,
-    wishes: tuple[str, ...],
-    annotate: bool,
-    overrides: tuple[str, ...],
-    as_json: bool,
-) -> int:
-    """Hold a run's measurements against budgets; exit 1 when one is broken or has no evidence.
-
-    RUN may also be any folder of .onnx and .tflite files: their sizes are taken then, and nothing is run.
-    """
-    from edgekd import pipeline
-    from edgekd.config import load_budgets
-    from edgekd.console import Terminal
-    from edgekd.stages.gate import gate as judge
-
-    terminal = Terminal(as_json=as_json)
-    asked = pipeline.read_wishes(wishes)
-    given = load_budgets(budgets, overrides) if budgets else None
-    opened = pipeline.open_for_gate(folder)
-    pipeline.check_files(opened)
-    chosen = pipeline.open_budgets(folder, overrides) if given is None else given
-    release = judge(opened.measurements, budgets=chosen)
-    _print_release(terminal, release)
-    if release.status == "pass":
-        for line in source_lines(opened.measurements):
-            terminal.say(line)
-    terminal.result({"status": release.status, "release": release})
-    places = pipeline.find_places(budgets or folder / pipeline.RECIPE, chosen)
-    return announce(asked, annotate=annotate, release=release, run=opened, places=places)
-
-
-@command("""
     edgekd report runs/digits
     edgekd report runs/digits --json
 """)
@@ -267,7 +220,7 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
     """Run a recipe up to a step, and print what it gave."""
     from edgekd import pipeline
     from edgekd.config import load_recipe
-    from edgekd.console import Terminal, comparison_table
+    from edgekd.console import Terminal, comparison_table, print_release
     from edgekd.errors import TargetError
 
     loaded = load_recipe(source, overrides)
@@ -287,7 +240,7 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
             terminal.print(findings_table(outcome.run.findings, "Lint"), "")
         release = outcome.run.release if step == "report" else None
         if release:
-            _print_release(terminal, release)
+            print_release(terminal, release)
             terminal.say(f"report: {folder / 'report' / 'report.html'}")
         terminal.say(f"files: {folder / ('distill' if step == 'distill' else 'export')}")
         if step in ("package", "report") and loaded.recipe.package.packagers != ():
@@ -301,7 +254,7 @@ def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str]
             "models": outcome.run.models,
         }
     )
-    code = EXIT_OF[release.status] if release else 0
+    code = exit_code(release) if release else 0
     return code or (TargetError.exit_code if outcome.open else 0)
 
 
@@ -323,9 +276,3 @@ def kernels_table(measurements: Sequence[Measurement]) -> Table | None:
     table = plain_table(("file", "kernels of", "same prediction", "bit-equal", "largest error"), rows)
     table.title, table.title_justify = "Other kernels, against those of the export's own check", "left"
     return table if rows else None
-
-
-def _print_release(terminal: Terminal, release: Release) -> None:
-    from edgekd.console import checks_table, verdict_lines
-
-    terminal.print(checks_table(release), "", verdict_lines(release))

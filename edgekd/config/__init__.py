@@ -15,7 +15,7 @@ from edgekd.config.files import RECIPES, files_in, find, parse, read_text, recip
 from edgekd.config.reader import PLUG_IN_OF, Table, build
 from edgekd.config.targets import TARGETS, common_io, load_target, load_targets, target_files
 from edgekd.errors import ConfigError
-from edgekd.records import Budget, Recipe
+from edgekd.records import GateSpec, Recipe
 
 __all__ = [
     "TARGETS",
@@ -26,7 +26,7 @@ __all__ = [
     "common_io",
     "copy_recipe",
     "json_schema",
-    "load_budgets",
+    "load_gate_spec",
     "load_recipe",
     "load_target",
     "load_targets",
@@ -43,13 +43,6 @@ class LoadedRecipe:
     text: str
     path: Path
     overrides: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Budgets:
-    """A file of budgets alone."""
-
-    budgets: tuple[Budget, ...] = ()
 
 
 def load_recipe(source: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -76,11 +69,11 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     return LoadedRecipe(recipe=recipe, text=text, path=path, overrides=tuple(overrides))
 
 
-def load_budgets(path: Path, overrides: Sequence[str] = (), *, of_recipe: bool = False) -> tuple[Budget, ...]:
-    """Read the `[[budgets]]` of a TOML file.
+def load_gate_spec(path: Path, overrides: Sequence[str] = (), *, of_recipe: bool = False) -> GateSpec:
+    """Read the `[[budgets]]` and `[[waivers]]` of a TOML file.
 
     Args:
-        path: A file of budgets alone.
+        path: A file of these alone.
         overrides: As for `load_recipe`.
         of_recipe: It is a recipe: the rest is not looked at, since what it names may lie on another machine.
 
@@ -91,8 +84,9 @@ def load_budgets(path: Path, overrides: Sequence[str] = (), *, of_recipe: bool =
     for override in overrides:
         _override(table, override)
     if of_recipe:
-        table = {key: value for key, value in table.items() if key == "budgets"}
-    return build(_Budgets, table, where=path.name, folder=path.parent).budgets
+        known = {each.name for each in dataclasses.fields(GateSpec)}
+        table = {key: value for key, value in table.items() if key in known}
+    return build(GateSpec, table, where=path.name, folder=path.parent)
 
 
 def budget_lines(path: Path) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from edgekd.console.comparison import comparison_table, measurements_table
 from edgekd.console.tables import anatomy_tables, facts_table, plain_table
 from edgekd.console.terminal import Terminal
-from edgekd.console.verdict import checks_table, verdict_lines
+from edgekd.console.verdict import checks_table, print_release, verdict_lines
 
 __all__ = [
     "Terminal",
@@ -13,5 +13,6 @@ __all__ = [
     "facts_table",
     "measurements_table",
     "plain_table",
+    "print_release",
     "verdict_lines",
 ]

@@ -5,14 +5,17 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
+from edgekd.console.terminal import Terminal
 from edgekd.records import Release
-from edgekd.units import METRICS, human_as
+from edgekd.units import human_as
+from edgekd.verdict import limit_text, metric_text, status_text
 
 _MARKS = {
     "pass": "[green]pass[/]",
     "fail": "[red]FAIL[/]",
     "inconclusive": "[yellow]open[/]",
     "unmeasured": "[red]NONE[/]",
+    "waived": "[cyan]waived[/]",
 }
 _VERDICTS = {
     "pass": "[bold green]PASS[/]: every budget is met",
@@ -30,31 +33,41 @@ def checks_table(release: Release) -> Table:
     for column in ("observed", "interval", "limit"):
         table.add_column(column, justify="right")
     for check in release.checks:
-        budget = check.budget
-        name = f"{budget.metric} {budget.statistic}" if budget.statistic else budget.metric
-        sign = "≤" if METRICS[budget.metric].bound == "at most" else "≥"
         observed, low, high = (
-            "" if value is None else human_as(budget.limit, value, check.unit)
+            "" if value is None else human_as(check.budget.limit, value, check.unit)
             for value in (check.observed, check.low, check.high)
         )
         table.add_row(
-            _MARKS[check.status],
-            name,
+            _MARKS[status_text(check)],
+            escape(metric_text(check.budget)),
             escape(check.model),
             check.target,
             observed,
             f"{low} to {high}" if low != high else "",
-            f"{sign} {budget.limit}",
+            limit_text(check.budget),
         )
     return table
+
+
+def print_release(terminal: Terminal, release: Release) -> None:
+    """Print the budgets and the verdict."""
+    terminal.print(checks_table(release), "", verdict_lines(release))
 
 
 def verdict_lines(release: Release) -> str:
     """The verdict, and why, when it is not a pass."""
     lines = [_VERDICTS[release.status]]
+    if release.status == "inconclusive" and not release.is_refused:
+        lines[0] += "; that keeps no release back (--lenient)"
     lines += [
         f"  {escape(check.budget.metric)} {escape(check.model)}: {escape(check.reason)}"
         for check in release.checks
         if check.status != "pass"
+    ]
+    used = {check.waiver for check in release.checks}
+    lines += [
+        f"  the waiver of {escape(each.metric)} by {escape(each.owner)} is not needed: take it out"
+        for each in release.waivers
+        if each not in used and not any(f"{each.owner}'s waiver" in check.reason for check in release.checks)
     ]
     return "\n".join(lines)

@@ -21,10 +21,10 @@ from edgekd.pipeline.folder import (
     RECIPE,
     check_files,
     environment_here,
-    open_budgets,
+    open_gate_spec,
     open_run,
 )
-from edgekd.pipeline.gating import open_for_gate
+from edgekd.pipeline.gating import judge, open_for_gate, report_verdict
 from edgekd.pipeline.kernels import compare_on_arm64
 from edgekd.pipeline.manifest import MANIFEST, update_manifest, verify, write_manifest
 from edgekd.pipeline.steps import STEPS
@@ -45,12 +45,14 @@ __all__ = [
     "check_files",
     "compare_on_arm64",
     "find_places",
-    "open_budgets",
+    "judge",
     "open_for_gate",
+    "open_gate_spec",
     "open_run",
     "package_file",
     "read_wishes",
     "replay_caches",
+    "report_verdict",
     "rewrite_report",
     "run",
     "verify",

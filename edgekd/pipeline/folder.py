@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgekd import store
-from edgekd.config import load_budgets
+from edgekd.config import load_gate_spec
 from edgekd.errors import StoreError
 from edgekd.records import (
-    Budget,
     Correction,
     EpochRecord,
     Finding,
+    GateSpec,
     LayerParity,
     Measurement,
     MixedSearch,
@@ -127,14 +127,14 @@ def check_files(run: Run) -> None:
             )
 
 
-def open_budgets(folder: Path, overrides: Sequence[str] = ()) -> tuple[Budget, ...]:
-    """Read the budgets of a run, with the overrides it ran with and further ones.
+def open_gate_spec(folder: Path, overrides: Sequence[str] = ()) -> GateSpec:
+    """Read what a run is held against, with the overrides it ran with and further ones.
 
     Raises:
         StoreError: A benchmark of bare files, which has no recipe.
-        ConfigError: Everything that is wrong with them.
+        ConfigError: Everything that is wrong with it.
     """
     if not (folder / RECIPE).is_file():
         raise StoreError("no recipe here, so no budgets", where=str(folder), next_step="give a file with --budgets")
     earlier = store.read_json(folder / OVERRIDES, list[str]) if (folder / OVERRIDES).exists() else []
-    return load_budgets(folder / RECIPE, [*earlier, *overrides], of_recipe=True)
+    return load_gate_spec(folder / RECIPE, [*earlier, *overrides], of_recipe=True)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgekd.errors import StoreError
 from edgekd.pipeline.folder import RECIPE, open_run
-from edgekd.records import Model, Run
+from edgekd.records import BenchmarkSpec, GateSpec, Model, Release, Run
+
+if TYPE_CHECKING:
+    from edgekd.stages.report import Report
 
 _SUFFIXES = (".onnx", ".tflite")
 # Line breaks, control characters, halves of characters: CI takes what is printed for commands where a line begins so.
@@ -53,6 +58,38 @@ def open_for_gate(folder: Path) -> Run:
         models=models,
         measurements=benchmark(models, targets=()),
     )
+
+
+def judge(run: Run, spec: GateSpec, *, strict: bool = True) -> Release:
+    """Hold a run against budgets.
+
+    Raises:
+        ConfigError: Budgets or waivers that make no sense, or budgets on what the run does not have.
+    """
+    from edgekd.stages.gate import gate
+
+    return gate(
+        run.measurements,
+        budgets=spec.budgets,
+        waivers=spec.waivers,
+        strict=strict,
+        targets=_targets(run),
+    )
+
+
+def _targets(run: Run) -> tuple[str, ...]:
+    """Where files were to be measured, whether they could be or not; nothing where no recipe says it."""
+    if not run.recipe:
+        return ()
+    benchmark = tomllib.loads(run.recipe).get("benchmark", {})
+    return tuple(Path(name).stem for name in benchmark.get("targets", BenchmarkSpec().targets))
+
+
+def report_verdict(run: Run, release: Release, folder: Path) -> Report:
+    """Write the report of a run with a verdict that is not the run's own."""
+    from edgekd.stages.report import report
+
+    return report(replace(run, release=release), folder=folder)
 
 
 def _check_names(names: Iterable[str]) -> None:

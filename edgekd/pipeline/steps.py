@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from edgekd import registry, store
 from edgekd.config import common_io, load_target
 from edgekd.datasets import STANDARDISATION
 from edgekd.pipeline.folder import TOOLS, open_run
+from edgekd.pipeline.gating import judge
 from edgekd.pipeline.kernels import compare_files, kernels_to_compare
 from edgekd.pipeline.linting import exported_files, lint_files, lint_targets, unfit_pairs
 from edgekd.pipeline.packaging import needs_packages, package_files, package_parameters
@@ -87,10 +89,7 @@ def _benchmark(space: Workspace, folder: Path) -> list[Path]:
 
 
 def _gate(space: Workspace, folder: Path) -> list[Path]:
-    from edgekd.stages.gate import gate
-
-    measurements = open_run(space.store.path).measurements
-    return [write(folder / "release.json", gate(measurements, budgets=space.recipe.budgets))]
+    return [write(folder / "release.json", judge(open_run(space.store.path), space.recipe.gate))]
 
 
 def _report(space: Workspace, folder: Path) -> list[Path]:
@@ -281,7 +280,8 @@ STEPS = (
     Step(
         name="gate",
         depends=("distill", "export", "benchmark"),
-        parameters=lambda space: space.recipe.budgets,
+        # A waiver ends by the day.
+        parameters=lambda space: [space.recipe.gate, *([datetime.now(UTC).date()] if space.recipe.waivers else [])],
         code=("stages/gate", "stats", "units.py"),
         tools=(),
         needs=_needs_nothing,

@@ -2,7 +2,7 @@
 
 from edgekd.records.announcing import Place
 from edgekd.records.comparing import Comparison, Turns, Verdict
-from edgekd.records.gating import Bound, Budget, Change, Check, Reference, Release, Waiver
+from edgekd.records.gating import Bound, Budget, Change, Check, GateSpec, Reference, Release, Waiver
 from edgekd.records.learning import (
     AssistantSpec,
     AugmentationTerm,
@@ -101,6 +101,7 @@ __all__ = [
     "Figure",
     "Finding",
     "Format",
+    "GateSpec",
     "Head",
     "IoType",
     "LayerCost",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 from typing import Literal
@@ -26,6 +27,18 @@ class Turns:
     first: tuple[float, ...]
     second: tuple[float, ...]
     first_loaded: bool
+
+    @property
+    def ratio(self) -> float:
+        """Latency of the second file over that of the first: the median over rounds, of which some are disturbed.
+
+        >>> Turns(first=(1.0, 1.0, 1.0, 1.0), second=(2.0, 2.0, 4.0, 4.0), first_loaded=True).ratio
+        3.0
+        """
+        rounds = range(0, len(self.first), 2)
+        return statistics.median(
+            math.sqrt(math.prod(self.second[at : at + 2]) / math.prod(self.first[at : at + 2])) for at in rounds
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

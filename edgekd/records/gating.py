@@ -65,6 +65,14 @@ class Waiver:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GateSpec:
+    """What a release is held against."""
+
+    budgets: tuple[Budget, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """A budget held against one measurement.
 
@@ -133,3 +141,8 @@ class Release:
     def is_refused(self) -> bool:
         """Whether it is no release."""
         return self.status in ("fail", "unmeasured") or (self.strict and self.status == "inconclusive")
+
+    def is_held_back_by(self, check: Check) -> bool:
+        """Whether a check alone would refuse it."""
+        refused = check.status in ("fail", "unmeasured") or (self.strict and check.status == "inconclusive")
+        return refused and check.waiver is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from edgekd.stats._interval import Interval, Samples
 from edgekd.stats.areas import auc, auc_drop_interval, auc_interval
+from edgekd.stats.calibration import calibration_interval
 from edgekd.stats.gains import gain_interval, recovered_interval
 from edgekd.stats.histograms import Stream
 from edgekd.stats.means import mean_drop_interval, mean_interval, ratio_interval
@@ -24,6 +25,7 @@ __all__ = [
     "auc",
     "auc_drop_interval",
     "auc_interval",
+    "calibration_interval",
     "gain_interval",
     "mean_drop_interval",
     "mean_interval",

@@ -28,6 +28,7 @@ def test_it_says_the_verdict_and_what_was_observed_in_base_units() -> None:
         ("unmeasured", 1),
         ("inconclusive", 1),
         ("pass", 1),
+        ("waived", 0),
     ]
     assert found["edgekd_file_size_bytes"] == [({"model": "student.fp32.onnx", "target": "file"}, 98_496)]
     assert found["edgekd_latency_seconds"] == [

@@ -71,7 +71,7 @@ def run(tmp_path: Path) -> Path:
         ('budgets.0.limit="2 kB"', 0, "pass"),
         ('budgets.0.limit="500 B"', 1, "fail"),
         ('budgets.1.limit="90 %"', 4, "inconclusive"),
-        ('budgets.1.target="pi"', 1, "unmeasured"),
+        ('budgets.1.metric="exact_match"', 1, "unmeasured"),
     ],
 )
 def test_the_exit_code_is_the_verdict_s_with_files_and_without(run: Path, change: str, code: int, status: str) -> None:

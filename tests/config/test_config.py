@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgekd import config
-from edgekd.config import copy_recipe, json_schema, load_budgets, load_recipe, load_target
+from edgekd.config import copy_recipe, json_schema, load_gate_spec, load_recipe, load_target
 from edgekd.config.files import RECIPES
 from edgekd.errors import ConfigError
 from edgekd.records import Budget, LossTerm
@@ -149,8 +149,8 @@ def test_no_override_gives_a_traceback(tmp_path: Path, key: list[str], value: st
 
 def test_budgets_are_read_from_a_file_of_their_own(tmp_path: Path) -> None:
     path = Path(write(tmp_path, '[[budgets]]\nmetric = "latency"\nlimit = "3 ms"\ntarget = "host"\n'))
-    assert load_budgets(path) == (Budget(metric="latency", limit="3 ms", target="host"),)
-    assert load_budgets(Path(write(tmp_path, ""))) == ()
+    assert load_gate_spec(path).budgets == (Budget(metric="latency", limit="3 ms", target="host"),)
+    assert load_gate_spec(Path(write(tmp_path, ""))).budgets == ()
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_budgets_are_read_from_a_file_of_their_own(tmp_path: Path) -> None:
 )
 def test_wrong_budgets_are_all_named(tmp_path: Path, text: str, words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_budgets(Path(write(tmp_path, text)))
+        load_gate_spec(Path(write(tmp_path, text)))
     for word in words:
         assert word in str(caught.value)
 

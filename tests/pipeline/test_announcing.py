@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.config import load_budgets
+from edgekd.config import load_gate_spec
 from edgekd.errors import ConfigError
 from edgekd.pipeline.announcing import add_to_step_summary, announce, announcement, find_places, read_wishes
 from edgekd.records import Place
@@ -39,7 +39,7 @@ def budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_budgets_are_found_at_their_lines_from_where_edgekd_runs(budgets: Path) -> None:
-    size, latency, _ = chosen = load_budgets(budgets)
+    size, latency, _ = chosen = load_gate_spec(budgets).budgets
     assert find_places(budgets, chosen) == {
         size: Place(file="ci/budgets.toml", line=2),
         latency: Place(file="ci/budgets.toml", line=6),
@@ -55,7 +55,7 @@ def test_budgets_are_found_at_their_lines_from_where_edgekd_runs(budgets: Path) 
 )
 def test_where_it_is_not_clear_there_is_no_place(budgets: Path, text: str) -> None:
     budgets.write_text(text)
-    assert find_places(budgets, load_budgets(budgets, of_recipe=True)) == {}
+    assert find_places(budgets, load_gate_spec(budgets, of_recipe=True).budgets) == {}
 
 
 def test_files_are_named_from_where_edgekd_runs(budgets: Path) -> None:

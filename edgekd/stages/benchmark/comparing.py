@@ -80,7 +80,8 @@ def compare(
                 wall_s = time.perf_counter() - started
                 progress.advance(int(wall_s) - told_s)
                 longest_s, told_s = max(longest_s, events.wall_s), int(wall_s)
-                verdict, interval = judge(ratios(seen), threshold)
+                ratios = [turns.ratio for turns in seen]
+                verdict, interval = judge(ratios, threshold)
                 if verdict in ("faster", "same", "slower") or wall_s + longest_s > time_limit_s:
                     break
     finally:
@@ -94,30 +95,17 @@ def compare(
         target=target.name,
         threshold=threshold,
         processes=tuple(seen),
-        ratio=statistics.geometric_mean(ratios(seen)),
+        ratio=statistics.geometric_mean(ratios),
         low=interval.low if interval else None,
         high=interval.high if interval else None,
         confidence=_CONFIDENCE,
         verdict=verdict,
-        needed=_needed(ratios(seen), threshold) if verdict == "inconclusive" else None,
+        needed=_needed(ratios, threshold) if verdict == "inconclusive" else None,
         conditions=tuple(conditions[:2]),
         basis=target.time_basis,
         wall_s=wall_s,
         started_at=started_at,
     )
-
-
-def ratios(processes: Sequence[Turns]) -> list[float]:
-    """The second file's latency over the first's, one a process: the median over rounds, of which some are disturbed.
-
-    >>> ratios([Turns(first=(1.0, 1.0, 1.0, 1.0), second=(2.0, 2.0, 4.0, 4.0), first_loaded=True)])
-    [3.0]
-    """
-    found = []
-    for turns in processes:
-        first, second = (np.sqrt(np.prod(np.reshape(each, (-1, 2)), axis=1)) for each in (turns.first, turns.second))
-        found.append(float(np.median(second / first)))
-    return found
 
 
 def judge(found: Sequence[float], threshold: float) -> tuple[Verdict, Interval | None]:

@@ -21,6 +21,8 @@ def explain(rule: Rule, seen: Seen, status: Status) -> str:
     elif seen.what:
         text = f"{seen.what}, {text},"
     limit = rule.write(rule.limit.value)
+    if seen.doubt:
+        return f"{seen.what}, {rule.write(seen.interval.estimate)}: {seen.doubt}"
     if status == "pass":
         return f"{text} keeps the limit {limit}"
     if status == "fail":
@@ -38,16 +40,17 @@ def explain_sources(evidence: Sequence[Measurement]) -> str:
     return f"; read from a {', '.join(sources)}, which does not prove the file" if sources else ""
 
 
-def explain_nothing(rule: Rule, ordered: Sequence[Measurement], same_metric: Sequence[Measurement]) -> str:
+def explain_nothing(rule: Rule, measured: Sequence[Measurement]) -> str:
     """Say what was looked for, and what there is instead."""
     budget = rule.budget
+    same_metric = [each for each in measured if each.metric == rule.source.name]
     wanted = " ".join(part for part in (budget.role, budget.format, budget.precision) if part)
     where = f" on {budget.target}" if budget.target else ""
     if same_metric:
         there = sorted({f"{each.model} ({each.format} {each.precision}) on {each.target}" for each in same_metric})
         found = f"{rule.source.name} was measured of"
     else:
-        there = sorted({each.metric for each in ordered})
+        there = sorted({each.metric for each in measured})
         found = "measured were only" if there else "nothing was measured"
     more = f" and {len(there) - _LISTED} more" if len(there) > _LISTED else ""
     return f"no {rule.source.name} of a {wanted} file{where}; {found} {', '.join(there[:_LISTED])}{more}".rstrip()

@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from edgekd import units
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
+from edgekd.formulas import Formula, Term, is_formula, metric_of, parse_formula
 from edgekd.records import Basis, Budget, Reference, Role
 
 BASES: tuple[str, ...] = get_args(Basis)  # from the strongest evidence to the weakest
-_ROLES: tuple[str, ...] = get_args(Role)
-_REFERENCES: tuple[str, ...] = get_args(Reference)
+_WORDS = (("reference", get_args(Reference)), ("role", get_args(Role)), ("basis", BASES))
+_WITH_PARTS = ("recall", "count")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A budget that was read; `reference` and `statistic` have their defaults."""
+    """A budget that was read; `reference` and `statistic` have their defaults.
+
+    Attributes:
+        confidence: Of the two-sided intervals by which it is judged, in (0, 1).
+    """
 
     budget: Budget
     metric: units.Metric
@@ -31,7 +36,12 @@ class Rule:
     @property
     def source(self) -> units.Metric:
         """The metric whose measurements it takes."""
-        return units.METRICS[self.metric.source or self.metric.name]
+        return units.METRICS[self.metric.source] if self.metric.source else self.metric
+
+    @property
+    def formula(self) -> Formula | None:
+        """Of a budget on several metrics together, what to compute."""
+        return parse_formula(self.budget.metric) if self.metric.estimator == "formula" else None
 
     @property
     def is_drop(self) -> bool:
@@ -46,12 +56,17 @@ class Rule:
     @property
     def unit(self) -> str:
         """Unit of what is observed."""
-        return "1" if self.is_relative else self.metric.unit
+        return "1" if self.is_relative or self.limit.unit == "%" else self.metric.unit
 
     @property
     def quantile(self) -> float:
         """Which quantile of a latency, in (0, 1)."""
         return float(self.statistic.removeprefix("p")) / 100
+
+    def of(self, term: Term) -> Rule:
+        """The same selectors for one of the metrics of a formula, whose own limit means nothing."""
+        budget = replace(self.budget, metric=term.metric, statistic=term.statistic, bound=None)
+        return replace(self, budget=budget, metric=units.METRICS[term.metric], statistic=term.statistic or "p90")
 
     def write(self, value: float) -> str:
         """Write a value for people, with more digits where it would read like a limit that it is not."""
@@ -62,7 +77,7 @@ class Rule:
 
     def _short(self, value: float) -> str:
         # Points and shares of the reference are both stored as shares of one.
-        if self.is_drop and self.unit == "1":
+        if self.unit == "1" and (self.is_drop or self.limit.unit == "pt"):
             return f"{100 * value:.2f} {self.limit.unit}"
         return units.human(value, self.unit)
 
@@ -83,16 +98,18 @@ def read_budgets(budgets: Sequence[Budget], confidence: float) -> list[Rule]:
         problems.append(ConfigError(f"confidence is {confidence}", allowed="between 0 and 1"))
     for number, budget in enumerate(budgets, 1):
         where = f"budget {number} ({budget.metric})"
-        found = list(_problems(budget, where))
-        problems += found
+        found = list(_problems(budget))
+        problems += [ConfigError(e.what, where=where, allowed=e.allowed, next_step=e.next_step) for e in found]
         if not found:
+            metric = metric_of(budget)
+            references = metric.references or ("teacher",)
             rules.append(
                 Rule(
                     budget=budget,
-                    metric=units.METRICS[budget.metric],
-                    limit=units.parse_limit(budget.metric, budget.limit),
+                    metric=metric,
+                    limit=units.read_limit(metric, budget.limit),
                     statistic=budget.statistic or "p90",
-                    reference=budget.reference or "teacher",
+                    reference=budget.reference or references[0],
                     confidence=confidence,
                 )
             )
@@ -101,38 +118,62 @@ def read_budgets(budgets: Sequence[Budget], confidence: float) -> list[Rule]:
     return rules
 
 
-def _problems(budget: Budget, where: str) -> Iterator[ConfigError]:
+def _problems(budget: Budget) -> Iterator[EdgekdError]:
+    for key, allowed in _WORDS:
+        value = getattr(budget, key)
+        if value is not None and value not in allowed:
+            yield ConfigError(
+                f"unknown {key} '{value}'", allowed=", ".join(allowed), next_step=did_you_mean(value, allowed)
+            )
     try:
-        limit = units.parse_limit(budget.metric, budget.limit)
-    except ConfigError as error:
-        yield ConfigError(error.what, where=where, allowed=error.allowed, next_step=error.next_step)
-    else:
-        if not math.isfinite(limit.value):
-            yield ConfigError(f"limit '{budget.limit}' is no limit", where=where, allowed="a finite number")
+        metric = metric_of(budget)
+    except EdgekdError as error:
+        yield error
+        return
+    yield from _limit_problems(budget, metric)
     if budget.statistic is not None:
-        if budget.metric not in units.METRICS or units.METRICS[budget.metric].estimator != "quantile":
-            yield ConfigError(
-                f"statistic '{budget.statistic}' has no meaning for {budget.metric}", where=where, allowed="none"
-            )
+        if metric.estimator != "quantile" or metric.dimension == "ratio":
+            allowed_here = "latency.p99 and the like in the expression" if metric.estimator == "formula" else "none"
+            what = f"statistic '{budget.statistic}' has no meaning for {budget.metric}"
+            yield ConfigError(what, allowed=allowed_here)
         elif not re.fullmatch(r"p[5-9]\d(\.\d+)?", budget.statistic):
-            yield ConfigError(f"unknown statistic '{budget.statistic}'", where=where, allowed="p50 to p99.9")
-    metric = units.METRICS.get(budget.metric)
-    if budget.reference is not None and metric is not None and metric.source is None:
-        losses = [each.name for each in units.METRICS.values() if each.source == budget.metric]
-        yield ConfigError(
-            f"reference '{budget.reference}' has no meaning for {budget.metric}",
-            where=where,
-            next_step=f"use the metric {losses[0]}" if losses else None,
-        )
-    for key, value, allowed in (
-        ("reference", budget.reference or "teacher", _REFERENCES),
-        ("role", budget.role, _ROLES),
-        ("basis", budget.basis, BASES),
-    ):
-        if value not in allowed:
-            yield ConfigError(
-                f"unknown {key} '{value}'",
-                where=where,
-                allowed=", ".join(allowed),
-                next_step=did_you_mean(value, allowed),
-            )
+            yield ConfigError(f"unknown statistic '{budget.statistic}'", allowed="p50 to p99.9")
+    if budget.reference in get_args(Reference) and budget.reference not in (*metric.references, None):
+        yield _no_reference(budget, metric)
+    if budget.part is not None and metric.estimator not in _WITH_PARTS:
+        parted = ", ".join(each.name for each in units.METRICS.values() if each.estimator in _WITH_PARTS)
+        yield ConfigError(f"part '{budget.part}' has no meaning for {budget.metric}", allowed=parted)
+    if budget.bound is not None and not is_formula(budget.metric):
+        yield ConfigError(f"bound '{budget.bound}' of {budget.metric}", allowed=f"it is always {metric.bound}")
+
+
+def _limit_problems(budget: Budget, metric: units.Metric) -> Iterator[EdgekdError]:
+    try:
+        limit = units.read_limit(metric, budget.limit)
+    except ConfigError as error:
+        yield error
+        return
+    if not math.isfinite(limit.value):
+        yield ConfigError(f"limit '{budget.limit}' is no limit", allowed="a finite number")
+    elif allowed := _what_can_be_met(metric, limit.value):
+        yield ConfigError(f"limit '{budget.limit}' of {budget.metric} can't be met by any file", allowed=allowed)
+
+
+def _what_can_be_met(metric: units.Metric, limit: float) -> str | None:
+    """What limits could be met, if this one can't, whatever the file and however many samples are taken."""
+    if metric.bound == "at least" and metric.dimension == "share":
+        if metric.estimator == "exact":
+            return "at most 100 %" if limit > 1 else None
+        return "less than 100 %, which no number of samples proves" if limit >= 1 else None
+    if metric.dimension in ("size", "time", "energy") and metric.estimator != "formula" and limit <= 0:
+        return "more than 0"
+    return None
+
+
+def _no_reference(budget: Budget, metric: units.Metric) -> EdgekdError:
+    what = f"reference '{budget.reference}' has no meaning for {budget.metric}"
+    if metric.references:
+        return ConfigError(what, allowed=", ".join(metric.references))
+    known = [each for each in units.METRICS.values() if each.source == budget.metric]
+    fitting = [each.name for each in known if budget.reference in each.references]
+    return ConfigError(what, next_step=f"use the metric {fitting[0]}" if fitting else None)

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgekd.errors import MeasurementError, ModelError
 from edgekd.records import Model, Target, Turns
 from edgekd.stages.benchmark import compare, describe_file
-from edgekd.stages.benchmark.comparing import judge, ratios
+from edgekd.stages.benchmark.comparing import judge
 
 HOST = Target(name="host", description="", runtimes=("onnxruntime", "litert"))
 HELLO = "models/tflm/hello_world_float.tflite"
@@ -175,10 +175,10 @@ def test_ratios_are_those_of_rounds_and_drift_cancels_out() -> None:
     inner = [speed[k] for k in range(400) if k % 4 in (1, 2)]
     straight = Turns(first=tuple(outer), second=tuple(1.5 * each for each in inner), first_loaded=True)
     turned = Turns(first=tuple(inner), second=tuple(1.5 * each for each in outer), first_loaded=False)
-    assert ratios([straight, turned]) == pytest.approx([1.5, 1.5])
+    assert [straight.ratio, turned.ratio] == pytest.approx([1.5, 1.5])
     # A third of the rounds disturbed changes nothing.
     disturbed = [each * (3 if k % 3 == 0 else 1) for k, each in enumerate(straight.second)]
-    assert ratios([dataclasses.replace(straight, second=tuple(disturbed))])[0] < 1.5 * math.sqrt(3) + 1e-9
+    assert dataclasses.replace(straight, second=tuple(disturbed)).ratio < 1.5 * math.sqrt(3) + 1e-9
 
 
 def settled(ratio: float, deviation: float, processes: int, rng: np.random.Generator) -> str:

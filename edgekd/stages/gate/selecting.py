@@ -1,0 +1,90 @@
+"""Which measurements a budget is about, and what they are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from fnmatch import fnmatchcase
+
+from edgekd.errors import ConfigError
+from edgekd.records import Budget, Measurement
+from edgekd.stages.gate.rules import Rule
+
+# What every target has in common: facts of the file.
+FILE = "file"
+
+
+def select(rule: Rule, measured: Sequence[Measurement], *, with_file: bool = False) -> list[Measurement]:
+    """Find the measurements of a rule's metric that its selectors match; `with_file` takes facts of the file, too."""
+    return [each for each in measured if each.metric == rule.source.name and _matches(rule.budget, each, with_file)]
+
+
+def _matches(budget: Budget, measurement: Measurement, with_file: bool) -> bool:
+    everywhere = with_file and measurement.target == FILE
+    return _is_of(budget, measurement) and (everywhere or _fits(measurement.target, budget.target))
+
+
+def _is_of(budget: Budget, measurement: Measurement) -> bool:
+    """Whether a budget is about a measurement's file."""
+    if measurement.role != budget.role:
+        return False
+    if budget.format is None and measurement.role == "student" and measurement.format == "torch":
+        return False
+    return _fits(measurement.format, budget.format) and _fits(measurement.precision, budget.precision)
+
+
+def _fits(value: str, pattern: str | None) -> bool:
+    return pattern is None or fnmatchcase(value, pattern)
+
+
+def check_selectors(rules: Sequence[Rule], measured: Sequence[Measurement], targets: Collection[str]) -> None:
+    """Refuse budgets that are about no file and no target there is: a slip would else look like a missing measurement.
+
+    Args:
+        rules: Of the budgets.
+        measured: All measurements; without any, nothing can be said.
+        targets: Where files were to be measured, whether they could be or not.
+
+    Raises:
+        ConfigError: All such budgets.
+    """
+    problems = [problem for number, rule in enumerate(rules, 1) for problem in _missed(rule, number, measured, targets)]
+    if problems:
+        raise ConfigError.of(problems)
+
+
+def _missed(
+    rule: Rule, number: int, measured: Sequence[Measurement], targets: Collection[str]
+) -> Iterator[ConfigError]:
+    budget, where = rule.budget, f"budget {number} ({rule.budget.metric})"
+    if measured and not any(_is_of(budget, each) for each in measured):
+        wanted = " ".join(part for part in (budget.role, budget.format, budget.precision) if part)
+        there = sorted({f"{each.role} {each.format} {each.precision}" for each in measured})
+        yield ConfigError(f"selects nothing: there is no {wanted} file", where=where, allowed=", ".join(there))
+    places = {*targets, *(each.target for each in measured)}
+    if targets and not any(_fits(place, budget.target) for place in places):
+        yield ConfigError(
+            f"selects nothing: there is no target '{budget.target}'", where=where, allowed=", ".join(sorted(places))
+        )
+
+
+def find_references(
+    rule: Rule, candidate: Measurement, measured: Sequence[Measurement], baseline: Sequence[Measurement]
+) -> list[Measurement]:
+    """Find what to compare with, each only once.
+
+    That is every teacher's, the student's before export, or that of the same kind of file of the last release.
+    """
+    if rule.reference == "baseline":
+        keys = ("metric", "role", "format", "precision", "target")
+        return [each for each in baseline if all(getattr(each, key) == getattr(candidate, key) for key in keys)][:1]
+    found: dict[tuple[object, ...], Measurement] = {}
+    for each in measured:
+        before_export = each.format == "torch" and each.precision == "fp32"
+        if (
+            each.metric == candidate.metric
+            and each.role == rule.reference
+            and (rule.reference == "teacher" or before_export)
+            and each.model_sha256 != candidate.model_sha256
+        ):
+            found.setdefault((each.model_sha256, each.basis, each.unit, each.samples, each.labels), each)
+    return list(found.values())
