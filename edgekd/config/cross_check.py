@@ -29,7 +29,7 @@ from edgekd.stages.package import formats_of
 from edgekd.units import parse_size
 
 # Measured once for a file, not on targets.
-_OF_THE_FILE = {"file_size", "compressed_size", "parity"}
+_OF_THE_FILE = {"file_size", "compressed_size", "zstd_size", "operators", "parity"}
 _TRACKERS = ("tensorboard", "mlflow", "wandb")
 
 

@@ -59,7 +59,7 @@ def open_run(folder: Path) -> Run:
     teachings: dict[str, Teaching] = {}
     layers: dict[str, tuple[LayerParity, ...]] = {}
     mixed: dict[str, MixedSearch] = {}
-    for name in ("teachers", "assistants", "distill", "export", "kernels", "benchmark"):
+    for name in ("teachers", "assistants", "distill", "export", "lint", "kernels", "benchmark"):
         place = folder / name
         if not (place / "stage.json").exists():
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +13,7 @@ from edgekd import store
 from edgekd.config import load_target
 from edgekd.lints import keeps_from_running, lint, with_own_processor
 from edgekd.pipeline.workspace import Workspace, write
-from edgekd.records import Finding, Model, Target
+from edgekd.records import Finding, Measurement, Model, Target
 
 _log = logging.getLogger("edgekd")
 _NO_RUNTIME = "no_runtime"
@@ -29,7 +30,26 @@ def lint_files(space: Workspace, folder: Path) -> list[Path]:
         (each.model, each.target, each.what) for each in findings if keeps_from_running(each)
     ):
         _log.warning("lint: %s is not measured on %s: %s", model, target, what)
-    return [write(folder / "findings.json", findings)]
+    counts = [_count(model, target, findings) for model in exported_files(space) for target in targets]
+    return [write(folder / "findings.json", findings), write(folder / "measurements.json", counts)]
+
+
+def _count(model: Model, target: Target, findings: Sequence[Finding]) -> Measurement:
+    """How many findings of each kind a file has for a target, so that budgets can limit them."""
+    here = (model.name, target.name)
+    counts = Counter(f"{each.severity}/{each.rule}" for each in findings if (each.model, each.target) == here)
+    return Measurement(
+        model_sha256=model.sha256,
+        model=model.name,
+        format=model.format,
+        precision=model.precision,
+        role=model.role,
+        target=target.name,
+        metric="lint",
+        unit="",
+        samples=tuple(map(float, counts.values())) or (0.0,),
+        parts=tuple(counts) or ("none",),
+    )
 
 
 def lint_targets(space: Workspace) -> list[Target]:

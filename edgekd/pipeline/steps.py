@@ -80,6 +80,7 @@ def _benchmark(space: Workspace, folder: Path) -> list[Path]:
         inputs=data.ready(data.test, raw=space.recipe.export.takes_raw(data.task)),
         labels=data.test.labels,
         task=data.task,
+        classes=data.classes,
         unfit=unfit_pairs(space),
         folder=folder,
         progress=space.progress,
@@ -279,10 +280,10 @@ STEPS = (
     ),
     Step(
         name="gate",
-        depends=("distill", "export", "benchmark"),
+        depends=("distill", "export", "lint", "benchmark"),
         # A waiver ends by the day.
         parameters=lambda space: [space.recipe.gate, *([datetime.now(UTC).date()] if space.recipe.waivers else [])],
-        code=("stages/gate", "stats", "units.py"),
+        code=("stages/gate", "stats", "units.py", "formulas.py"),
         tools=(),
         needs=_needs_nothing,
         make=_gate,

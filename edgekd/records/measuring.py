@@ -81,8 +81,8 @@ class Measurement:
             split; exact facts such as a file's size hold one number.
         labels: Of metrics that no mean over samples gives: the true class of each sample (`auc`, `recall`), or whether
             it is predicted right (`calibration_error`).
-        parts: Of what each number is, where they are of several things: kinds of `operators`, rules of `lint`; of
-            `recall` the names of the classes, in order.
+        parts: Of what each number is, where they are of several things: kinds of `operators`, `severity/rule` of
+            `lint`; of `recall` the names of the classes, in order.
         warmup: Samples taken before the steady state, kept apart; of `sustained_latency` those of the start.
         course: Of `sustained_latency`, all of the run, second by second; of merged ones that of the first.
         started_at: ISO 8601, UTC.

@@ -33,6 +33,7 @@ class Model:
         made_by: The tools that made it, with their versions.
         input_scale: What the raw values of the data are multiplied by before they go in; 1 where nothing is.
         head: What its output is.
+        operators: Kinds and how many of each, of a file that other programs read.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Model:
     made_by: str = ""
     input_scale: float = 1.0
     head: Head = "logits"
+    operators: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,12 @@ import gzip
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from backports import zstd
 from numpy.typing import NDArray
 
 from edgekd.errors import ModelError, TargetError
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger("edgekd")
+_ZSTD_LEVEL = 19  # the highest that needs no more memory than usual to read
 
 
 def benchmark(
@@ -53,6 +56,7 @@ def benchmark(
     inputs: NDArray[np.float32] | None = None,
     labels: NDArray[Any] | None = None,
     task: Task = "single_label",
+    classes: Sequence[str] = (),
     unfit: Collection[tuple[str, str]] = (),
     folder: Path | None = None,
     progress: Progress | None = None,
@@ -85,7 +89,9 @@ def benchmark(
             of 0 and 1; (N, outputs).
         task: What the files' outputs are. All its metrics (see `edgekd.metrics.metrics_of`) come from one pass over the
             inputs; those that have no meaning for the labels, such as `auc` without anomalies, are left out. Where
-            `host` is among the targets, `agreement` says on which samples each other one predicts what it does.
+            `host` is among the targets, `agreement` says on which samples each other one predicts what it does. Of a
+            classifier `recall` keeps what it predicts, and `calibration_error` how sure it is.
+        classes: Their names, in order.
         unfit: Names of files and of targets that they are known not to run on: these pairs are left out.
         folder: Keeps the raw events and outputs of every process, below `folder/target`.
         progress: Hears how far it is; of each machine beside the others.
@@ -119,7 +125,7 @@ def benchmark(
                     sessions[name].require(runtime)
         found += Fleet(plan, sessions, failures).measure(progress or Silent())
         found += agreements(each for session in sessions.values() for each in session.predicted)
-    return tuple(found)
+    return tuple(replace(each, parts=tuple(classes)) if each.metric == "recall" else each for each in found)
 
 
 def _plan(models: Sequence[Model], targets: Sequence[Target], unfit: Collection[tuple[str, str]]) -> list[Pair]:
@@ -150,6 +156,13 @@ def _sizes(model: Model) -> Iterator[Measurement]:
         content = model.path.read_bytes()
     except OSError as error:
         raise ModelError(f"can't read it: {error.strerror}", where=str(model.path)) from None
-    compressed = gzip.compress(content, compresslevel=9, mtime=0)
-    for metric, size in (("file_size", len(content)), ("compressed_size", len(compressed))):
+    sizes = {
+        "file_size": len(content),
+        "compressed_size": len(gzip.compress(content, compresslevel=9, mtime=0)),
+        "zstd_size": len(zstd.compress(content, level=_ZSTD_LEVEL)),
+    }
+    for metric, size in sizes.items():
         yield measurement(model, "file", metric, [size], started_at=started_at)
+    if model.operators:
+        kinds, counts = zip(*model.operators, strict=True)
+        yield measurement(model, "file", "operators", counts, parts=kinds, started_at=started_at)

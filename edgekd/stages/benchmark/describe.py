@@ -42,6 +42,7 @@ def describe_file(path: Path) -> Model:
         inputs=anatomy.inputs,
         outputs=anatomy.outputs,
         parameters=anatomy.parameters,
+        operators=anatomy.operators,
     )
 
 

@@ -25,6 +25,7 @@ def measurement(
     basis: Basis = "measured",
     warmup: Sequence[float] = (),
     labels: Sequence[float] = (),
+    parts: Sequence[str] = (),
     conditions: Conditions = Conditions(),  # noqa: B008 - frozen
 ) -> Measurement:
     """Make the record of samples of one metric of a file, in the metric's base unit."""
@@ -39,6 +40,7 @@ def measurement(
         unit=METRICS[metric].unit,
         samples=tuple(map(float, samples)),
         labels=tuple(map(float, labels)),
+        parts=tuple(parts),
         warmup=tuple(map(float, warmup)),
         conditions=conditions,
         basis=basis,

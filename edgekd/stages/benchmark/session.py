@@ -23,6 +23,7 @@ from edgekd import registry
 from edgekd.errors import TargetError
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.agreement import Predicted, predictions_of
+from edgekd.stages.benchmark.classes import class_scores
 from edgekd.stages.benchmark.energy import joules_of
 from edgekd.stages.benchmark.events import Events, course_of, first_and_last, parse_events
 from edgekd.stages.benchmark.failures import TooBigError, check_file, failure, where
@@ -314,6 +315,8 @@ class Session:
         with self._working:
             outputs = self._fetch(pair, events)
             found = score_outputs(outputs, pair, task=self._task, inputs=self._inputs, labels=labels)
+            if self._task == "single_label":
+                found += class_scores(outputs, labels, pair.model.head)
             predictions = predictions_of(outputs, self._task, pair.model.head)
         # The file's own arithmetic ran, wherever that was: outputs are real even where times are not.
         scores = [

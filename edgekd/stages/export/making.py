@@ -208,6 +208,7 @@ class Job:
             inputs=file.anatomy.inputs,
             outputs=file.anatomy.outputs,
             parameters=file.anatomy.parameters,
+            operators=file.anatomy.operators,
             parent_sha256=learned.sha256 if (learned := self._learned_in(file.precision)) else self.parent_sha256,
             made_by=tools_of(file.format, file.precision, self.converters),
             input_scale=self.input_scale,

@@ -13,7 +13,7 @@ from edgekd.records import Basis, Conditions, Measurement
 from edgekd.stages.report.quality import is_share, lower_is_better
 from edgekd.units import METRICS
 
-Kind = Literal["quantiles", "proportion", "mean", "area", "fact"]
+Kind = Literal["quantiles", "proportion", "mean", "area", "fact", "count", "calibration", "classes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,10 @@ def kind_of(measurement: Measurement) -> Kind:
     known = METRICS.get(measurement.metric)
     if known and known.dimension == "size":
         return "fact"
-    if known and known.estimator in ("proportion", "mean", "area"):
+    if known and known.estimator in ("proportion", "mean", "area", "count", "calibration"):
         return known.estimator
+    if known and known.estimator == "recall":
+        return "classes"
     if measurement.unit == "1" and len(measurement.samples) > 1 and set(measurement.samples) <= {0, 1}:
         return "proportion"
     if measurement.basis == "estimated":
@@ -120,6 +122,14 @@ def summarise(measurement: Measurement) -> Summary:
     )
     if not count:
         return summary
+    if kind == "classes":
+        return summary  # numbers of classes, of which there is no mean
+    if kind == "count":
+        total = float(sum(measurement.samples))
+        return replace(summary, figure=_figure(measurement, stats.Interval(estimate=total, low=total, high=total)))
+    if kind == "calibration":
+        interval = stats.calibration_interval(measurement.samples, measurement.labels)
+        return replace(summary, figure=_figure(measurement, interval))
     summary = replace(summary, minimum=float(min(measurement.samples)), maximum=float(max(measurement.samples)))
     if kind in ("proportion", "mean", "area"):
         return replace(summary, figure=score_figure(measurement))
