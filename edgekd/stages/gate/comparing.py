@@ -75,7 +75,8 @@ def _apart(rule: Rule, candidate: Measurement, reference: Measurement) -> Seen:
     if rule.is_relative:
         if earlier.low <= 0:
             raise MeasurementError(f"{rule.source.name} of {reference.model} may be 0, of which nothing is a share")
-        ends = [after.low / earlier.high - 1, after.estimate / earlier.estimate - 1, after.high / earlier.low - 1]
+        pairs = ((after.low, earlier.high), (after.estimate, earlier.estimate), (after.high, earlier.low))
+        ends = [(one - other) / other for one, other in pairs]
     else:
         ends = [after.low - earlier.high, after.estimate - earlier.estimate, after.high - earlier.low]
     low, estimate, high = sorted(sign * end for end in ends)

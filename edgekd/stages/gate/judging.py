@@ -82,13 +82,13 @@ def judge(rule: Rule, evidence: Evidence) -> Iterator[Judgement]:
         yield _open(rule, None, explain_nothing(rule, evidence.measured))
     for candidate in candidates:
         if not rule.is_drop:
-            yield _check(rule, (candidate,), evidence, partial(look, candidate=candidate))
+            yield _check(rule, [(rule, candidate)], evidence, partial(look, candidate=candidate))
             continue
         references = find_references(rule, candidate, evidence.measured, evidence.baseline)
         paired = [each for each in references if _can_pair(rule, candidate, each)]
         for reference in paired:
             see = partial(compare, candidate=candidate, reference=reference, comparisons=evidence.comparisons)
-            yield _check(rule, (candidate, reference), evidence, see)
+            yield _check(rule, [(rule, candidate), (rule, reference)], evidence, see)
         if not paired and (rule.budget.target is not None or not _is_part(candidate, candidates)):
             yield replace(_open(rule, candidate, _why_not_paired(rule, candidate, references)), evidence=(candidate,))
 
@@ -139,7 +139,8 @@ def _judge_formula(rule: Rule, formula: Formula, evidence: Evidence) -> Iterator
             yield replace(_open(rule, first, f"{missing} was not measured there"), evidence=(first,))
             continue
         see = partial(_compute, formula=formula, rules=rules, measured=here)
-        yield _check(rule, tuple(sorted(here, key=lambda each: each.target == FILE)), evidence, see)
+        parts = sorted(zip(rules, here, strict=True), key=lambda pair: pair[1].target == FILE)
+        yield _check(rule, parts, evidence, see)
 
 
 def _compute(rule: Rule, *, formula: Formula, rules: Sequence[Rule], measured: Sequence[Measurement]) -> Seen:
@@ -159,18 +160,18 @@ def _compute(rule: Rule, *, formula: Formula, rules: Sequence[Rule], measured: S
     return Seen(interval=interval, what=formula.text, sampled=fewest.sampled, count=fewest.count)
 
 
-def _check(rule: Rule, measured: tuple[Measurement, ...], evidence: Evidence, see: Callable[[Rule], Seen]) -> Judgement:
+def _check(
+    rule: Rule, parts: Sequence[tuple[Rule, Measurement]], evidence: Evidence, see: Callable[[Rule], Seen]
+) -> Judgement:
+    """Hold measurements, each of them found by a rule of its own, against a budget; the first is what is checked."""
+    measured = tuple({id(measurement): measurement for _, measurement in parts}.values())
     opened = replace(_open(rule, measured[0], ""), evidence=measured)
-    rules = [rule.of(term) for term in rule.formula.terms] if rule.formula else [rule] * len(measured)
-    by_metric = {each.source.name: each for each in rules}
-    for measurement in measured:
-        own = by_metric[measurement.metric]
-        fault = find_fault(own, measurement, evidence.now)
-        if fault:
-            what = f"{own.source.name} of {measurement.model} on {measurement.target}"
-            return _with(opened, reason=f"{what} {fault}")
+    for own, measurement in parts:
+        if fault := find_fault(own, measurement, evidence.now):
+            name = f"{own.source.name} of {measurement.model} on {measurement.target}"
+            return _with(opened, reason=f"{name} {fault}")
         if missing := _missing_runs(own, measurement):
-            observed = float(np.quantile(measurement.samples, own.quantile)) if rule is own else None
+            observed = float(np.quantile(measurement.samples, own.quantile)) if own is rule else None
             return _with(opened, observed=observed, status="inconclusive", reason=missing)
     try:
         seen = see(rule)

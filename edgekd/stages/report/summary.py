@@ -124,14 +124,8 @@ def summarise(measurement: Measurement) -> Summary:
         return summary
     if kind == "classes":
         return summary  # numbers of classes, of which there is no mean
-    if kind == "count":
-        total = float(sum(measurement.samples))
-        return replace(summary, figure=_figure(measurement, stats.Interval(estimate=total, low=total, high=total)))
-    if kind == "calibration":
-        interval = stats.calibration_interval(measurement.samples, measurement.labels)
-        return replace(summary, figure=_figure(measurement, interval))
     summary = replace(summary, minimum=float(min(measurement.samples)), maximum=float(max(measurement.samples)))
-    if kind in ("proportion", "mean", "area"):
+    if kind in ("proportion", "mean", "area", "count", "calibration"):
         return replace(summary, figure=score_figure(measurement))
     if kind == "fact":
         # Memory may have been read several times; what must fit is the largest.
@@ -161,8 +155,12 @@ def oriented(measurement: Measurement) -> float:
 
 
 def score_figure(measurement: Measurement) -> Figure:
-    """A score with its interval: of a share of ones, of a mean, or of an area under the curve."""
+    """A score with its interval: of a share of ones, of a mean, or of an area under the curve; or a count."""
     samples = measurement.samples
+    if kind_of(measurement) == "count":
+        return Figure(value=sum(samples), basis=measurement.basis)
+    if kind_of(measurement) == "calibration":
+        return _figure(measurement, stats.calibration_interval(samples, measurement.labels))
     if measurement.metric == "auc":
         return _figure(measurement, stats.auc_interval(samples, measurement.labels))
     if kind_of(measurement) == "proportion":

@@ -1,0 +1,42 @@
+"""Budgets that are about nothing are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgekd.errors import ConfigError
+from edgekd.records import Budget, Measurement
+from edgekd.stages.gate import gate
+
+SIZE = Measurement(
+    model_sha256="5e1f", model="student.fp32.tflite", format="tflite", precision="fp32", role="student", target="file",
+    metric="file_size", unit="B", samples=(1000.0,),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("selectors", "message"),
+    [
+        ({"precision": "fp16"}, "there is no student fp16 file; allowed: student tflite fp32"),
+        ({"format": "onnx"}, "there is no student onnx file; allowed: student tflite fp32"),
+        ({"role": "teacher"}, "there is no teacher file; allowed: student tflite fp32"),
+        ({"target": "pie"}, "there is no target 'pie'; allowed: file, host, pi"),
+    ],
+)
+def test_what_selects_nothing_is_an_error(selectors: dict[str, Any], message: str) -> None:
+    fine = Budget(metric="file_size", limit="1 kB")
+    wrong = Budget(metric="file_size", limit="1 kB", **selectors)
+    with pytest.raises(ConfigError) as caught:
+        gate([SIZE], budgets=[fine, wrong], targets=("host", "pi"))
+    assert str(caught.value) == f"budget 2 (file_size): selects nothing: {message}"
+
+
+def test_a_target_that_could_not_be_reached_is_unmeasured() -> None:
+    (check,) = gate([SIZE], budgets=[Budget(metric="latency", limit="1 s", target="p*")], targets=("host", "pi")).checks
+    assert check.status == "unmeasured"
+
+
+def test_without_any_measurement_nothing_can_be_said_of_selectors() -> None:
+    assert gate([], budgets=[Budget(metric="file_size", limit="1 kB", format="onnx")]).status == "unmeasured"
