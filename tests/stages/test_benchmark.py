@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,7 +78,7 @@ def test_all_metrics_of_an_onnx_file(channel_means: Model, tmp_path: Path) -> No
         [channel_means], targets=[HOST], spec=QUICK, inputs=x, labels=labels, folder=tmp_path / "benchmark"
     )
     metrics = by_metric(found)
-    assert len(metrics) == len(found) == 7
+    assert len(metrics) == len(found) == 11
     assert metrics["accuracy"].samples == (0.0,) * 5 + (1.0,) * 15
     assert len(metrics["latency"].samples) == QUICK.runs
     assert metrics["latency"].warmup
@@ -85,7 +86,11 @@ def test_all_metrics_of_an_onnx_file(channel_means: Model, tmp_path: Path) -> No
     assert len(metrics["load_time"].samples) == len(metrics["first_inference"].samples) == 3
     assert all(0 < sample < 60 for name in ("latency", "load_time") for sample in metrics[name].samples)
     assert {each.model_sha256 for each in found} == {channel_means.sha256}
-    assert {each.unit for each in found} == {"s", "B", "1"}
+    assert {each.unit for each in found} == {"s", "B", "1", ""}
+    assert metrics["recall"].labels == tuple(labels)
+    right = np.array(metrics["recall"].samples) == labels
+    assert right.tolist() == [False] * 5 + [True] * 15
+    assert metrics["calibration_error"].labels == metrics["accuracy"].samples
     assert {each.basis for each in found} == {"measured"}
     assert all(each.started_at.endswith("+00:00") for each in found)
     conditions = metrics["latency"].conditions
@@ -104,6 +109,13 @@ def test_sizes_need_no_target(channel_means: Model) -> None:
     assert list(metrics["file_size"].samples) == [len(content)]
     compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
     assert list(metrics["compressed_size"].samples) == [len(compressor.compress(content) + compressor.flush())]
+    # Another build of the same library.
+    other = pyarrow.Codec("zstd", compression_level=19).compress(content, asbytes=True)
+    assert metrics["zstd_size"].samples[0] == pytest.approx(len(other), rel=0.02)
+    assert dict(zip(metrics["operators"].parts, metrics["operators"].samples, strict=True)) == {
+        "GlobalAveragePool": 1,
+        "Flatten": 1,
+    }
 
 
 def test_load_is_sampled_five_times_where_that_is_quick(channel_means: Model) -> None:

@@ -66,7 +66,7 @@ def test_energy_is_mean_power_times_latency_and_the_gate_judges_it(model: Model,
     for limit, status in limits.items():
         (check,) = gate(found, budgets=[Budget(metric="energy", limit=limit, target="host")]).checks
         assert (check.status, check.unit) == (status, "J")
-        assert "energy of 10 samples" in check.reason
+        assert "energy of 10 runs" in check.reason
         assert "J with 95 % interval [" in check.reason
 
 
