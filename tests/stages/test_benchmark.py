@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-import pyarrow
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,7 +110,7 @@ def test_sizes_need_no_target(channel_means: Model) -> None:
     compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
     assert list(metrics["compressed_size"].samples) == [len(compressor.compress(content) + compressor.flush())]
     # Another build of the same library.
-    other = pyarrow.Codec("zstd", compression_level=19).compress(content, asbytes=True)
+    other = pa.Codec("zstd", compression_level=19).compress(content, asbytes=True)
     assert metrics["zstd_size"].samples[0] == pytest.approx(len(other), rel=0.02)
     assert dict(zip(metrics["operators"].parts, metrics["operators"].samples, strict=True)) == {
         "GlobalAveragePool": 1,
