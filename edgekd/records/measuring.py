@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from edgekd.errors import MeasurementError
 from edgekd.records.names import Basis, Format, Role
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +110,15 @@ class Measurement:
     conditions: Conditions = Conditions()
     basis: Basis = "measured"
     started_at: str = ""
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """The samples as an array, made once."""
+        import numpy as np  # a module that only describes data needs none
+
+        values = np.array(self.samples, dtype=np.float64)
+        values.flags.writeable = False
+        return values
 
     def merge(self, other: Measurement) -> Measurement:
         """Join the samples of two measurements of the same thing under the same conditions.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,25 +35,33 @@ def quantile_interval(samples: Samples, q: float, confidence: float = 0.95) -> I
     >>> interval.low, interval.high
     (84.0, 96.0)
     """
-    from scipy import special  # not before it is needed: it takes longer than all else here
-
     values = np.sort(finite(samples))
     check_share("quantile", q)
     check_share("confidence", confidence)
-    n, tail = values.size, (1 - confidence) / 2
-    ranks = np.arange(1, n + 1)
-    lower = np.flatnonzero(special.bdtr(ranks - 1, n, q) <= tail)
-    upper = np.flatnonzero(special.bdtrc(ranks - 1, n, q) <= tail)
-    if not lower.size or not upper.size:
+    n = values.size
+    ends = _ends(n, q, confidence)
+    if ends is None:
         raise MeasurementError(
             f"{n} samples are too few to bound the {100 * q:g} % quantile with {100 * confidence:g} % confidence",
             next_step=f"take {runs_needed(q, confidence)} or more",
         )
     return Interval(
         estimate=float(np.quantile(values, q)),
-        low=float(values[lower[-1]]),
-        high=float(values[upper[0]]),
+        low=float(values[ends[0]]),
+        high=float(values[ends[1]]),
     )
+
+
+@lru_cache(maxsize=256)  # runs have many measurements of the same number of samples
+def _ends(n: int, q: float, confidence: float) -> tuple[int, int] | None:
+    """Places of both ends among n sorted samples, from 0; `None` where there are too few for both."""
+    from scipy import special  # not before it is needed: it takes longer than all else here
+
+    tail = (1 - confidence) / 2
+    ranks = np.arange(1, n + 1)
+    lower = np.flatnonzero(special.bdtr(ranks - 1, n, q) <= tail)
+    upper = np.flatnonzero(special.bdtrc(ranks - 1, n, q) <= tail)
+    return (int(lower[-1]), int(upper[0])) if lower.size and upper.size else None
 
 
 def runs_needed(q: float, confidence: float = 0.95) -> int:

@@ -73,8 +73,11 @@ def gate(
         for _, equal in itertools.groupby(sorted(measurements, key=_subject), _subject)
         for each in prints.sorted(list(equal))
     ]
-    check_selectors(rules, ordered, targets)
-    evidence = Evidence(measured=ordered, baseline=baseline, comparisons=comparisons, now=now)
+    check_selectors(rules, list({_place(each): each for each in ordered}.values()), targets)
+    by_metric: dict[str, list[Measurement]] = {}
+    for each in ordered:
+        by_metric.setdefault(each.metric, []).append(each)
+    evidence = Evidence(measured=by_metric, baseline=baseline, comparisons=comparisons, now=now)
     judgements = keep_error_rate([each for rule in rules for each in judge(rule, evidence)], confidence)
     judgements = [waive(each, waivers, now.date()) for each in judgements]
     used = [measurement for judgement in judgements for measurement in judgement.evidence]
@@ -92,6 +95,10 @@ def gate(
 
 def _subject(measurement: Measurement) -> tuple[str, ...]:
     return measurement.model, measurement.target, measurement.model_sha256, measurement.metric
+
+
+def _place(measurement: Measurement) -> tuple[str, ...]:
+    return measurement.role, measurement.format, measurement.precision, measurement.target
 
 
 class _Fingerprints:

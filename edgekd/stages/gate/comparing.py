@@ -49,7 +49,7 @@ def compare(rule: Rule, candidate: Measurement, reference: Measurement, comparis
 
 
 def _paired(rule: Rule, candidate: Measurement, reference: Measurement) -> Seen:
-    before, after, confidence = reference.samples, candidate.samples, rule.confidence
+    before, after, confidence = reference.values, candidate.values, rule.confidence
     bounds = FRACTION if rule.source.dimension == "share" else None
     if candidate.labels and reference.labels and candidate.labels != reference.labels:
         raise MeasurementError(f"measured on other samples than {reference.model}: their labels differ")
@@ -88,8 +88,8 @@ def _spread(rule: Rule, measurement: Measurement) -> Seen:
     """As `look`, but of what is judged by the largest of a few, all of them: one that is out of line proves nothing."""
     if rule.metric.estimator != "largest":
         return look(rule, measurement)
-    samples = measurement.samples
-    interval = Interval(estimate=float(np.median(samples)), low=float(min(samples)), high=float(max(samples)))
+    samples = measurement.values
+    interval = Interval(estimate=float(np.median(samples)), low=float(samples.min()), high=float(samples.max()))
     return Seen(interval=interval, sampled="runs" if len(samples) > 1 else "", count=len(samples))
 
 
@@ -117,7 +117,7 @@ def _by_turns(rule: Rule, candidate: Measurement, reference: Measurement, compar
         and each.target == candidate.target
     ]
     if not found:
-        apart = float(np.median(candidate.samples) / np.median(reference.samples) - 1)
+        apart = float(np.median(candidate.values) / np.median(reference.values) - 1)
         how = f"compare the two in turns: edgekd compare OLD {candidate.model} --target {candidate.target} --out FOLDER"
         return Seen(
             interval=exactly(apart),

@@ -57,7 +57,7 @@ def _find_wrong_samples(metric: Metric, measurement: Measurement) -> str | None:
     """Say what is wrong with samples of a metric, if something is."""
     if measurement.unit != metric.unit:
         return f"is in '{measurement.unit}' where '{metric.unit}' is wanted"
-    samples = np.asarray(measurement.samples, dtype=np.float64)
+    samples = measurement.values
     if not samples.size:
         return "has no samples"
     if not np.isfinite(samples).all():
@@ -113,13 +113,13 @@ def look(rule: Rule, candidate: Measurement) -> Seen:
     Raises:
         MeasurementError: The samples don't allow it.
     """
-    samples, count, confidence = candidate.samples, len(candidate.samples), rule.confidence
+    samples, count, confidence = candidate.values, len(candidate.samples), rule.confidence
     name, estimator = rule.source.name, rule.metric.estimator
     if needs_runs(rule, candidate):
         interval = stats.quantile_interval(samples, rule.quantile, confidence)
         return Seen(interval=interval, what=f"{rule.statistic} of {count} runs", sampled="runs", count=count)
     if estimator in {"exact", "largest", "quantile"}:
-        largest = float(max(samples))
+        largest = float(samples.max())
         what = f"largest of {count} seen" if estimator == "largest" else ""
         return Seen(interval=exactly(largest), what=what)
     if estimator == "count":
@@ -127,7 +127,7 @@ def look(rule: Rule, candidate: Measurement) -> Seen:
     if estimator == "recall":
         return _recall(rule, candidate)
     if estimator == "proportion":
-        interval = stats.proportion_interval(int(sum(samples)), count, confidence)
+        interval = stats.proportion_interval(int(samples.sum()), count, confidence)
     elif estimator == "mean":
         interval = stats.mean_interval(
             samples, confidence, bounds=FRACTION if rule.source.dimension == "share" else None
@@ -158,7 +158,7 @@ def _recall(rule: Rule, candidate: Measurement) -> Seen:
     All keep a limit where each one does; that one of many breaks it needs to be shown at a confidence that allows for
     looking at all of them (Bonferroni).
     """
-    predicted, true = (np.asarray(each, dtype=np.int64) for each in (candidate.samples, candidate.labels))
+    predicted, true = (np.asarray(each, dtype=np.int64) for each in (candidate.values, candidate.labels))
     pattern, names = rule.budget.part or "*", candidate.parts
     classes = [
         each

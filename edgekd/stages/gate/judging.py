@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -26,12 +26,12 @@ class Evidence:
     """All that budgets are held against.
 
     Attributes:
-        measured: In an order that does not depend on how they came.
+        measured: By metric, in an order that does not depend on how they came.
         baseline: Measurements of the last release.
         comparisons: In turns, of files with those of the last release.
     """
 
-    measured: Sequence[Measurement]
+    measured: Mapping[str, Sequence[Measurement]]
     baseline: Sequence[Measurement]
     comparisons: Sequence[Comparison]
     now: datetime
@@ -77,14 +77,15 @@ def judge(rule: Rule, evidence: Evidence) -> Iterator[Judgement]:
     if rule.formula is not None:
         yield from _judge_formula(rule, rule.formula, evidence)
         return
-    candidates = select(rule, evidence.measured)
+    of_metric = evidence.measured.get(rule.source.name, ())
+    candidates = select(rule, of_metric)
     if not candidates:
         yield _open(rule, None, explain_nothing(rule, evidence.measured))
     for candidate in candidates:
         if not rule.is_drop:
             yield _check(rule, [(rule, candidate)], evidence, partial(look, candidate=candidate))
             continue
-        references = find_references(rule, candidate, evidence.measured, evidence.baseline)
+        references = find_references(rule, candidate, of_metric, evidence.baseline)
         paired = [each for each in references if _can_pair(rule, candidate, each)]
         for reference in paired:
             see = partial(compare, candidate=candidate, reference=reference, comparisons=evidence.comparisons)
@@ -119,7 +120,7 @@ def _why_not_paired(rule: Rule, candidate: Measurement, references: Sequence[Mea
 def _judge_formula(rule: Rule, formula: Formula, evidence: Evidence) -> Iterator[Judgement]:
     """Hold a formula against each file on each target where all its terms are known."""
     rules = [rule.of(term) for term in formula.terms]
-    found = [select(each, evidence.measured, with_file=True) for each in rules]
+    found = [select(each, evidence.measured.get(each.source.name, ()), with_file=True) for each in rules]
     for each, measured in zip(rules, found, strict=True):
         if not measured:
             yield _open(rule, None, explain_nothing(each, evidence.measured))
@@ -171,7 +172,7 @@ def _check(
             name = f"{own.source.name} of {measurement.model} on {measurement.target}"
             return _with(opened, reason=f"{name} {fault}")
         if missing := _missing_runs(own, measurement):
-            observed = float(np.quantile(measurement.samples, own.quantile)) if own is rule else None
+            observed = float(np.quantile(measurement.values, own.quantile)) if own is rule else None
             return _with(opened, observed=observed, status="inconclusive", reason=missing)
     try:
         seen = see(rule)
@@ -195,7 +196,7 @@ def _missing_runs(rule: Rule, measurement: Measurement) -> str | None:
     count, needed = len(measurement.samples), stats.runs_needed(rule.quantile, rule.confidence)
     if count >= needed:
         return None
-    observed = rule.write(float(np.quantile(measurement.samples, rule.quantile)))
+    observed = rule.write(float(np.quantile(measurement.values, rule.quantile)))
     return (
         f"{rule.statistic} of {count} runs, {observed}, proves nothing: "
         f"{100 * rule.confidence:g} % confidence needs {needed} runs; take {needed - count} more"

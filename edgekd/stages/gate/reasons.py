@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgekd.records import Measurement, Status
 from edgekd.stages.gate.evidence import Seen
@@ -40,17 +40,17 @@ def explain_sources(evidence: Sequence[Measurement]) -> str:
     return f"; read from a {', '.join(sources)}, which does not prove the file" if sources else ""
 
 
-def explain_nothing(rule: Rule, measured: Sequence[Measurement]) -> str:
+def explain_nothing(rule: Rule, measured: Mapping[str, Sequence[Measurement]]) -> str:
     """Say what was looked for, and what there is instead."""
     budget = rule.budget
-    same_metric = [each for each in measured if each.metric == rule.source.name]
+    same_metric = measured.get(rule.source.name, ())
     wanted = " ".join(part for part in (budget.role, budget.format, budget.precision) if part)
     where = f" on {budget.target}" if budget.target else ""
     if same_metric:
         there = sorted({f"{each.model} ({each.format} {each.precision}) on {each.target}" for each in same_metric})
         found = f"{rule.source.name} was measured of"
     else:
-        there = sorted({each.metric for each in measured})
+        there = sorted(measured)
         found = "measured were only" if there else "nothing was measured"
     more = f" and {len(there) - _LISTED} more" if len(there) > _LISTED else ""
     return f"no {rule.source.name} of a {wanted} file{where}; {found} {', '.join(there[:_LISTED])}{more}".rstrip()

@@ -13,14 +13,20 @@ from edgekd.stages.gate.rules import Rule
 FILE = "file"
 
 
-def select(rule: Rule, measured: Sequence[Measurement], *, with_file: bool = False) -> list[Measurement]:
-    """Find the measurements of a rule's metric that its selectors match; `with_file` takes facts of the file, too."""
-    return [each for each in measured if each.metric == rule.source.name and _matches(rule.budget, each, with_file)]
+def select(rule: Rule, of_metric: Sequence[Measurement], *, with_file: bool = False) -> list[Measurement]:
+    """Find the measurements that a rule's selectors match, among those of its metric.
 
-
-def _matches(budget: Budget, measurement: Measurement, with_file: bool) -> bool:
-    everywhere = with_file and measurement.target == FILE
-    return _is_of(budget, measurement) and (everywhere or _fits(measurement.target, budget.target))
+    Args:
+        rule: Of a budget.
+        of_metric: Measurements of its metric.
+        with_file: Whether facts of the file count on any target.
+    """
+    budget = rule.budget
+    return [
+        each
+        for each in of_metric
+        if _is_of(budget, each) and ((with_file and each.target == FILE) or _fits(each.target, budget.target))
+    ]
 
 
 def _is_of(budget: Budget, measurement: Measurement) -> bool:
@@ -41,7 +47,7 @@ def check_selectors(rules: Sequence[Rule], measured: Sequence[Measurement], targ
 
     Args:
         rules: Of the budgets.
-        measured: All measurements; without any, nothing can be said.
+        measured: One of each file and target is enough; without any, nothing can be said.
         targets: Where files were to be measured, whether they could be or not.
 
     Raises:
@@ -68,7 +74,7 @@ def _missed(
 
 
 def find_references(
-    rule: Rule, candidate: Measurement, measured: Sequence[Measurement], baseline: Sequence[Measurement]
+    rule: Rule, candidate: Measurement, of_metric: Sequence[Measurement], baseline: Sequence[Measurement]
 ) -> list[Measurement]:
     """Find what to compare with, each only once.
 
@@ -78,13 +84,12 @@ def find_references(
         keys = ("metric", "role", "format", "precision", "target")
         return [each for each in baseline if all(getattr(each, key) == getattr(candidate, key) for key in keys)][:1]
     found: dict[tuple[object, ...], Measurement] = {}
-    for each in measured:
+    for each in of_metric:
         before_export = each.format == "torch" and each.precision == "fp32"
         if (
-            each.metric == candidate.metric
-            and each.role == rule.reference
+            each.role == rule.reference
             and (rule.reference == "teacher" or before_export)
             and each.model_sha256 != candidate.model_sha256
         ):
-            found.setdefault((each.model_sha256, each.basis, each.unit, each.samples, each.labels), each)
+            found.setdefault((each.model_sha256, each.basis, each.unit, each.values.tobytes(), each.labels), each)
     return list(found.values())
