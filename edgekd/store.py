@@ -23,6 +23,8 @@ _log = logging.getLogger("edgekd")
 PARTIAL = ".partial-"
 _SCALARS = {float, int, str, bool, type(None)}
 _FLOAT = {float}
+# Read whole, and some times as large in memory.
+_LARGEST_JSON = 500_000_000
 
 
 def cache_place(name: str) -> Path:
@@ -195,6 +197,9 @@ def read_json(path: Path, kind: type[T]) -> T:
     from pydantic import TypeAdapter, ValidationError
 
     try:
+        size = path.stat().st_size
+        if size > _LARGEST_JSON:
+            raise StoreError(f"{size / 1e6:.0f} MB, more than edgekd writes", where=str(path))
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except FileNotFoundError:
         raise StoreError("no such file", where=str(path)) from None

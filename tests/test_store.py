@@ -286,3 +286,17 @@ def test_stage_record_holds_the_sha256_of_its_outputs(tmp_path: Path) -> None:
     finished(tmp_path)
     record = store.read_json(tmp_path / "export" / "stage.json", store.StageRecord)
     assert record.outputs == {"files/model.onnx": hashlib.sha256(b"weights").hexdigest()}
+
+
+def test_a_file_that_is_larger_than_any_of_ours_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "report.json").open("wb") as file:
+        file.truncate(1_000_000_000)  # of holes: it takes no room
+    with pytest.raises(StoreError, match="1000 MB, more than edgekd writes"):
+        store.read_json(tmp_path / "report.json", list[int])
+
+
+def test_fingerprints_tell_numbers_apart() -> None:
+    assert store.fingerprint((1.0, 2.0)) != store.fingerprint((2.0, 1.0))
+    assert store.fingerprint((1.0,)) != store.fingerprint((1,))
+    assert store.fingerprint([1.0, 2.5]) == store.fingerprint((1.0, 2.5))
+    assert store.fingerprint([0.1 + 0.2]) != store.fingerprint([0.3])

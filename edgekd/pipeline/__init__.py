@@ -17,6 +17,7 @@ from edgekd.pipeline.announcing import find_places, read_wishes
 from edgekd.pipeline.bare import FileFacts, package_file
 from edgekd.pipeline.folder import (
     ENVIRONMENT,
+    MANIFEST,
     OVERRIDES,
     RECIPE,
     check_files,
@@ -26,7 +27,7 @@ from edgekd.pipeline.folder import (
 )
 from edgekd.pipeline.gating import judge, open_for_gate, report_verdict
 from edgekd.pipeline.kernels import compare_on_arm64
-from edgekd.pipeline.manifest import MANIFEST, update_manifest, verify, write_manifest
+from edgekd.pipeline.manifest import update_manifest, verify, write_manifest
 from edgekd.pipeline.steps import STEPS
 from edgekd.pipeline.team import TOGETHER, Team, follow
 from edgekd.pipeline.training import replay

@@ -16,6 +16,7 @@ from edgekd.records import (
     Finding,
     GateSpec,
     LayerParity,
+    Manifest,
     Measurement,
     MixedSearch,
     Model,
@@ -26,8 +27,12 @@ from edgekd.records import (
 )
 
 RECIPE, OVERRIDES, ENVIRONMENT = "recipe.toml", "overrides.json", "environment.json"
+MANIFEST = "manifest.json"
 # Of the step that distils: what learning with rounding came to, and the name of what it left.
 QUANTIZATION, QUANTIZED = "quantization.json", "student-quantized"
+_STEPS = ("teachers", "assistants", "distill", "export", "lint", "kernels", "benchmark")
+# What verdicts are made of.
+_RECORDS = ("models.json", "measurements.json")
 TOOLS = (
     "torch",
     "onnx",
@@ -59,7 +64,7 @@ def open_run(folder: Path) -> Run:
     teachings: dict[str, Teaching] = {}
     layers: dict[str, tuple[LayerParity, ...]] = {}
     mixed: dict[str, MixedSearch] = {}
-    for name in ("teachers", "assistants", "distill", "export", "lint", "kernels", "benchmark"):
+    for name in _STEPS:
         place = folder / name
         if not (place / "stage.json").exists():
             continue
@@ -111,11 +116,13 @@ def environment_here() -> dict[str, str]:
 
 
 def check_files(run: Run) -> None:
-    """Check that the files that would ship are those that were measured.
+    """Check that the files that would ship are those that were measured, and that nothing else was.
 
     Raises:
-        StoreError: One is missing or was changed.
+        StoreError: One is missing or was changed; or a measurement is of another file, or not as it was written.
     """
+    if run.recipe:
+        _check_records(run)
     for model in run.models:
         if model.format in ("torch", "other"):
             continue
@@ -125,6 +132,30 @@ def check_files(run: Run) -> None:
                 where=str(model.path),
                 next_step="run the recipe again, or bring the file back",
             )
+
+
+def _check_records(run: Run) -> None:
+    """Check that what is read as evidence is what the steps wrote, and about the run's own files."""
+    folder, manifest = store.RunFolder(run.folder), None
+    if (run.folder / MANIFEST).is_file():
+        manifest = store.read_json(run.folder / MANIFEST, Manifest)
+    for step in _STEPS:
+        record = folder.record(step)
+        if record is None:
+            continue
+        for name in _RECORDS:
+            file = run.folder / step / name
+            if not file.is_file():
+                continue
+            digest, listed = store.sha256_of(file), manifest.files.get(f"{step}/{name}") if manifest else None
+            if digest != record.outputs.get(name) or (manifest and (listed is None or listed.sha256 != digest)):
+                what = "not what its step wrote, or the manifest was edited"
+                raise StoreError(what, where=str(file), next_step="run the recipe again")
+    known = {(model.name, model.sha256) for model in run.models}
+    for each in run.measurements:
+        if (each.model, each.model_sha256) not in known:
+            what = f"a measurement of {each.model} ({each.model_sha256[:12]}), which is no file of this run"
+            raise StoreError(what, where=f"{each.metric} on {each.target}", next_step="run the recipe again")
 
 
 def open_gate_spec(folder: Path, overrides: Sequence[str] = ()) -> GateSpec:

@@ -9,11 +9,10 @@ from typing import Literal
 
 from edgekd import store
 from edgekd.errors import StoreError
-from edgekd.pipeline.folder import ENVIRONMENT, OVERRIDES, RECIPE
+from edgekd.pipeline.folder import ENVIRONMENT, MANIFEST, OVERRIDES, RECIPE
 from edgekd.pipeline.workspace import Step
 from edgekd.records import Finding, Manifest, ManifestFile, ManifestStep, Model, Package
 
-MANIFEST = "manifest.json"
 FORMAT = 2  # raised when a key changes its meaning
 # Folders whose files are handed on: what nobody listed has no business there.
 SHIPPED = ("export", "package")

@@ -75,7 +75,15 @@ def test_measurements_are_the_same_as_json(logs: Path, keywords: Path) -> None:
     done = call("bench", keywords, "--logs", logs, "--target", "my-board", "--json")
     assert done.returncode == 0, done.stderr
     found = {each["metric"]: each for each in json.loads(done.stdout)}
-    assert set(found) == {"file_size", "compressed_size", "latency", "accuracy", "window_latency"}
+    assert set(found) == {
+        "file_size",
+        "compressed_size",
+        "zstd_size",
+        "operators",
+        "latency",
+        "accuracy",
+        "window_latency",
+    }
     assert found["latency"]["samples"] == [0.030808, 0.030804, 0.030801]
     assert found["accuracy"]["conditions"]["source"] == "log of EEMBC's runner 3.0.10, session 20240309165238"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekd import store
 from edgekd.units import METRICS
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -208,10 +209,49 @@ def test_a_budget_that_is_too_small_refuses_the_release(made: Shortened) -> None
 
 def test_a_budget_without_evidence_refuses_the_release(made: Shortened, tmp_path: Path) -> None:
     budgets = tmp_path / "release.toml"
-    budgets.write_text('[[budgets]]\nmetric = "latency"\nstatistic = "p90"\nlimit = "1 s"\ntarget = "raspberry-pi-5"\n')
+    text = '[[budgets]]\nmetric = "{}"\nlimit = "{}"\ntarget = "{}"\n'
+    budgets.write_text(text.format("energy", "1 J", "host"))
     refused = made.command("gate", "--budgets", budgets, "--json")
     assert refused.returncode == 1
     assert json.loads(refused.stdout)["status"] == "unmeasured"
+    budgets.write_text(text.format("latency", "1 s", "raspberry-pi-5"))
+    unknown = made.command("gate", "--budgets", budgets)
+    assert unknown.returncode == 2
+    assert "selects nothing: there is no target 'raspberry-pi-5'" in unknown.stderr
+
+
+def test_measurements_that_were_written_over_are_no_evidence(copy: Shortened) -> None:
+    file = copy.folder / "benchmark" / "measurements.json"
+    file.write_text(file.read_text().replace("0.0,", "1.0,", 1))
+    refused = copy.command("gate")
+    assert refused.returncode == 2
+    assert "benchmark/measurements.json: not what its step wrote" in refused.stderr
+
+
+def test_an_edited_manifest_is_no_evidence(copy: Shortened) -> None:
+    manifest = copy.folder / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["files"]["export/measurements.json"]["sha256"] = "0" * 64
+    manifest.write_text(json.dumps(content))
+    refused = copy.command("gate")
+    assert refused.returncode == 2
+    assert "the manifest was edited" in refused.stderr
+
+
+def test_a_measurement_of_another_file_is_no_evidence(copy: Shortened) -> None:
+    """Even where whoever brought it in wrote down its hashes, too."""
+    file = copy.folder / "benchmark" / "measurements.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps([*content, {**content[0], "model_sha256": "0" * 64}]))
+    digest = store.sha256_of(file)
+    stage, manifest = (copy.folder / name for name in ("benchmark/stage.json", "manifest.json"))
+    done, listed = (json.loads(each.read_text()) for each in (stage, manifest))
+    done["outputs"]["measurements.json"] = listed["files"]["benchmark/measurements.json"]["sha256"] = digest
+    stage.write_text(json.dumps(done))
+    manifest.write_text(json.dumps(listed))
+    refused = copy.command("gate")
+    assert refused.returncode == 2
+    assert "which is no file of this run" in refused.stderr
 
 
 def test_the_gate_refuses_a_file_that_is_not_the_measured_one(copy: Shortened) -> None:
