@@ -60,7 +60,8 @@ class Report:
 def report(run: Run, *, folder: Path) -> Report:
     """Write `report.json` and the self-contained `report.html` of a run, finished or not.
 
-    Equal runs give equal bytes. The page needs no network and asks for none.
+    Equal runs give equal bytes. The page needs no network and asks for none. The JSON has summaries of measurements and
+    not their raw samples, of which big runs have millions: keep those beside it.
 
     Args:
         run: What there is; every part may be missing.

@@ -241,7 +241,13 @@ if (page.frontier) {
     drawn?.view.addResizeListener(() => requestAnimationFrame(() => walk(place.querySelector("svg"))));
   }
 
+  // One after the other: what was asked for last is what stays.
+  let asked = Promise.resolve();
+  function ask() {
+    asked = asked.then(draw);
+  }
+
   document.getElementById("frontier-choices").hidden = false;
-  for (const each of ["target", "x", "y"]) choose(each)?.addEventListener("change", draw);
-  draw();
+  for (const each of ["target", "x", "y"]) choose(each)?.addEventListener("change", ask);
+  ask();
 }

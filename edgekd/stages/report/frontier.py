@@ -96,6 +96,7 @@ class Frontier:
     """
 
     axes: tuple[Axis, ...]
+    points: tuple[Point, ...]
     targets: tuple[str, ...]
     view: tuple[str, str, str]
     lines: tuple[Line, ...]
@@ -138,7 +139,12 @@ def frontier_of(rows: Sequence[Row], release: Release | None = None) -> Frontier
         if point.target == view[0] and {*view[1:]} <= {*point.values}
     )
     return Frontier(
-        axes=axes, targets=targets, view=view, lines=lines, data=_data(points, axes, targets, view, best, release)
+        axes=axes,
+        points=tuple(points),
+        targets=targets,
+        view=view,
+        lines=lines,
+        data=_data(points, axes, targets, view, best, release),
     )
 
 
@@ -202,7 +208,8 @@ def _value(figure: Figure, factor: float, words: str) -> Value:
     high = figure.value if figure.high is None else figure.high
     note = "tainted" if figure.tainted else "" if figure.basis == "measured" else figure.basis
     value, low, high = (float(f"{each * factor:.6g}") for each in (figure.value, low, high))
-    return value, low, high, f"{words}, {note}" if note else words, note
+    why = f"tainted: {figure.tainted}" if figure.tainted else note
+    return value, low, high, f"{words}, {why}" if why else words, note
 
 
 def _first_view(points: Sequence[Point], axes: Sequence[Axis]) -> tuple[str, str, str] | None:

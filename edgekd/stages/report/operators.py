@@ -8,7 +8,8 @@ from statistics import fmean
 
 from edgekd.records import OperatorTime
 
-SHOWN = 8  # of each file and target; the others are one line
+SHOWN = 8  # of each file and target; the others are one line,
+LEAST = 0.01  # as are those that take less than this share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,15 +84,15 @@ def _profile(target: str, times: list[OperatorTime]) -> Profile:
     for seconds, each in means:
         kinds[each.operator.strip()] = kinds.get(each.operator.strip(), 0.0) + seconds
     most = max(kinds, key=kinds.__getitem__)
+    shown = [pair for pair in means[:SHOWN] if pair[0] >= LEAST * total]
     lines = [
         OperatorLine(operator=each.operator.strip(), layer=each.layer, seconds=seconds, share=seconds / (total or 1.0))
-        for seconds, each in means[:SHOWN]
+        for seconds, each in shown
     ]
-    if rest := means[SHOWN:]:
+    if rest := means[len(shown) :]:
         seconds = sum(each for each, _ in rest)
-        lines.append(
-            OperatorLine(operator=f"{len(rest)} others", layer="", seconds=seconds, share=seconds / (total or 1.0))
-        )
+        others = "1 other" if len(rest) == 1 else f"{len(rest)} others"
+        lines.append(OperatorLine(operator=others, layer="", seconds=seconds, share=seconds / (total or 1.0)))
     return Profile(
         target=target,
         seconds=total,

@@ -35,7 +35,7 @@ def render(found: Findings) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(_HERE),
+        loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -61,7 +61,7 @@ def render(found: Findings) -> str:
         verdict=verdict_of(found.run),
         board=board_of(found.run.release),
         sections=[
-            (each, Markup(environment.get_template(f"sections/{each.name}.html.j2").render(_context(each))))  # noqa: S704  (escaped by the template)
+            (each, Markup(environment.get_template(f"{each.name}.html.j2").render(_context(each))))  # noqa: S704  (escaped by the template)
             for each in sections
         ],
         policy=_policy(style, scripts),

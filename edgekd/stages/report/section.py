@@ -30,7 +30,7 @@ class Section:
     """One part of the page.
 
     Attributes:
-        name: Its anchor, and that of its template: `sections/NAME.html.j2` writes what stands below the heading.
+        name: Its anchor, and that of its template: `templates/NAME.html.j2` writes what stands below the heading.
         facts: What that template may use, by name, beside `charts`.
         data: What the page's scripts get beside the charts, by name.
     """

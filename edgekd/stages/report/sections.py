@@ -1,6 +1,6 @@
 """All parts of the page below the verdict, in order.
 
-A new one is a module that finds its facts, a function here, and a template `sections/NAME.html.j2`.
+A new one is a module that finds its facts, a function here, and a template `templates/NAME.html.j2`.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ def _files(found: Findings) -> Section:
 
 def _frontier(found: Findings) -> Section:
     frontier = frontier_of(found.rows, found.run.release)
+    scored = not found.rows or any(row.score for row in found.rows)
     return Section(
         name="frontier",
-        title=f"{found.metric} against size, latency and memory",
+        title=f"{found.metric} against size, latency and memory" if scored else "Files by size, latency and memory",
         facts={"frontier": frontier},
         data={"frontier": frontier.data} if frontier else {},
     )
