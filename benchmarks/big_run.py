@@ -132,16 +132,15 @@ def _spread(
             continue
         for target, (factor, scatter) in TARGETS.items():
             scale = weight * factor
-            here = {"target": target, "conditions": _conditions(each.conditions, target)}
+            here = replace(mine, target=target, conditions=_conditions(each.conditions, target))
             if each.metric in _BY_SAMPLE:
                 answers = np.asarray(_answers(each, samples).samples)
                 flipped = generator.random(samples) < _FLIPPED
-                yield replace(mine, **here, samples=tuple(np.where(flipped, 1 - answers, answers).tolist()))
+                yield replace(here, samples=tuple(np.where(flipped, 1 - answers, answers).tolist()))
             elif each.unit == "s":
                 count = samples if each.metric == "latency" else len(each.samples)
                 yield replace(
-                    mine,
-                    **here,
+                    here,
                     samples=_times(each.samples, count, scale, scatter, generator),
                     warmup=_times(each.warmup, len(each.warmup), scale, scatter, generator),
                     course=tuple(
@@ -150,7 +149,7 @@ def _spread(
                     ),
                 )
             else:
-                yield replace(mine, **here)
+                yield here
 
 
 def _answers(measurement: Measurement, samples: int) -> Measurement:

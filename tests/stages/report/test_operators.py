@@ -30,14 +30,16 @@ def times(seconds: list[float], model: str = "m.onnx", target: str = "host") -> 
 
 def test_shares_are_of_all_and_the_slowest_come_first() -> None:
     seconds = np.random.default_rng(3).gamma(1.0, 1e-5, 30).tolist()
-    ((file,),) = (profiles_of(times(seconds)),)
+    (file,) = profiles_of(times(seconds))
     (profile,) = file.profiles
     assert profile.seconds == pytest.approx(sum(seconds))
     assert [line.seconds for line in profile.lines[:SHOWN]] == pytest.approx(sorted(seconds, reverse=True)[:SHOWN])
     assert sum(line.share for line in profile.lines) == pytest.approx(1)
     assert profile.lines[-1].operator == f"{30 - SHOWN} others"
     kinds = {"Add": sum(seconds[::2]), "Conv": sum(seconds[1::2])}
-    assert profile.most == (max(kinds, key=kinds.__getitem__), pytest.approx(max(kinds.values()) / sum(seconds)))
+    kind, share = profile.most
+    assert kind == max(kinds, key=kinds.__getitem__)
+    assert share == pytest.approx(max(kinds.values()) / sum(seconds))
 
 
 def test_runtimes_that_tell_only_zeros_are_borne() -> None:
