@@ -194,7 +194,8 @@ def save_bench(out: Path, measurements: Sequence[Measurement], operators: Sequen
     store.write_json(out / "measurements.json", measurements)
     if operators:
         store.write_json(out / "operators.json", operators)
-    report(Run(name=out.name, folder=out, recipe="", measurements=tuple(measurements)), folder=out)
+    run = Run(name=out.name, folder=out, recipe="", measurements=tuple(measurements), operators=tuple(operators))
+    report(run, folder=out)
 
 
 @command("""
@@ -209,8 +210,9 @@ def report(folder: Path, as_json: bool) -> int:
     from edgekd.console import Terminal, comparison_table
 
     terminal = Terminal(as_json=as_json)
-    written = pipeline.rewrite_report(folder)
-    terminal.print(comparison_table(pipeline.open_run(folder)), "")
+    opened = pipeline.open_run(folder)
+    written = pipeline.rewrite_report(folder, opened)
+    terminal.print(comparison_table(opened), "")
     terminal.say(f"report: {written.html_path}")
     terminal.result(written)
     return 0

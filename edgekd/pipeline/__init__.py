@@ -160,15 +160,19 @@ def _drop_what_is_out_of_date(
             (run_folder.stage(later.name) / "stage.json").unlink(missing_ok=True)
 
 
-def rewrite_report(folder: Path) -> Report:
+def rewrite_report(folder: Path, opened: Run | None = None) -> Report:
     """Write a run's report again, finished or not; a finished run's manifest goes with it.
+
+    Args:
+        folder: Of the run.
+        opened: What it holds, where that was read already.
 
     Raises:
         StoreError: Not a run folder, or another edgekd is working in it.
     """
     from edgekd.stages.report import report
 
-    opened = open_run(folder)
+    opened = opened or open_run(folder)
     run_folder = store.RunFolder(folder)
     with run_folder.lock():
         earlier = run_folder.record("report")

@@ -20,6 +20,7 @@ from edgekd.records import (
     Measurement,
     MixedSearch,
     Model,
+    OperatorTime,
     QuantizationOutcome,
     Release,
     Run,
@@ -85,6 +86,7 @@ def open_run(folder: Path) -> Run:
             mixed |= store.read_json(place / "mixed.json", dict[str, MixedSearch])
     quantization = folder / "distill" / QUANTIZATION
     corrections, findings = folder / "export" / "corrections.json", folder / "lint" / "findings.json"
+    operators = folder / "operators.json"  # of a benchmark with --profile
     environment = folder / ENVIRONMENT
     release = folder / "gate" / "release.json"
     return Run(
@@ -100,6 +102,7 @@ def open_run(folder: Path) -> Run:
         quantization=store.read_json(quantization, QuantizationOutcome) if _is_made(quantization) else None,
         corrections=tuple(store.read_json(corrections, list[Correction])) if _is_made(corrections) else (),
         findings=tuple(store.read_json(findings, list[Finding])) if _is_made(findings) else (),
+        operators=tuple(store.read_json(operators, list[OperatorTime])) if operators.is_file() else (),
         release=store.read_json(release, Release) if _is_made(release) else None,
         environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
     )

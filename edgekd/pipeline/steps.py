@@ -293,7 +293,7 @@ STEPS = (
         depends=("teachers", "assistants", "distill", "export", "kernels", "lint", "benchmark", "gate"),
         parameters=lambda space: [space.loaded.text, space.loaded.overrides],
         code=("stages/report", "stats", "units.py", "verdict.py"),
-        tools=("vl-convert-python",),
+        tools=(),
         needs=_needs_nothing,
         make=_report,
     ),

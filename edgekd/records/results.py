@@ -10,6 +10,7 @@ from edgekd.records.gating import Release
 from edgekd.records.linting import Finding
 from edgekd.records.measuring import Measurement
 from edgekd.records.names import Format, Head, Ranges, Role
+from edgekd.records.profiling import OperatorTime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,5 +259,6 @@ class Run:
     quantization: QuantizationOutcome | None = None
     corrections: tuple[Correction, ...] = ()
     findings: tuple[Finding, ...] = ()
+    operators: tuple[OperatorTime, ...] = ()
     release: Release | None = None
     environment: Mapping[str, str] = field(default_factory=dict)

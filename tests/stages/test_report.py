@@ -35,7 +35,7 @@ from edgekd.records import (
     TensorSpec,
 )
 from edgekd.stages.report import report, summary_rows
-from edgekd.stages.report.summary import Figure, joined, summarise
+from edgekd.stages.report.summary import Figure, Summary, joined, summarise
 from edgekd.units import METRICS, human
 
 RECIPE = """name = "digits-small"
@@ -295,9 +295,9 @@ def test_quantiles_and_intervals_are_those_of_the_raw_samples(made: tuple[dict[s
     seen = 0
     for metric in content["metrics"]:
         raw = next(
-            np.asarray(each["samples"])
-            for each in content["measurements"]
-            if (each["model"], each["target"], each["metric"]) == (metric["model"], metric["target"], metric["metric"])
+            np.asarray(each.samples)
+            for each in realistic().measurements
+            if (each.model, each.target, each.metric) == (metric["model"], metric["target"], metric["metric"])
         )
         assert metric["samples"] == raw.size
         for name, figure in metric["quantiles"].items():
@@ -312,11 +312,11 @@ def test_quantiles_and_intervals_are_those_of_the_raw_samples(made: tuple[dict[s
     assert seen == 6 * 2 * 3 + 8 + 6
 
 
-def test_everything_of_the_run_comes_back_from_json(made: tuple[dict[str, Any], str]) -> None:
+def test_all_but_the_raw_samples_comes_back_from_json(made: tuple[dict[str, Any], str]) -> None:
     content, _ = made
     run = realistic()
-    measurements = TypeAdapter(tuple[Measurement, ...]).validate_python(content["measurements"])
-    assert measurements == run.measurements
+    summaries = TypeAdapter(tuple[Summary, ...]).validate_python(content["metrics"])
+    assert summaries == tuple(summarise(each) for each in joined(run.measurements))
     assert TypeAdapter(tuple[Check, ...]).validate_python(content["checks"]) == checks()
     assert content["recipe"] == RECIPE
     assert content["environment"] == run.environment
@@ -424,9 +424,9 @@ def test_of_repeated_facts_the_largest_size_and_the_last_other_one_stand() -> No
 
 def test_the_verdict_comes_first_in_words_with_reason_and_next_step(made: tuple[dict[str, Any], str]) -> None:
     _, html = made
-    text = words(html[html.index("<main>") :])
+    text = words(html[html.index("<main") :])
     assert text.startswith(
-        "digits-small Fail 1 of 5 checks failed: latency p90 at most 70 us for student.static_wi8_ai8.tflite on host. "
+        "Fail 1 of 5 checks failed: latency p90 at most 70 us for student.static_wi8_ai8.tflite on host. "
         "Next: p90 is 84.2 µs, 20 % over 70 µs; a smaller width"
     )
     assert [tag for tag, _ in Page(html).tags if tag in ("h1", "h2")] == ["h1"] + ["h2"] * 7
@@ -460,7 +460,8 @@ def test_nothing_is_fetched(made: tuple[dict[str, Any], str]) -> None:
     page = Page(html)
     for tag, attributes in page.tags:
         assert tag not in {"link", "iframe", "img", "object", "embed", "base", "form"}
-        assert not {"src", "href", "srcset", "data", "poster", "action"} & set(attributes), (tag, attributes)
+        assert not {"src", "srcset", "data", "poster", "action"} & set(attributes), (tag, attributes)
+        assert attributes.get("href", "#").startswith("#"), (tag, attributes)
     style = html[html.index("<style>") : html.index("</style>")]
     assert "url(" not in style
     assert "@import" not in style
@@ -544,7 +545,7 @@ def test_bare_measurements_make_rows_and_charts(tmp_path: Path) -> None:
     assert "This run made no model files." in text
     assert [row["model"] for row in content["summary"]] == [name for name, *_ in FILES]
     assert content["summary"][-1]["size"] == 98_496
-    assert {"chart-tradeoff", "chart-latency-0", "chart-latency-1"} <= {each.get("id") for _, each in Page(html).tags}
+    assert {"chart-frontier", "chart-latency-0", "chart-latency-1"} <= {each.get("id") for _, each in Page(html).tags}
 
 
 def test_an_unfinished_run_shows_what_it_has(tmp_path: Path) -> None:

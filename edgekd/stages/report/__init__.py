@@ -16,6 +16,7 @@ from edgekd.stages.report.kernels import KernelRow, kernel_rows
 from edgekd.stages.report.page import render
 from edgekd.stages.report.quality import label_of, lower_is_better, points_text, score_text
 from edgekd.stages.report.rounding import Rounding, rounding_lines, rounding_of
+from edgekd.stages.report.section import Findings
 from edgekd.stages.report.summary import Figure, Summary, joined, summarise
 from edgekd.stages.report.sustained import sustained_lines
 from edgekd.stages.report.taint import taint_lines
@@ -45,7 +46,7 @@ __all__ = [
     "worth_lines",
 ]
 
-FORMAT = 2  # of report.json; raised when a key changes its meaning
+FORMAT = 3  # of report.json; raised when a key changes its meaning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,8 @@ class Report:
 def report(run: Run, *, folder: Path) -> Report:
     """Write `report.json` and the self-contained `report.html` of a run, finished or not.
 
-    Equal runs give equal bytes. The page needs no network and asks for none.
+    Equal runs give equal bytes. The page needs no network and asks for none. The JSON has summaries of measurements and
+    not their raw samples, of which big runs have millions: keep those beside it.
 
     Args:
         run: What there is; every part may be missing.
@@ -78,7 +80,8 @@ def report(run: Run, *, folder: Path) -> Report:
     'report.html'
     """
     written = Report(json_path=folder / "report.json", html_path=folder / "report.html")
-    content, html = _content(run), render(run).encode()
+    found = Findings(run=run, rows=summary_rows(run))
+    content, html = _content(found), render(found).encode()
     write_json(written.json_path, content)
     write_bytes(written.html_path, html)
     return written
@@ -106,7 +109,8 @@ def worth_lines(run: Run) -> tuple[str, ...]:
     )
 
 
-def _content(run: Run) -> Any:
+def _content(found: Findings) -> Any:
+    run = found.run
     verdict = verdict_of(run)
     return _finite(
         to_json(
@@ -116,7 +120,7 @@ def _content(run: Run) -> Any:
                 "verdict": verdict,
                 "checks": run.release.checks if run.release else (),
                 "evidence": run.release.evidence if run.release else (),
-                "summary": summary_rows(run),
+                "summary": found.rows,
                 "gain": gain_of(run),
                 "rounding": rounding_of(run),
                 "teachings": run.teachings,
@@ -130,8 +134,6 @@ def _content(run: Run) -> Any:
                 "environment": run.environment,
                 "recipe": run.recipe,
                 "histories": run.histories,
-                # Last, because they are long: what every number above is computed from.
-                "measurements": run.measurements,
             }
         )
     )

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from edgekd import stats
 from edgekd.errors import MeasurementError
@@ -103,8 +106,18 @@ def joined(measurements: Iterable[Measurement]) -> list[Measurement]:
     return list(found.values())
 
 
+# Sections ask for the same measurements again and again; they are forgotten with the measurement.
+_SUMMARIES: WeakKeyDictionary[Measurement, Summary] = WeakKeyDictionary()
+
+
 def summarise(measurement: Measurement) -> Summary:
     """Compute quantiles, a proportion or a fact, with 95 % intervals, from raw samples."""
+    if measurement not in _SUMMARIES:
+        _SUMMARIES[measurement] = _summarise(measurement)
+    return _SUMMARIES[measurement]
+
+
+def _summarise(measurement: Measurement) -> Summary:
     kind, count = kind_of(measurement), len(measurement.samples)
     summary = Summary(
         model_sha256=measurement.model_sha256,
@@ -134,8 +147,9 @@ def summarise(measurement: Measurement) -> Summary:
             summary,
             figure=Figure(value=largest, low=largest, high=largest, samples=count, basis=measurement.basis),
         )
+    ordered = np.sort(np.asarray(measurement.samples, np.float64))
     quantiles = {
-        name: _figure(measurement, stats.quantile_interval(measurement.samples, stats.QUANTILES[name]))
+        name: _figure(measurement, stats.quantile_interval(ordered, stats.QUANTILES[name]))
         for name in stats.supported_quantiles(count)
     }
     return replace(summary, figure=quantiles.get("p50"), quantiles=quantiles)

@@ -80,9 +80,9 @@ def sustained_lines(measurements: Sequence[Measurement]) -> tuple[str, ...]:
     )
 
 
-def sustained_charts(measurements: Sequence[Measurement]) -> list[Chart]:
+def sustained_charts(found: Sequence[LongRun]) -> list[Chart]:
     """Plot the latency of every long run over its time, one chart a target."""
-    runs = [run.measurement for run in long_runs(measurements) if run.measurement.course]
+    runs = [run.measurement for run in found if run.measurement.course]
     charts = []
     for index, target in enumerate(dict.fromkeys(run.target for run in runs)):
         curves = [(run, _curve(run.course)) for run in runs if run.target == target]

@@ -60,6 +60,10 @@ def _points(value: float, metric: str) -> str:
     return points_text(value, metric).replace("-", "\N{MINUS SIGN}")
 
 
+def _seconds(value: float) -> str:
+    return human(value, "s")
+
+
 def _sentence(text: str) -> str:
     return capitalised(text) + "."
 
@@ -136,6 +140,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "power": _power,
     "range": _range,
     "score": score_text,
+    "seconds": _seconds,
     "sentence": _sentence,
     "shape": _shape,
     "share": _share,

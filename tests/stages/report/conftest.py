@@ -1,17 +1,39 @@
-"""A run with all that distillation in full leaves: seeds, controls, an assistant, two teachers, caches."""
+"""Runs that leave all that a report can show, and a browser that opens it."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgekd.records import CacheFacts, EpochRecord, Measurement, Model, Role, Run, Teaching, TermShare
+from edgekd.records import (
+    Budget,
+    CacheFacts,
+    Conditions,
+    EpochRecord,
+    Format,
+    Measurement,
+    Model,
+    OperatorTime,
+    Role,
+    Run,
+    Stretch,
+    Teaching,
+    TermShare,
+)
+from edgekd.stages.gate import gate
+from edgekd.stages.report import report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 SAMPLES = 2000
 # Share of the test samples that each network has right, by name; the shipped student is that of seed 1.
@@ -158,3 +180,160 @@ def distilled_run() -> Run:
 @pytest.fixture
 def distilled() -> Callable[[], Run]:
     return distilled_run
+
+
+# --- many files on many targets --------------------------------------------------------------------
+
+FleetMake = Callable[..., Run]
+
+
+def fleet_run(*, files: int = 4, targets: int = 2, samples: int = 120, factor: float = 1.0) -> Run:
+    """Files of a teacher and a student on targets, with budgets; `factor` slows them past some."""
+    generator = np.random.default_rng(files * targets)
+    models: list[Model] = []
+    measurements: list[Measurement] = []
+    operators: list[OperatorTime] = []
+    hard = np.random.default_rng(5).random(samples)
+    for index in range(files):
+        format_: Format = "onnx" if index % 2 else "tflite"
+        precision = "static_wi8_ai8" if index % 4 > 1 else "fp32"
+        name = f"student-{index}.{precision}.{format_}"
+        size = 90_000 - 3_000 * index
+        models.append(
+            Model(
+                name=name,
+                path=Path("/runs/fleet/export") / name,
+                format=format_,
+                precision=precision,
+                role="student",
+                sha256=digest(name),
+                size_bytes=size,
+                parameters=19_882,
+                made_by="litert-torch 0.10.0",
+            )
+        )
+
+        def measured(target: str, metric: str, unit: str, values: NDArray[np.float64], **more: Any) -> Measurement:
+            return Measurement(
+                model_sha256=digest(name),  # noqa: B023  (called before the loop goes on)
+                model=name,  # noqa: B023
+                format=format_,  # noqa: B023
+                precision=precision,  # noqa: B023
+                role="student",
+                target=target,
+                metric=metric,
+                unit=unit,
+                samples=tuple(values.tolist()),
+                **more,
+            )
+
+        measurements.append(measured("file", "file_size", "B", np.array([size], float)))
+        for place in range(targets):
+            target, median_s = f"target-{place}", factor * (1 + place) * (1e-4 - 3e-6 * index)
+            where = Conditions(host=target, cpu="Cortex-A76", arch="aarch64", runtime="litert", load_before=0.1)
+            times = (median_s * (1 + generator.gamma(1.5, 0.05, samples))).round(9)
+            course = tuple(Stretch(start_s=float(s), samples=tuple(times[:20].tolist())) for s in range(20))
+            right = (hard < 0.95 - 0.002 * index).astype(float)
+            measurements += [
+                measured(target, "latency", "s", times, conditions=where, warmup=tuple(times[:5].tolist())),
+                measured(target, "accuracy", "1", right, conditions=where),
+                measured(target, "peak_memory", "B", np.array([size * 3.0]), conditions=where),
+                measured(
+                    target,
+                    "sustained_latency",
+                    "s",
+                    times[:100],
+                    conditions=where,
+                    warmup=tuple(times[:100].tolist()),
+                    course=course,
+                ),
+            ]
+            operators += [
+                OperatorTime(
+                    model=name,
+                    model_sha256=digest(name),
+                    target=target,
+                    layer=f"layer-{number}",
+                    operator="Conv" if number % 3 else "Relu",
+                    samples=(median_s / (number + 2), median_s / (number + 1)),
+                )
+                for number in range(12)
+            ]
+    budgets = [
+        Budget(metric=metric, limit=limit, statistic=statistic, target=f"target-{place}")
+        for place in range(targets)
+        for metric, statistic, limit in (
+            ("latency", "p50", f"{120 * (1 + place)} us"),
+            ("latency", "p90", f"{150 * (1 + place)} us"),
+            ("accuracy", None, "80 %"),
+            ("peak_memory", None, "1 MB"),
+        )
+    ]
+    return Run(
+        name="fleet",
+        folder=Path("/runs/fleet"),
+        recipe='name = "fleet"\n',
+        models=tuple(models),
+        measurements=tuple(measurements),
+        operators=tuple(operators),
+        release=gate(measurements, budgets=budgets),
+        environment={"python": "3.11.2", "numpy": "2.2.0"},
+    )
+
+
+@pytest.fixture
+def fleet() -> FleetMake:
+    return fleet_run
+
+
+# --- a browser -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, driven by Playwright: no other browser is fetched."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no chromium on the path")
+    api = pytest.importorskip("playwright.sync_api", reason="no playwright: install the extra 'dev'")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Tab:
+    """A page that was opened, with all that it asked for and complained of."""
+
+    page: Page
+    asked: list[str]
+    complaints: list[str]
+
+
+OpenTab = Callable[..., Tab]
+
+
+@pytest.fixture
+def open_tab(browser: Browser, tmp_path: Path) -> Iterator[OpenTab]:
+    """Write the report of a run and open it; all charts are drawn."""
+    contexts = []
+
+    def opened(run: Run, *, width: int = 1280, height: int = 800, dark: bool = False) -> Tab:
+        made = report(run, folder=tmp_path)
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        tab = Tab(page=page, asked=[], complaints=[])
+        page.on("request", lambda request: tab.asked.append(request.url))
+        page.on("console", lambda message: tab.complaints.append(message.text))
+        page.on("pageerror", lambda error: tab.complaints.append(str(error)))
+        page.goto(made.html_path.as_uri())
+        page.wait_for_function("[...document.querySelectorAll('.plot')].every((each) => each.dataset.drawn)")
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()

@@ -1,10 +1,12 @@
 """The report's section on mixed precision: files that were tried, and what layers cost."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from edgekd.records import LayerCost, MixedFile, MixedSearch, Run
 from edgekd.stages.report.mixed import mixed_chart, mixed_lines, mixed_tables
 from edgekd.stages.report.page import render
+from edgekd.stages.report.section import Findings
 
 
 def file(size: int, score: float, *precisions: str) -> MixedFile:
@@ -65,8 +67,8 @@ def test_the_chart_has_every_file_and_tells_the_one_that_was_taken() -> None:
 
 def test_the_page_shows_it_where_there_is_one() -> None:
     run = Run(name="run", folder=Path(), recipe="")
-    assert 'id="mixed"' not in render(run)
-    page = render(Run(name="run", folder=Path(), recipe="", mixed={"student.mixed.tflite": SEARCH}))
+    assert 'id="mixed"' not in render(Findings(run=run, rows=()))
+    page = render(Findings(run=replace(run, mixed={"student.mixed.tflite": SEARCH}), rows=()))
     assert "<strong>0.004, 10.5 kB</strong>" in page
     assert "max_drop = 0.5 pt; 31.0 kB" in page
     assert mixed_chart({}) is None

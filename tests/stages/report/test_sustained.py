@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def long_run(seconds: int, **changes: Any) -> Measurement:
 
 def layers_of(measurement: Measurement) -> tuple[list[dict[str, Any]], Any]:
     """The points of a run's curve, and the layers of its chart."""
-    (chart,) = sustained_charts([measurement])
+    (chart,) = sustained_charts(long_runs([measurement]))
     ((_, spec),) = chart.options
     return spec["data"]["values"], spec["layer"]
 
@@ -102,12 +103,12 @@ def test_one_inference_that_takes_all_the_time_is_drawn(tmp_path: Path) -> None:
 
 def test_a_peak_of_the_band_does_not_flatten_the_curve_and_is_said() -> None:
     calm, peak = (dataclasses.replace(COOL, course=course_of(100, peak_s=peak_s)) for peak_s in (0.0, 0.4))
-    (chart,) = sustained_charts([peak])
+    (chart,) = sustained_charts(long_runs([peak]))
     assert "cut off where some of it is far above the rest" in chart.caption
     _, layers = layers_of(peak)
     assert 15 < layers[-1]["encoding"]["y"]["scale"]["domain"][1] < 30
     assert layers[2]["mark"]["clip"]
-    (chart,) = sustained_charts([calm])
+    (chart,) = sustained_charts(long_runs([calm]))
     assert "cut off" not in chart.caption
     points, layers = layers_of(calm)
     assert layers[-1]["encoding"]["y"]["scale"]["domain"][1] >= max(point["high"] for point in points)
@@ -115,7 +116,7 @@ def test_a_peak_of_the_band_does_not_flatten_the_curve_and_is_said() -> None:
 
 def test_files_of_a_target_share_a_chart_and_records_without_a_course_have_none() -> None:
     runs = [long_run(30), long_run(30, model="n.tflite"), long_run(30, target="host"), COOL]
-    charts = sustained_charts(runs)
+    charts = sustained_charts(long_runs(runs))
     assert [(chart.name, [label for label, _ in chart.options]) for chart in charts] == [
         ("sustained-0", ["m.tflite", "n.tflite"]),
         ("sustained-1", ["m.tflite"]),
@@ -132,7 +133,7 @@ def test_the_page_holds_start_against_end(tmp_path: Path) -> None:
     assert section.count('<span class="basis">emulated</span>') == 2
     assert "11." in section
     assert 'id="chart-sustained-0"' in section
-    (kept,) = json.loads(made.json_path.read_text())["measurements"]
-    assert [each["start_s"] for each in kept["course"]] == [each.start_s for each in measured.course]
+    (kept,) = json.loads(made.json_path.read_text())["metrics"]
+    assert kept["figure"]["value"] == pytest.approx(statistics.median(measured.samples))
     report(Run(name="short", folder=tmp_path, recipe=""), folder=tmp_path)
     assert 'id="sustained"' not in made.html_path.read_text(encoding="utf-8")

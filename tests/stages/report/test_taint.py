@@ -10,10 +10,10 @@ import numpy as np
 
 from edgekd.records import Conditions, Measurement, Run
 from edgekd.stages.report import report, summary_rows
+from edgekd.stages.report.frontier import frontier_of
 from edgekd.stages.report.latency import latencies
 from edgekd.stages.report.sustained import sustained_lines
 from edgekd.stages.report.taint import taint_lines
-from edgekd.stages.report.tradeoff import tradeoff
 from edgekd.units import METRICS
 
 HOT = Conditions(host="pi", runtime="litert", tainted="under-voltage, throttled")
@@ -103,11 +103,11 @@ def test_charts_and_lines_mark_them_too() -> None:
     assert [each["text"] for each in heads] == ["1  hot.tflite, tainted", "2  cool.tflite"]
     assert heads[0]["more"].endswith("500 runs, tainted: under-voltage, throttled")
     assert chart.caption.endswith("Tainted times prove nothing.")
-    costs = tradeoff(rows)
-    assert costs is not None
-    specs = dict(costs.options)
-    points = specs["median latency on pi (measured, some tainted)"]["data"]["values"]
-    assert [each["cost"].endswith(", tainted: under-voltage, throttled") for each in points] == [True, False]
+    frontier = frontier_of(rows)
+    assert frontier is not None
+    points = [each.values["p50"] for each in frontier.points]
+    assert [words.endswith(", tainted: under-voltage, throttled") for *_, words, _ in points] == [True, False]
+    assert [note for *_, note in points] == ["tainted", ""]
     assert sustained_lines(run.measurements)[0].endswith("(+0.0 %), tainted")
     calm = run_of(COOL)
     assert "ainted" not in latencies(calm.measurements, summary_rows(calm))[0].caption

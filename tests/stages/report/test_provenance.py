@@ -1,0 +1,42 @@
+"""From teacher to file: the chain that the page shows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from edgekd.records import Model, Run
+from edgekd.stages.report.provenance import origins_of, recipe_hash
+
+
+def test_files_come_from_students_and_these_from_their_teachers(distilled: Callable[[], Run]) -> None:
+    run = distilled()
+    student = next(each for each in run.models if each.name == "student")
+    file = replace(
+        student, name="student.fp32.onnx", format="onnx", sha256="f" * 64, parent_sha256=student.sha256, path=Path("x")
+    )
+    quantized = replace(file, name="student.int8.onnx", sha256="e" * 64, parent_sha256=file.sha256)
+    stranger = replace(file, name="stranger.onnx", sha256="d" * 64, parent_sha256="c" * 64)
+    run = replace(run, models=(*run.models, file, quantized, stranger))
+    steps = {each.model.name: each.steps for each in origins_of(run)}
+    assert steps["teacher-0"] == ()
+    assert steps["assistant-0"] == ("teacher-0, teacher-1",)
+    assert steps["student"] == ("teacher-0, teacher-1", "assistant-0")
+    assert steps["student.fp32.onnx"] == ("teacher-0, teacher-1", "assistant-0", "student")
+    assert steps["student.int8.onnx"] == (*steps["student.fp32.onnx"], "student.fp32.onnx")
+    assert [each.unknown_parent for each in origins_of(run) if each.model.name == "stranger.onnx"] == ["c" * 64]
+
+
+def test_files_that_name_each_other_do_not_hang(distilled: Callable[[], Run]) -> None:
+    one: Model = replace(distilled().models[-1], sha256="1", parent_sha256="2", role="teacher")
+    two = replace(one, name="two", sha256="2", parent_sha256="1")
+    assert len(origins_of(Run(name="r", folder=Path(), recipe="", models=(one, two)))) == 2
+
+
+def test_the_recipe_s_hash_is_that_of_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text('name = "größe"\n', encoding="utf-8")
+    run = Run(name="r", folder=tmp_path, recipe=file.read_text(encoding="utf-8"))
+    assert recipe_hash(run) == hashlib.sha256(file.read_bytes()).hexdigest()
