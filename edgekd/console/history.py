@@ -13,7 +13,13 @@ from edgekd.history import Trend
 from edgekd.records import PastFigure, PastGate
 
 _BARS = "▁▂▃▄▅▆▇█"
-_COLOURS = {"pass": "green", "fail": "red", "unmeasured": "red", "inconclusive": "yellow", "waived": "yellow"}
+_MARKS = {
+    "pass": "[green]pass[/]",
+    "fail": "[red]FAIL[/]",
+    "unmeasured": "[red]unmeasured[/]",
+    "inconclusive": "[yellow]inconclusive[/]",
+    "waived": "[yellow]waived[/]",
+}
 _COMMIT_DIGITS = 9
 _SIGNS = {"at most": "≤", "at least": "≥"}
 
@@ -40,7 +46,7 @@ def history_tables(gates: Sequence[PastGate], trends: Sequence[Trend]) -> list[T
                 trend.change(-2),
                 trend.change(0),
                 escape(_limit(latest)),
-                _status(latest.status),
+                _MARKS.get(latest.status, escape(latest.status)),
             )
         tables.append(table)
     return tables
@@ -71,7 +77,7 @@ def _gates_table(gates: Sequence[PastGate]) -> Table:
             escape(gate.run),
             escape(gate.commit[:_COMMIT_DIGITS]),
             escape(gate.version),
-            _status(gate.status),
+            _MARKS.get(gate.status, escape(gate.status)),
             _counted(gate.figures),
         )
     return table
@@ -84,11 +90,6 @@ def _counted(figures: Sequence[PastFigure]) -> str:
 
 def _limit(figure: PastFigure) -> str:
     return f"{_SIGNS.get(figure.bound, '')} {figure.written}".strip()
-
-
-def _status(status: str) -> str:
-    colour = _COLOURS.get(status)
-    return f"[{colour}]{status}[/]" if colour else escape(status)
 
 
 def _titled(title: str) -> Table:

@@ -231,4 +231,6 @@ def _number(value: object) -> float | None:
 
 def _printable(text: str) -> str:
     """Replace what no terminal or database should be given, halves of characters too."""
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)

@@ -21,7 +21,11 @@ _TRACKERS = ("mlflow",)
 _TAG = "edgekd.gate"
 # Nothing is told to anyone but the server that was named, and one that is not there is given up in seconds, not in
 # the minutes that MLflow tries for. Who says otherwise in the environment is heard.
-_SETTINGS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
 # What MLflow takes.
 _METRICS_PER_CALL, _NAME_LENGTH, _PAGE = 1000, 250, 1000
 
@@ -80,9 +84,18 @@ def export_history(past: Past, wish: str) -> Exported:
                     _write(mlflow, client, experiment, gate)
                     made += 1
     except (mlflow.exceptions.MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise StoreError(f"MLflow: {reason}", where=uri) from error
-    return Exported(place=uri, made=made, there=len(past.gates) - made)
+        reason = _without_password(str(error).splitlines()[0])
+        raise StoreError(f"MLflow: {reason}", where=_without_password(uri)) from error
+    return Exported(place=_without_password(uri), made=made, there=len(past.gates) - made)
+
+
+def _without_password(text: str) -> str:
+    """Logs of CI are read by many.
+
+    >>> _without_password("https://me:secret@tracking.example/x")
+    'https://tracking.example/x'
+    """
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _is_uri(place: str) -> bool:
