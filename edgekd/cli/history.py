@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgekd.records import PastGate, Release, Run
 
 F = TypeVar("F", bound=Callable[..., Any])
+_LAST = 20
 
 
 def history_options(function: F) -> F:
@@ -55,9 +56,9 @@ def keep(release: Release, run: Run, *, file: Path | None, wanted: bool) -> None
 @click.option("--target", metavar="PATTERN", help="Only trends on these targets.")
 @click.option("--model", metavar="PATTERN", help="Only trends of these files.")
 @click.option(
-    "--last", type=click.IntRange(1), default=20, show_default=True, help="Gates of each recipe to look at, at most."
+    "--last", type=click.IntRange(1), help=f"Gates of each recipe, at most [default: {_LAST}; with --export all]."
 )
-@click.option("--csv", "as_csv", is_flag=True, help="Print a line for each figure of each gate.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a line for each number that a gate observed.")
 @click.option("--export", "wish", metavar="mlflow=URI|FOLDER", help="Write each gate as a run of MLflow.")
 @json_option
 def history(
@@ -65,7 +66,7 @@ def history(
     metric: str | None,
     target: str | None,
     model: str | None,
-    last: int,
+    last: int | None,
     as_csv: bool,
     wish: str | None,
     as_json: bool,
@@ -75,19 +76,20 @@ def history(
     Of a RUN only the gates of its recipe are shown; of a FOLDER with a history, or of a history FILE, all. By default
     it is $EDGEKD_HISTORY, else that in runs/.
     """
-    if as_csv and as_json:
-        raise click.UsageError("--csv and --json exclude each other")
+    if as_csv and (as_json or wish):
+        raise click.UsageError("--csv goes with neither --json nor --export")
+    if wish and (metric or target or model):
+        raise click.UsageError("--export writes whole gates: it goes with none of --metric, --target and --model")
     from edgekd import pipeline
     from edgekd.console import Terminal, history_tables
     from edgekd.history import trends_of
 
     terminal = Terminal(as_json=as_json or as_csv)
-    past = pipeline.recall(place, last=last)
+    past = pipeline.recall(place, last=last or (None if wish else _LAST))
     if wish is not None:
         exported = pipeline.export_history(past, wish)
         terminal.say(f"{exported.made} gates written to {exported.place}, {exported.there} were there already")
-        if as_json:
-            terminal.result(exported)
+        terminal.result(exported)
         return 0
     trends = _chosen(trends_of(past.gates), metric=metric, target=target, model=model)
     if as_csv:
@@ -114,11 +116,7 @@ def _chosen(trends: Sequence[Trend], *, metric: str | None, target: str | None, 
     """
     from edgekd.errors import ConfigError, did_you_mean
 
-    for option, pattern, field in (
-        ("metric", metric, "metric"),
-        ("target", target, "target"),
-        ("model", model, "model"),
-    ):
+    for field, pattern in {"metric": metric, "target": target, "model": model}.items():
         if pattern is None:
             continue
         known = {getattr(trend.latest, field) for trend in trends}
@@ -126,7 +124,7 @@ def _chosen(trends: Sequence[Trend], *, metric: str | None, target: str | None, 
         if not trends:
             raise ConfigError(
                 f"no trend of '{pattern}'",
-                where=f"--{option}",
+                where=f"--{field}",
                 allowed=", ".join(sorted(known)) or "nothing: no gate saw any number",
                 next_step=did_you_mean(pattern, known),
             )
@@ -165,6 +163,7 @@ def _trend(trend: Trend) -> dict[str, Any]:
     return {
         "recipe": trend.recipe,
         **{name: getattr(latest, name) for name in _FIGURE_COLUMNS[:9]},
+        "is_current": trend.is_current,
         "change_since_before": trend.change(-2),
         "change_since_first": trend.change(0),
         "points": [

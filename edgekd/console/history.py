@@ -20,6 +20,7 @@ _MARKS = {
     "inconclusive": "[yellow]inconclusive[/]",
     "waived": "[yellow]waived[/]",
 }
+_GONE = "[dim]not in the last gate[/]"
 _COMMIT_DIGITS = 9
 _SIGNS = {"at most": "≤", "at least": "≥"}
 
@@ -46,7 +47,7 @@ def history_tables(gates: Sequence[PastGate], trends: Sequence[Trend]) -> list[T
                 trend.change(-2),
                 trend.change(0),
                 escape(_limit(latest)),
-                _MARKS.get(latest.status, escape(latest.status)),
+                _MARKS.get(latest.status, escape(latest.status)) if trend.is_current else _GONE,
             )
         tables.append(table)
     return tables

@@ -26,10 +26,12 @@ class Trend:
 
     Attributes:
         points: Oldest first, of gates that observed it.
+        is_current: Whether the last gate of the recipe is one of them.
     """
 
     recipe: str
     points: tuple[Point, ...]
+    is_current: bool = True
 
     @property
     def latest(self) -> PastFigure:
@@ -95,7 +97,11 @@ def trends_of(gates: Sequence[PastGate]) -> list[Trend]:
             points = found.setdefault((*key, figure.target, figure.model, figure.unit), {})
             if number not in points or _rank(figure) < _rank(points[number].figure):
                 points[number] = Point(gate=gate, figure=figure)
-    return [Trend(recipe=key[0], points=tuple(points.values())) for key, points in sorted(found.items())]
+    last = {gate.recipe: number for number, gate in enumerate(gates)}
+    return [
+        Trend(recipe=key[0], points=tuple(points.values()), is_current=last[key[0]] in points)
+        for key, points in sorted(found.items())
+    ]
 
 
 def value_text(figure: PastFigure) -> str:

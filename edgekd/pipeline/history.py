@@ -59,13 +59,13 @@ def remember(release: Release, run: Run, *, file: Path | None = None, now: datet
     return None
 
 
-def recall(place: Path | None, *, last: int) -> Past:
+def recall(place: Path | None, *, last: int | None = None) -> Past:
     """Read the history that a path means.
 
     Args:
         place: A history; a folder in which there is one, such as `runs`; or a run folder, of which only the gates of
             its recipe are read. `None` is `$EDGEKD_HISTORY`, else that of `runs`.
-        last: At most so many gates of each recipe.
+        last: At most so many gates of each recipe; all where not given.
 
     Raises:
         StoreError: There is none, or it can't be read.

@@ -32,3 +32,11 @@ def test_markup_in_names_is_text() -> None:
     Console(file=out, width=400).print(*history_tables(gates, trends_of(gates)))
     for text in ("[red]a[/].tflite", "≤ [/]", "Trends of [bold]", "[/x]", "[b]"):
         assert text in out.getvalue()
+
+
+def test_what_the_last_gate_did_not_see_is_marked() -> None:
+    gates = [gate(1, figure(), figure(metric="arena_size")), gate(2)]
+    out = io.StringIO()
+    Console(file=out, width=400).print(*history_tables(gates, trends_of(gates)))
+    marked = [line.split()[0] for line in out.getvalue().splitlines() if "not in the last gate" in line]
+    assert marked == ["arena_size"]

@@ -59,6 +59,8 @@ def test_what_was_not_observed_is_no_point() -> None:
     (trend,) = trends_of(gates)
     assert [each.gate.fingerprint for each in trend.points] == ["f1", "f3"]
     assert trends_of([gates[1]]) == []
+    assert [trends_of(gates[:count])[0].is_current for count in (1, 2, 3)] == [True, False, True]
+    assert trends_of([*gates, gate(4, recipe="ecg")])[0].is_current
 
 
 def test_changes_since_the_one_before_and_the_first() -> None:
