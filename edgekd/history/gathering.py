@@ -17,7 +17,7 @@ from edgekd.units import METRICS
 
 # What has no budget is kept as one number without an interval, which would take longer than the whole gate. These are
 # the estimators that have such a number; areas and calibration errors are kept where a budget asks for them.
-_FACTS, _MEANS, _QUANTILES = ("exact", "count", "largest"), ("proportion", "mean"), ("quantile",)
+_FACTS, _MEANS, _COUNT, _QUANTILE = ("exact", "largest"), ("proportion", "mean"), "count", "quantile"
 _MEDIAN = "p50"
 
 
@@ -98,7 +98,7 @@ def _unchecked(checks: Sequence[Check], measurements: Sequence[Measurement]) -> 
     latest: dict[tuple[str, str, str], Measurement] = {}
     for each in measurements:
         key = each.metric, each.model, each.target
-        if each.role not in ("student", "teacher") or key in seen or each.conditions.tainted or not each.samples:
+        if each.role not in ("student", "teacher") or key in seen or each.conditions.tainted:
             continue
         if key not in latest or each.started_at >= latest[key].started_at:
             latest[key] = each
@@ -109,7 +109,7 @@ def _unchecked(checks: Sequence[Check], measurements: Sequence[Measurement]) -> 
             continue
         yield PastFigure(
             metric=each.metric,
-            statistic=_MEDIAN if metric.estimator in _QUANTILES else "",
+            statistic=_MEDIAN if metric.estimator == _QUANTILE else "",
             model=each.model,
             format=each.format,
             precision=each.precision,
@@ -120,11 +120,15 @@ def _unchecked(checks: Sequence[Check], measurements: Sequence[Measurement]) -> 
 
 
 def _estimate(estimator: str, samples: Sequence[float]) -> float | None:
+    if estimator == _COUNT:  # of nothing, too: no finding of lint is none
+        return sum(samples)
+    if not samples:
+        return None
     if estimator in _FACTS:
         return max(samples)
     if estimator in _MEANS:
         return sum(samples) / len(samples)
-    if estimator in _QUANTILES:
+    if estimator == _QUANTILE:
         return float(np.median(np.fromiter(samples, np.float64, len(samples))))
     return None
 

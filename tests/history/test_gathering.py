@@ -76,6 +76,16 @@ def test_what_is_no_evidence_is_no_trend_either() -> None:
     assert kept(hot, empty, broken, seeds, own, area).figures == ()
 
 
+def test_counts_are_of_all_kinds_together() -> None:
+    found = Measurement(
+        **KNOWN, target="host", metric="lint", unit="", samples=(2.0, 1.0), parts=("error/a", "warning/b")
+    )
+    (lint,) = kept(found).figures
+    assert lint.observed == 3
+    (none,) = kept(dataclasses.replace(found, samples=(), parts=())).figures
+    assert none.observed == 0
+
+
 def test_of_repeated_measurements_the_last_one_counts() -> None:
     late = dataclasses.replace(ACCURACY, samples=(1.0, 0.0), started_at="2026-11-29T11:00:00Z")
     early = dataclasses.replace(ACCURACY, started_at="2026-11-29T10:00:00Z")
