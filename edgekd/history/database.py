@@ -121,7 +121,7 @@ def read(file: Path, *, recipe: str | None = None, last: int | None = None) -> t
                 where=str(file),
                 next_step="the next `edgekd gate` that may write it brings it up to date",
             )
-        limits = {"last": last or 2**62, "recipe": recipe}
+        limits = {"last": last or 2**62, "recipe": recipe and _printable(recipe)}
         gates = connection.execute(_GATES, limits).fetchall()
         return tuple(
             PastGate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -15,6 +15,7 @@ from tests.history.gates import figure, gate
 BARS = "▁▂▃▄▅▆▇█"
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=40))
 def test_bars_are_as_many_and_in_the_order_of_the_values(values: list[float]) -> None:
     bars = sparkline(values)

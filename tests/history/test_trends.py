@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekd.history import change_text, trends_of, value_text
@@ -76,6 +76,7 @@ def test_drops_are_in_points_where_the_budget_says_so() -> None:
     assert value_text(figure(0.0123, metric="accuracy_drop", unit="1", written="3 %")) == "1.23 %"
 
 
+@settings(deadline=None)
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.sampled_from(["1", "B", "s", "J", ""]))
 def test_a_change_has_the_sign_of_the_difference(before: float, after: float, unit: str) -> None:
     text = change_text(before, after, unit)

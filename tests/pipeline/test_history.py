@@ -114,10 +114,15 @@ def test_a_path_means_a_history_a_folder_with_one_or_a_run(folder: Path, monkeyp
     file = folder.parent / "history.sqlite"
     for number, recipe in enumerate(("digits", "ecg", "digits")):
         history.append(file, past(number, recipe=recipe))
-    meanings: list[tuple[Path | None, str | None, int]] = [(None, None, 3), (file, None, 3), (folder.parent, None, 3)]
-    for place, recipe, count in [*meanings, (folder, "digits", 2)]:
+    meanings: dict[Path | None, tuple[str | None, int]] = {
+        None: (None, 3),
+        file: (None, 3),
+        folder.parent: (None, 3),
+        folder: ("digits", 2),
+    }
+    for place, meaning in meanings.items():
         found = recall(place, last=9)
-        assert (found.file.resolve(), found.recipe, len(found.gates)) == (file, recipe, count)
+        assert (found.file.resolve(), found.recipe, len(found.gates)) == (file, *meaning)
     assert len(recall(folder, last=1).gates) == 1
     history.append(Path("named.sqlite"), past(1, recipe="digits"))
     monkeypatch.setenv("EDGEKD_HISTORY", "named.sqlite")
