@@ -64,6 +64,7 @@ EXTRAS = {
     ),
     "micro": (("tflite-micro", "tflite_micro"),),
     "npu": (("ethos-u-vela", "ethosu"),),
+    "mlflow": (("mlflow-skinny", "mlflow"), ("sqlalchemy", "sqlalchemy"), ("alembic", "alembic")),
     "scale": (("accelerate", "accelerate"), ("tensorboard", "tensorboard")),
     "audio": (("kaldi-native-fbank", "kaldi_native_fbank"), ("soundfile", "soundfile"), ("soxr", "soxr")),
     "images": (("pillow", "PIL"),),

@@ -38,6 +38,7 @@ EVERY = {
     "doctor",
     "export",
     "gate",
+    "history",
     "init",
     "inspect",
     "lint",

@@ -12,11 +12,23 @@ from types import TracebackType
 
 import click
 
-from edgekd.cli import caches, comparing, exporting, facts, gating, lint, packaging, stages
+from edgekd.cli import caches, comparing, exporting, facts, gating, history, lint, packaging, stages
 from edgekd.cli.group import EXIT_BUG, EXIT_INTERRUPTED, EXIT_READER_GONE, EXIT_USER, edgekd
 from edgekd.errors import EdgekdError, write_error
 
-__all__ = ["caches", "comparing", "edgekd", "exporting", "facts", "gating", "lint", "main", "packaging", "stages"]
+__all__ = [
+    "caches",
+    "comparing",
+    "edgekd",
+    "exporting",
+    "facts",
+    "gating",
+    "history",
+    "lint",
+    "main",
+    "packaging",
+    "stages",
+]
 
 # What the system refuses whoever asks: no room, no permission.
 _NOT_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}

@@ -9,6 +9,7 @@ import click
 
 from edgekd.cli.announcing import announce, announce_options
 from edgekd.cli.group import command, json_option, set_option
+from edgekd.cli.history import history_options, keep
 from edgekd.cli.logs import source_lines
 
 
@@ -39,6 +40,7 @@ from edgekd.cli.logs import source_lines
     help="Also write the report with this verdict.",
 )
 @announce_options
+@history_options
 @set_option
 @json_option
 def gate(
@@ -49,6 +51,8 @@ def gate(
     page: Path | None,
     wishes: tuple[str, ...],
     annotate: bool,
+    history_file: Path | None,
+    no_history: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> int:
@@ -76,5 +80,6 @@ def gate(
     if page:
         terminal.say(f"report: {pipeline.report_verdict(opened, release, page).html_path}")
     terminal.result({"status": release.status, "refused": release.is_refused, "release": release})
+    keep(release, opened, file=history_file, wanted=not no_history)
     places = pipeline.find_places(budgets or folder / pipeline.RECIPE, spec.budgets)
     return announce(asked, annotate=annotate, release=release, run=opened, places=places)

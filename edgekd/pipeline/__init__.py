@@ -26,10 +26,12 @@ from edgekd.pipeline.folder import (
     open_run,
 )
 from edgekd.pipeline.gating import judge, open_for_gate, report_verdict
+from edgekd.pipeline.history import Past, recall, remember, with_past
 from edgekd.pipeline.kernels import compare_on_arm64
 from edgekd.pipeline.manifest import update_manifest, verify, write_manifest
 from edgekd.pipeline.steps import STEPS
 from edgekd.pipeline.team import TOGETHER, Team, follow
+from edgekd.pipeline.tracking import Exported, export_history
 from edgekd.pipeline.training import replay
 from edgekd.pipeline.workspace import Step, Workspace
 from edgekd.progress import Progress, Silent
@@ -41,10 +43,13 @@ if TYPE_CHECKING:
 __all__ = [
     "RECIPE",
     "STEPS",
+    "Exported",
     "FileFacts",
     "Outcome",
+    "Past",
     "check_files",
     "compare_on_arm64",
+    "export_history",
     "find_places",
     "judge",
     "open_for_gate",
@@ -52,6 +57,8 @@ __all__ = [
     "open_run",
     "package_file",
     "read_wishes",
+    "recall",
+    "remember",
     "replay_caches",
     "report_verdict",
     "rewrite_report",
@@ -161,7 +168,7 @@ def _drop_what_is_out_of_date(
 
 
 def rewrite_report(folder: Path, opened: Run | None = None) -> Report:
-    """Write a run's report again, finished or not; a finished run's manifest goes with it.
+    """Write a run's report again, finished or not, with its history; a finished run's manifest goes with it.
 
     Args:
         folder: Of the run.
@@ -172,7 +179,10 @@ def rewrite_report(folder: Path, opened: Run | None = None) -> Report:
     """
     from edgekd.stages.report import report
 
-    opened = opened or open_run(folder)
+    # The report that a run itself writes has no history: equal runs give equal bytes, whatever was gated before.
+    opened, error = with_past(opened or open_run(folder))
+    if error:
+        _log.warning("this report has no history: %s", error)
     run_folder = store.RunFolder(folder)
     with run_folder.lock():
         earlier = run_folder.record("report")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from edgekd.config import common_io, load_target
 from edgekd.datasets import STANDARDISATION
 from edgekd.pipeline.folder import TOOLS, open_run
 from edgekd.pipeline.gating import judge
+from edgekd.pipeline.history import remember
 from edgekd.pipeline.kernels import compare_files, kernels_to_compare
 from edgekd.pipeline.linting import exported_files, lint_files, lint_targets, unfit_pairs
 from edgekd.pipeline.packaging import needs_packages, package_files, package_parameters
@@ -28,6 +30,8 @@ from edgekd.pipeline.training import (
     teach_parameters,
 )
 from edgekd.pipeline.workspace import Step, Workspace, undated, write, write_models
+
+_log = logging.getLogger("edgekd")
 
 
 def _export(space: Workspace, folder: Path) -> list[Path]:
@@ -90,7 +94,11 @@ def _benchmark(space: Workspace, folder: Path) -> list[Path]:
 
 
 def _gate(space: Workspace, folder: Path) -> list[Path]:
-    return [write(folder / "release.json", judge(open_run(space.store.path), space.recipe.gate))]
+    run = open_run(space.store.path)
+    release = judge(run, space.recipe.gate)
+    if error := remember(release, run):
+        _log.warning("this gate is not in the history: %s", error)
+    return [write(folder / "release.json", release)]
 
 
 def _report(space: Workspace, folder: Path) -> list[Path]:

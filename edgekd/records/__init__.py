@@ -3,6 +3,7 @@
 from edgekd.records.announcing import Place
 from edgekd.records.comparing import Comparison, Turns, Verdict
 from edgekd.records.gating import Bound, Budget, Change, Check, GateSpec, Reference, Release, Waiver
+from edgekd.records.history import PastFigure, PastGate
 from edgekd.records.learning import (
     AssistantSpec,
     AugmentationTerm,
@@ -123,6 +124,8 @@ __all__ = [
     "PackageSpec",
     "PackagerTerm",
     "PackedFile",
+    "PastFigure",
+    "PastGate",
     "Place",
     "Precision",
     "Preprocessing",

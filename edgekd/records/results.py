@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgekd.records.gating import Release
+from edgekd.records.history import PastGate
 from edgekd.records.linting import Finding
 from edgekd.records.measuring import Measurement
 from edgekd.records.names import Format, Head, Ranges, Role
@@ -262,3 +263,4 @@ class Run:
     operators: tuple[OperatorTime, ...] = ()
     release: Release | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    past_gates: tuple[PastGate, ...] = ()

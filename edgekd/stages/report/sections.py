@@ -14,6 +14,7 @@ from edgekd.stages.report.dots import gain_chart
 from edgekd.stages.report.energy import energy_lines, energy_rows
 from edgekd.stages.report.frontier import frontier_of
 from edgekd.stages.report.gain import arms_of, gain_lines, gain_of
+from edgekd.stages.report.history import history_charts, past_trends
 from edgekd.stages.report.kernels import kernel_rows
 from edgekd.stages.report.latency import latencies
 from edgekd.stages.report.layers import layer_chart, layer_tables, parted_lines
@@ -194,6 +195,16 @@ def _operators(found: Findings) -> Section | None:
     return Section(name="operators", title="Time of operators", facts={"profiles": profiles}) if profiles else None
 
 
+def _history(found: Findings) -> Section | None:
+    gates = found.run.past_gates
+    trends = past_trends(gates)
+    if not trends:
+        return None
+    return Section(
+        name="history", title="What gates saw before", facts={"trends": trends}, charts=history_charts(gates)
+    )
+
+
 def _conditions(found: Findings) -> Section:
     return Section(
         name="conditions", title="Conditions of measurement", facts={"settings": settings_of(found.run.measurements)}
@@ -225,6 +236,7 @@ _ORDER: tuple[Callable[[Findings], Section | None], ...] = (
     _sustained,
     _operators,
     _energy,
+    _history,
     _conditions,
     _provenance,
 )
