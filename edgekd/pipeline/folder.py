@@ -55,7 +55,7 @@ def open_run(folder: Path) -> Run:
     """
     bare = folder / "measurements.json"
     recipe = folder / RECIPE
-    if not recipe.is_file() and not bare.is_file():
+    if not is_run(folder):
         raise StoreError(
             "not a run folder", where=str(folder), next_step="give the folder that `edgekd run` or `bench` wrote"
         )
@@ -106,6 +106,11 @@ def open_run(folder: Path) -> Run:
         release=store.read_json(release, Release) if _is_made(release) else None,
         environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
     )
+
+
+def is_run(folder: Path) -> bool:
+    """Whether `edgekd run` or `edgekd bench` wrote a folder."""
+    return (folder / RECIPE).is_file() or (folder / "measurements.json").is_file()
 
 
 def _is_made(file: Path) -> bool:

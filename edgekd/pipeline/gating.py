@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekd.errors import StoreError
-from edgekd.pipeline.folder import RECIPE, open_run
+from edgekd.pipeline.folder import is_run, open_run
 from edgekd.records import BenchmarkSpec, GateSpec, Model, Release, Run
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def open_for_gate(folder: Path) -> Run:
         StoreError: Neither a run folder nor one with model files, or damaged, or with names that can't be printed.
         ModelError: A model file that can't be read.
     """
-    if (folder / RECIPE).is_file() or (folder / "measurements.json").is_file():
+    if is_run(folder):
         run = open_run(folder)
         _check_names(name for each in run.measurements for name in (each.model, each.target))
         return run

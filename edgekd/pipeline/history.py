@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgekd import history
 from edgekd.errors import StoreError
-from edgekd.pipeline.folder import RECIPE
+from edgekd.pipeline.folder import RECIPE, is_run
 from edgekd.records import PastGate, Release, Run
 
 HISTORY, VARIABLE, OFF = "history.sqlite", "EDGEKD_HISTORY", "off"
@@ -40,6 +40,8 @@ class Past:
 def remember(release: Release, run: Run, *, file: Path | None = None, now: datetime | None = None) -> StoreError | None:
     """Add a gate to the history of its run: `$EDGEKD_HISTORY`, unless that is `off`, or a file beside the run folder.
 
+    Folders of files that are no runs have none of their own.
+
     Args:
         release: The verdict.
         run: What was gated.
@@ -51,6 +53,8 @@ def remember(release: Release, run: Run, *, file: Path | None = None, now: datet
     """
     if file is None and os.environ.get(VARIABLE) == OFF:
         return None
+    if file is None and _named() is None and not is_run(run.folder):
+        return None  # nobody looks for a history beside a folder of files
     try:
         gate = history.past_gate(release, run, gated_at=now or datetime.now(UTC), commit=_commit_of(run.folder))
         history.append(file or _file_of(run.folder), gate)
