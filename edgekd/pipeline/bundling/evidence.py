@@ -13,8 +13,8 @@ from urllib.parse import quote
 from edgekd import store
 from edgekd.config import read_table
 from edgekd.errors import StoreError
-from edgekd.pipeline.folder import OVERRIDES, RECIPE
-from edgekd.pipeline.manifest import FORMAT, MANIFEST, SHIPPED
+from edgekd.pipeline.folder import MANIFEST, OVERRIDES, RECIPE
+from edgekd.pipeline.manifest import FORMAT, SHIPPED
 from edgekd.records import Manifest, Measurement, Model, Release
 
 T = TypeVar("T")

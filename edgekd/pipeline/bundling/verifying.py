@@ -16,8 +16,7 @@ from edgekd.pipeline.bundling.judging import judge_again
 from edgekd.pipeline.bundling.layout import DOCUMENTS, FORMAT, INDEX, MATERIALS, PROVENANCE, limit_of, read_limit_of
 from edgekd.pipeline.bundling.materials import write_materials
 from edgekd.pipeline.bundling.provenance import write_provenance
-from edgekd.pipeline.folder import ENVIRONMENT, OVERRIDES, RECIPE
-from edgekd.pipeline.manifest import MANIFEST
+from edgekd.pipeline.folder import ENVIRONMENT, MANIFEST, OVERRIDES, RECIPE
 from edgekd.records import BundleIndex, Claim, Release
 
 

@@ -26,7 +26,8 @@ from edgekd.pipeline.bundling.layout import (
 from edgekd.pipeline.bundling.materials import write_materials
 from edgekd.pipeline.bundling.provenance import write_provenance
 from edgekd.pipeline.bundling.verifying import signature_of, verify_bundle
-from edgekd.pipeline.manifest import MANIFEST, verify
+from edgekd.pipeline.folder import MANIFEST
+from edgekd.pipeline.manifest import verify
 from edgekd.records import BundledFile, BundleIndex, Manifest, Release
 
 
