@@ -7,44 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgekd.cli.group import EXIT_REFUSED, Command, Group, command, edgekd, json_option
+from edgekd.cli.group import Command, Group, command, edgekd, json_option
 
 if TYPE_CHECKING:
     from edgekd.console import Terminal
     from edgekd.records import Target
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-
-_STATES = {
-    "ok": "",
-    "changed": "not the bytes that the run made: run the recipe again, or bring the file back",
-    "missing": "run the recipe again, or bring the file back",
-    "extra": "the run did not make it: take it away before the folder ships",
-    "orphan": "its bytes are right, but what it was made from is changed, missing or unknown",
-}
-
-
-@command("""
-    edgekd verify runs/digits
-""")
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@json_option
-def verify(folder: Path, as_json: bool) -> int:
-    """Hold every file of a run against its manifest, offline; exit 1 when one differs.
-
-    Bytes, what each file was made from, and that nothing else lies among the files that ship.
-    """
-    from edgekd import pipeline
-    from edgekd.console import Terminal, plain_table
-
-    terminal = Terminal(as_json=as_json)
-    found = pipeline.verify(folder)
-    wrong = [name for name, state in found.items() if state != "ok"]
-    rows = [(state, name, _STATES[state]) for name, state in found.items()]
-    terminal.print(plain_table(("state", "file", ""), rows))
-    terminal.print(f"{len(found) - len(wrong)} of {len(found)} files are what the manifest says")
-    terminal.result(found)
-    return EXIT_REFUSED if wrong else 0
 
 
 @command("""

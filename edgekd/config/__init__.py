@@ -30,6 +30,7 @@ __all__ = [
     "load_recipe",
     "load_target",
     "load_targets",
+    "read_table",
     "recipe_names",
     "target_files",
 ]
@@ -60,13 +61,26 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """
     path = find(source, files_in(RECIPES), "recipe")
     text = read_text(path)
-    table = parse(text, str(path))
-    for override in overrides:
-        _override(table, override)
+    table = read_table(text, overrides, where=str(path))
     recipe = build(Recipe, table, where=path.name, folder=path.parent)
     if problems := cross_check(recipe, path.name):
         raise ConfigError.of(problems)
     return LoadedRecipe(recipe=recipe, text=text, path=path, overrides=tuple(overrides))
+
+
+def read_table(text: str, overrides: Sequence[str], *, where: str) -> Table:
+    r"""Read TOML with overrides, and check nothing else: what it names may lie on another machine.
+
+    Raises:
+        ConfigError: It is no TOML, or an override is none.
+
+    >>> read_table("[export]\nformats = ['onnx']", ["export.io=int8"], where="recipe.toml")
+    {'export': {'formats': ['onnx'], 'io': 'int8'}}
+    """
+    table = parse(text, where)
+    for override in overrides:
+        _override(table, override)
+    return table
 
 
 def load_gate_spec(path: Path, overrides: Sequence[str] = (), *, of_recipe: bool = False) -> GateSpec:
@@ -80,9 +94,7 @@ def load_gate_spec(path: Path, overrides: Sequence[str] = (), *, of_recipe: bool
     Raises:
         ConfigError: Everything that is wrong, at once.
     """
-    table = parse(read_text(path), str(path))
-    for override in overrides:
-        _override(table, override)
+    table = read_table(read_text(path), overrides, where=str(path))
     if of_recipe:
         known = {each.name for each in dataclasses.fields(GateSpec)}
         table = {key: value for key, value in table.items() if key in known}

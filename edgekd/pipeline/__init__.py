@@ -15,6 +15,7 @@ from edgekd.errors import StoreError
 from edgekd.launch import process_rank
 from edgekd.pipeline.announcing import find_places, read_wishes
 from edgekd.pipeline.bare import FileFacts, package_file
+from edgekd.pipeline.bundling import collect, verify_bundle, write_bundle
 from edgekd.pipeline.folder import (
     ENVIRONMENT,
     MANIFEST,
@@ -48,6 +49,7 @@ __all__ = [
     "Outcome",
     "Past",
     "check_files",
+    "collect",
     "compare_on_arm64",
     "export_history",
     "find_places",
@@ -64,6 +66,8 @@ __all__ = [
     "rewrite_report",
     "run",
     "verify",
+    "verify_bundle",
+    "write_bundle",
 ]
 
 _log = logging.getLogger("edgekd")

@@ -120,7 +120,8 @@ def _is_made(file: Path) -> bool:
 
 def environment_here() -> dict[str, str]:
     """Versions of what makes and measures files on this machine."""
-    return {"python": platform.python_version(), "system": platform.platform(), **store.tool_versions(*TOOLS)}
+    here = {"python": platform.python_version(), "system": platform.platform()}
+    return {**here, **store.tool_versions("edgekd", *TOOLS)}
 
 
 def check_files(run: Run) -> None:

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ def open_for_gate(folder: Path) -> Run:
     )
 
 
-def judge(run: Run, spec: GateSpec, *, strict: bool = True) -> Release:
+def judge(run: Run, spec: GateSpec, *, strict: bool = True, now: datetime | None = None) -> Release:
     """Hold a run against budgets.
 
     Raises:
@@ -74,6 +75,7 @@ def judge(run: Run, spec: GateSpec, *, strict: bool = True) -> Release:
         waivers=spec.waivers,
         strict=strict,
         targets=_targets(run),
+        now=now,
     )
 
 

@@ -1,6 +1,7 @@
 """The types that flow between the stages: frozen, keyword-only, plain data."""
 
 from edgekd.records.announcing import Place
+from edgekd.records.bundling import BundledFile, BundleIndex, Claim
 from edgekd.records.comparing import Comparison, Turns, Verdict
 from edgekd.records.gating import Bound, Budget, Change, Check, GateSpec, Reference, Release, Waiver
 from edgekd.records.history import PastFigure, PastGate
@@ -85,10 +86,13 @@ __all__ = [
     "BenchmarkSpec",
     "Bound",
     "Budget",
+    "BundleIndex",
+    "BundledFile",
     "CacheFacts",
     "Cargo",
     "Change",
     "Check",
+    "Claim",
     "Combine",
     "Comparison",
     "Conditions",

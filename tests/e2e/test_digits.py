@@ -274,6 +274,16 @@ def test_writing_the_report_again_leaves_a_run_that_verifies(copy: Shortened) ->
     assert after | {"name": ""} == json.loads(before) | {"name": ""}
 
 
+def test_a_run_is_bundled_and_its_bundle_holds(made: Shortened, tmp_path: Path) -> None:
+    bundled = made.command("bundle", "--out", tmp_path / "digits.tar", "--json")
+    assert bundled.returncode == 0, bundled.stderr
+    found = made.edgekd("verify", tmp_path / "digits.tar", "--json")
+    assert found.returncode == 0, found.stdout
+    states = {claim["name"]: claim["state"] for claim in json.loads(found.stdout)["claims"]}
+    assert states.pop("signature") == "unchecked"
+    assert {*states.values()} == {"ok"}
+
+
 def test_the_gate_needs_no_training_framework(made: Shortened, tmp_path: Path) -> None:
     blocked = "import sys; sys.modules.update(torch=None, tensorflow=None, onnxruntime=None, sklearn=None)\n"
     (tmp_path / "sitecustomize.py").write_text(blocked)
