@@ -13,11 +13,14 @@ from edgekd import store
 from edgekd.config.cross_check import check_package, cross_check
 from edgekd.config.files import RECIPES, files_in, find, parse, read_text, recipe_names
 from edgekd.config.reader import PLUG_IN_OF, Table, build
+from edgekd.config.regressions import DEFAULT_TOLERANCES, read_regressions, read_tolerances, regression_metrics
+from edgekd.config.regressions import flatten as flatten_tolerances
 from edgekd.config.targets import TARGETS, common_io, load_target, load_targets, target_files
 from edgekd.errors import ConfigError
 from edgekd.records import GateSpec, Recipe
 
 __all__ = [
+    "DEFAULT_TOLERANCES",
     "TARGETS",
     "LoadedRecipe",
     "budget_lines",
@@ -25,12 +28,16 @@ __all__ = [
     "check_package",
     "common_io",
     "copy_recipe",
+    "flatten_tolerances",
     "json_schema",
     "load_gate_spec",
     "load_recipe",
     "load_target",
     "load_targets",
+    "read_regressions",
+    "read_tolerances",
     "recipe_names",
+    "recipe_table",
     "target_files",
 ]
 
@@ -60,9 +67,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """
     path = find(source, files_in(RECIPES), "recipe")
     text = read_text(path)
-    table = parse(text, str(path))
-    for override in overrides:
-        _override(table, override)
+    table = recipe_table(text, overrides, where=str(path))
     recipe = build(Recipe, table, where=path.name, folder=path.parent)
     if problems := cross_check(recipe, path.name):
         raise ConfigError.of(problems)
@@ -80,13 +85,28 @@ def load_gate_spec(path: Path, overrides: Sequence[str] = (), *, of_recipe: bool
     Raises:
         ConfigError: Everything that is wrong, at once.
     """
-    table = parse(read_text(path), str(path))
-    for override in overrides:
-        _override(table, override)
+    table = recipe_table(read_text(path), overrides, where=str(path))
     if of_recipe:
         known = {each.name for each in dataclasses.fields(GateSpec)}
         table = {key: value for key, value in table.items() if key in known}
-    return build(GateSpec, table, where=path.name, folder=path.parent)
+    spec = build(GateSpec, table, where=path.name, folder=path.parent)
+    read_regressions(spec.regressions or {}, f"{path.name}: regressions")
+    return spec
+
+
+def recipe_table(text: str, overrides: Sequence[str] = (), *, where: str) -> Table:
+    """Give a recipe as TOML has it, with overrides; nothing is checked against what recipes may say.
+
+    Raises:
+        ConfigError: No TOML, or an override of what is not there.
+
+    >>> recipe_table("distill.epochs = 60", ["distill.epochs=3"], where="recipe.toml")
+    {'distill': {'epochs': 3}}
+    """
+    table = parse(text, where)
+    for override in overrides:
+        _override(table, override)
+    return table
 
 
 def budget_lines(path: Path) -> tuple[int, ...]:
@@ -124,6 +144,7 @@ def json_schema() -> dict[str, Any]:
     for name, definition in [("Recipe", schema), *schema["$defs"].items()]:
         definition["additionalProperties"] = name in with_options
         definition["properties"].pop("options", None)
+    schema["properties"]["regressions"]["propertyNames"] = {"pattern": f"^({'|'.join(regression_metrics())})(\\.p.+)?$"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -2,7 +2,7 @@
 
 from edgekd.records.announcing import Place
 from edgekd.records.comparing import Comparison, Turns, Verdict
-from edgekd.records.gating import Bound, Budget, Change, Check, GateSpec, Reference, Release, Waiver
+from edgekd.records.gating import Bound, Budget, Change, Check, GateSpec, Reference, Release, Tolerances, Waiver
 from edgekd.records.history import PastFigure, PastGate
 from edgekd.records.learning import (
     AssistantSpec,
@@ -58,6 +58,7 @@ from edgekd.records.packaging import (
     Vectors,
 )
 from edgekd.records.profiling import OperatorTime
+from edgekd.records.promoting import Baseline, ReleasedFile
 from edgekd.records.results import (
     CacheFacts,
     Correction,
@@ -81,6 +82,7 @@ __all__ = [
     "PRECISIONS",
     "AssistantSpec",
     "AugmentationTerm",
+    "Baseline",
     "Basis",
     "BenchmarkSpec",
     "Bound",
@@ -137,6 +139,7 @@ __all__ = [
     "Recipe",
     "Reference",
     "Release",
+    "ReleasedFile",
     "Role",
     "Run",
     "Schedule",
@@ -149,6 +152,7 @@ __all__ = [
     "Teaching",
     "TensorSpec",
     "TermShare",
+    "Tolerances",
     "TransferSpec",
     "Turns",
     "Vectors",
