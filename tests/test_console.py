@@ -21,6 +21,7 @@ from edgekd.console import (
 from edgekd.errors import StoreError
 from edgekd.records import (
     Budget,
+    Change,
     Check,
     Conditions,
     EpochRecord,
@@ -75,6 +76,17 @@ def test_the_verdict_comes_first(statuses: tuple[Status, ...], word: str, capsys
     assert first.startswith(f"{word}: ")
     assert len(reasons) == sum(status != "pass" for status in statuses)
     assert all("student.[int8].tflite" in reason and CHECK.reason in reason for reason in reasons)
+
+
+def test_what_changed_since_the_last_release_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    changes = tuple(Change(what=f"recipe: [a].{number}", before="1", after="2") for number in range(30))
+    held = replace(release_of("pass"), baseline="v1 (main)", changes=changes)
+    Terminal().print(verdict_lines(held))
+    _, title, *lines = capsys.readouterr().out.splitlines()
+    assert title == "changed since v1 (main):"
+    assert lines == [*(f"  recipe: [a].{number}: 1 → 2" for number in range(20)), "  and 10 more"]
+    Terminal().print(verdict_lines(replace(held, changes=())))
+    assert "nothing is known to have changed since v1 (main)" in capsys.readouterr().out
 
 
 def test_a_long_row_stays_whole_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ _MARKS = {
 _HEAD = "| | budget | file | target | observed | interval | limit |\n|---|---|---|---|---:|---:|---:|\n"
 # A name or a reason that is longer is no name and no reason.
 _NAME_LENGTH, _REASON_LENGTH = 120, 600
+_CHANGES_SHOWN = 20
 
 
 def write(*, release: Release, run: Run, limit_bytes: int = COMMENT_BYTES) -> str:
@@ -43,12 +44,13 @@ def write(*, release: Release, run: Run, limit_bytes: int = COMMENT_BYTES) -> st
         top += f"\n**Next:** {_plain(verdict.next_step)}\n"
     if not release.checks:
         return top
-    checks = worst_first(release)
-    kept = _fitting(checks, limit_bytes - _bytes(top + _page([], []) + _left_out(checks)))
+    checks, changes = worst_first(release), _changes(release)
+    kept = _fitting(checks, limit_bytes - _bytes(top + _page([], []) + _left_out(checks) + changes))
     return (
         top
         + _page([_reason(each) for each in kept if each.status != "pass"], [_row(each) for each in kept])
         + (_left_out(checks[len(kept) :]) if len(kept) < len(checks) else "")
+        + changes
     )
 
 
@@ -69,6 +71,16 @@ def _left_out(checks: list[Check]) -> str:
     refused = sum(check.status != "pass" for check in checks)
     which = f"{refused} of them did not pass" if refused else "all of them pass"
     return f"\n{len(checks)} more checks are left out here, because the text would be too long; {which}.\n"
+
+
+def _changes(release: Release) -> str:
+    """What has changed since the last release, where it was held against one."""
+    if not release.baseline:
+        return ""
+    lines = [f"- {_plain(each.what)}: {_plain(each.before)} → {_plain(each.after)}\n" for each in release.changes]
+    more = f"- and {len(lines) - _CHANGES_SHOWN} more\n" if len(lines) > _CHANGES_SHOWN else ""
+    head = "Changed since" if lines else "Nothing is known to have changed since"
+    return f"\n{head} {_name(release.baseline)}{':' if lines else '.'}\n\n" + "".join(lines[:_CHANGES_SHOWN]) + more
 
 
 def _reason(check: Check) -> str:

@@ -12,7 +12,19 @@ from types import TracebackType
 
 import click
 
-from edgekd.cli import caches, comparing, evidence, exporting, facts, gating, history, lint, packaging, stages
+from edgekd.cli import (
+    caches,
+    comparing,
+    evidence,
+    exporting,
+    facts,
+    gating,
+    history,
+    lint,
+    packaging,
+    promote,
+    stages,
+)
 from edgekd.cli.group import EXIT_BUG, EXIT_INTERRUPTED, EXIT_READER_GONE, EXIT_USER, edgekd
 from edgekd.errors import EdgekdError, write_error
 
@@ -28,6 +40,7 @@ __all__ = [
     "lint",
     "main",
     "packaging",
+    "promote",
     "stages",
 ]
 

@@ -11,6 +11,7 @@ from edgekd.cli.announcing import announce, announce_options
 from edgekd.cli.group import command, json_option, set_option
 from edgekd.cli.history import history_options, keep
 from edgekd.cli.logs import source_lines
+from edgekd.cli.promote import baseline_options
 
 
 @command("""
@@ -19,11 +20,15 @@ from edgekd.cli.logs import source_lines
     edgekd gate runs/digits --budgets release.toml --json
     edgekd gate runs/digits --waivers waivers.toml --lenient
     edgekd gate models/ --budgets release.toml
+    edgekd gate runs/digits --baseline .edgekd/baseline.json
+    edgekd gate runs/digits --baseline v1.2.0 --tolerance latency="3 %" --comparison runs/compared
     edgekd gate runs/digits --annotate --write junit=edgekd.xml --write sarif=edgekd.sarif
     edgekd gate runs/digits --budgets release.toml --report site/
 """)
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--budgets", type=click.Path(path_type=Path), help="Take [[budgets]] from this file instead.")
+@click.option(
+    "--budgets", type=click.Path(path_type=Path), help="Take [[budgets]] and [regressions] from this file instead."
+)
 @click.option(
     "--waivers",
     "waiver_file",
@@ -39,6 +44,7 @@ from edgekd.cli.logs import source_lines
     type=click.Path(path_type=Path, file_okay=False),
     help="Also write the report with this verdict.",
 )
+@baseline_options
 @announce_options
 @history_options
 @set_option
@@ -49,6 +55,9 @@ def gate(
     waiver_file: Path | None,
     strict: bool,
     page: Path | None,
+    baseline: str | None,
+    tolerances: tuple[str, ...],
+    comparisons: tuple[Path, ...],
     wishes: tuple[str, ...],
     annotate: bool,
     history_file: Path | None,
@@ -72,8 +81,13 @@ def gate(
     pipeline.check_files(opened)
     spec = given or pipeline.open_gate_spec(folder, overrides)
     spec = replace(spec, waivers=(*spec.waivers, *waived))
-    release = pipeline.judge(opened, spec, strict=strict)
+    against = pipeline.open_against(
+        opened, baseline=baseline, table=spec.regressions, tolerances=tolerances, comparisons=comparisons
+    )
+    release = pipeline.judge(opened, spec, strict=strict, against=against)
     print_release(terminal, release)
+    if spec.regressions is not None and baseline is None:
+        terminal.say("not held against the last release: give it with --baseline")
     if not release.is_refused:
         for line in source_lines(opened.measurements):
             terminal.say(line)

@@ -13,11 +13,14 @@ from edgekd import store
 from edgekd.config.cross_check import check_package, cross_check
 from edgekd.config.files import RECIPES, files_in, find, parse, read_text, recipe_names
 from edgekd.config.reader import PLUG_IN_OF, Table, build
+from edgekd.config.regressions import DEFAULT_TOLERANCES, read_regressions, read_tolerances, regression_metrics
+from edgekd.config.regressions import flatten as flatten_tolerances
 from edgekd.config.targets import TARGETS, common_io, load_target, load_targets, target_files
 from edgekd.errors import ConfigError
 from edgekd.records import GateSpec, Recipe
 
 __all__ = [
+    "DEFAULT_TOLERANCES",
     "TARGETS",
     "LoadedRecipe",
     "budget_lines",
@@ -25,12 +28,15 @@ __all__ = [
     "check_package",
     "common_io",
     "copy_recipe",
+    "flatten_tolerances",
     "json_schema",
     "load_gate_spec",
     "load_recipe",
     "load_target",
     "load_targets",
+    "read_regressions",
     "read_table",
+    "read_tolerances",
     "recipe_names",
     "target_files",
 ]
@@ -68,7 +74,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     return LoadedRecipe(recipe=recipe, text=text, path=path, overrides=tuple(overrides))
 
 
-def read_table(text: str, overrides: Sequence[str], *, where: str) -> Table:
+def read_table(text: str, overrides: Sequence[str] = (), *, where: str) -> Table:
     r"""Read TOML with overrides, and check nothing else: what it names may lie on another machine.
 
     Raises:
@@ -98,7 +104,9 @@ def load_gate_spec(path: Path, overrides: Sequence[str] = (), *, of_recipe: bool
     if of_recipe:
         known = {each.name for each in dataclasses.fields(GateSpec)}
         table = {key: value for key, value in table.items() if key in known}
-    return build(GateSpec, table, where=path.name, folder=path.parent)
+    spec = build(GateSpec, table, where=path.name, folder=path.parent)
+    read_regressions(spec.regressions or {}, f"{path.name}: regressions")
+    return spec
 
 
 def budget_lines(path: Path) -> tuple[int, ...]:
@@ -136,6 +144,7 @@ def json_schema() -> dict[str, Any]:
     for name, definition in [("Recipe", schema), *schema["$defs"].items()]:
         definition["additionalProperties"] = name in with_options
         definition["properties"].pop("options", None)
+    schema["properties"]["regressions"]["propertyNames"] = {"pattern": f"^({'|'.join(regression_metrics())})(\\.p.+)?$"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgekd import registry
 from edgekd.calibrators import try_calibrator
+from edgekd.config.regressions import regression_problems
 from edgekd.config.targets import common_io, load_target
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.quantizers import check_mixed, check_precision
@@ -49,6 +50,7 @@ def cross_check(recipe: Recipe, where: str) -> list[EdgekdError]:
         *_check_names(recipe),
         *check_package(recipe.package, recipe.export.formats, "package"),
         *_check_budgets(recipe),
+        *regression_problems(recipe.regressions or {}, "regressions"),
     ]
     return [
         ConfigError(error.what, where=f"{where}: {key}", allowed=error.allowed, next_step=error.next_step)

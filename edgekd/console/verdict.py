@@ -23,6 +23,7 @@ _VERDICTS = {
     "inconclusive": "[bold yellow]INCONCLUSIVE[/]: not proven yet",
     "unmeasured": "[bold red]UNMEASURED[/]: no evidence for a budget, or no budget at all",
 }
+_CHANGES_SHOWN = 20
 
 
 # So many passes are read; more of them hide what is none.
@@ -80,4 +81,16 @@ def verdict_lines(release: Release) -> str:
         for each in release.waivers
         if each not in used and not any(f"{each.owner}'s waiver" in check.reason for check in release.checks)
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_change_lines(release)])
+
+
+def _change_lines(release: Release) -> list[str]:
+    """What is not as it was when the last release was made, where it was held against one."""
+    if not release.baseline:
+        return []
+    name = escape(release.baseline)
+    if not release.changes:
+        return [f"nothing is known to have changed since {name}"]
+    shown = [f"  {escape(each.what)}: {escape(each.before)} → {escape(each.after)}" for each in release.changes]
+    more = [f"  and {len(shown) - _CHANGES_SHOWN} more"] if len(shown) > _CHANGES_SHOWN else []
+    return [f"changed since {name}:", *shown[:_CHANGES_SHOWN], *more]

@@ -19,6 +19,7 @@ from edgekd.datasets._places import root_of
 from edgekd.datasets._samples import Scaled as Scaled
 from edgekd.datasets._samples import read_samples as read_samples
 from edgekd.datasets._splits import UNLABELLED, choose_held_out
+from edgekd.datasets._splits import hash_of_split as hash_of_split
 from edgekd.errors import ConfigError, DataError, did_you_mean
 from edgekd.records import DataSpec, Preprocessing, Task, TransferSpec
 

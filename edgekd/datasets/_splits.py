@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,3 +59,16 @@ def choose_held_out(
         if label != UNLABELLED:
             held[members[: round(share * len(members))]] = True
     return held
+
+
+def hash_of_split(inputs: NDArray[Any], labels: NDArray[Any]) -> str:
+    """Hash samples and labels of a split, in their order: what is measured on equal ones can be paired.
+
+    >>> hash_of_split(np.zeros((2, 3)), np.array([0, 1])) == hash_of_split(np.zeros((3, 2)), np.array([0, 1]))
+    False
+    """
+    digest = hashlib.sha256()
+    for array in (inputs, labels):
+        digest.update(f"{array.dtype.str} {array.shape}\0".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -15,6 +15,7 @@ from edgekd.errors import StoreError
 from edgekd.launch import process_rank
 from edgekd.pipeline.announcing import find_places, read_wishes
 from edgekd.pipeline.bare import FileFacts, package_file
+from edgekd.pipeline.baseline import BASELINE, Against, open_against, promote, write_baseline
 from edgekd.pipeline.bundling import collect, verify_bundle, write_bundle
 from edgekd.pipeline.folder import (
     ENVIRONMENT,
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
     from edgekd.stages.report import Report
 
 __all__ = [
+    "BASELINE",
     "RECIPE",
     "STEPS",
+    "Against",
     "Exported",
     "FileFacts",
     "Outcome",
@@ -54,10 +57,12 @@ __all__ = [
     "export_history",
     "find_places",
     "judge",
+    "open_against",
     "open_for_gate",
     "open_gate_spec",
     "open_run",
     "package_file",
+    "promote",
     "read_wishes",
     "recall",
     "remember",
@@ -67,6 +72,7 @@ __all__ = [
     "run",
     "verify",
     "verify_bundle",
+    "write_baseline",
     "write_bundle",
 ]
 

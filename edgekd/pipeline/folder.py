@@ -29,11 +29,13 @@ from edgekd.records import (
 
 RECIPE, OVERRIDES, ENVIRONMENT = "recipe.toml", "overrides.json", "environment.json"
 MANIFEST = "manifest.json"
+# Of the step that measures: which test samples it was.
+TEST_SPLIT = "benchmark/test_split.json"
 # Of the step that distils: what learning with rounding came to, and the name of what it left.
 QUANTIZATION, QUANTIZED = "quantization.json", "student-quantized"
 _STEPS = ("teachers", "assistants", "distill", "export", "lint", "kernels", "benchmark")
 # What verdicts are made of.
-_RECORDS = ("models.json", "measurements.json")
+_RECORDS = ("models.json", "measurements.json", Path(TEST_SPLIT).name)
 TOOLS = (
     "torch",
     "onnx",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,11 +10,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgekd import store
+from edgekd.config import read_table
 from edgekd.errors import StoreError
-from edgekd.pipeline.folder import is_run, open_run
+from edgekd.pipeline.folder import OVERRIDES, RECIPE, is_run, open_run
 from edgekd.records import BenchmarkSpec, GateSpec, Model, Release, Run
 
 if TYPE_CHECKING:
+    from edgekd.pipeline.baseline import Against
     from edgekd.stages.report import Report
 
 _SUFFIXES = (".onnx", ".tflite")
@@ -35,7 +37,7 @@ def open_for_gate(folder: Path) -> Run:
     """
     if is_run(folder):
         run = open_run(folder)
-        _check_names(name for each in run.measurements for name in (each.model, each.target))
+        check_names(name for each in run.measurements for name in (each.model, each.target))
         return run
     files = sorted(each for each in folder.rglob("*") if each.suffix in _SUFFIXES and each.is_file())
     if not files:
@@ -44,7 +46,7 @@ def open_for_gate(folder: Path) -> Run:
             where=str(folder),
             next_step="give the folder that `edgekd run` or `bench` wrote, or one with model files",
         )
-    _check_names(map(str, files))
+    check_names(map(str, files))
     from edgekd.stages.benchmark import benchmark, describe_file
 
     def describe(file: Path) -> Model:
@@ -61,30 +63,41 @@ def open_for_gate(folder: Path) -> Run:
     )
 
 
-def judge(run: Run, spec: GateSpec, *, strict: bool = True, now: datetime | None = None) -> Release:
-    """Hold a run against budgets.
+def judge(
+    run: Run, spec: GateSpec, *, strict: bool = True, against: Against | None = None, now: datetime | None = None
+) -> Release:
+    """Hold a run against budgets, and against the last release if there is one.
 
     Raises:
         ConfigError: Budgets or waivers that make no sense, or budgets on what the run does not have.
     """
     from edgekd.stages.gate import gate
 
-    return gate(
+    release = gate(
         run.measurements,
-        budgets=spec.budgets,
+        budgets=(*spec.budgets, *(against.budgets if against else ())),
         waivers=spec.waivers,
         strict=strict,
-        targets=_targets(run),
+        targets=_targets(run, against),
+        baseline=against.measurements if against else (),
+        comparisons=against.comparisons if against else (),
         now=now,
     )
+    return against.explain(release) if against else release
 
 
-def _targets(run: Run) -> tuple[str, ...]:
-    """Where files were to be measured, whether they could be or not; nothing where no recipe says it."""
+def _targets(run: Run, against: Against | None) -> tuple[str, ...]:
+    """Where files were to be measured, now or for the last release, whether they could be or not.
+
+    Nothing where no recipe says it.
+    """
     if not run.recipe:
         return ()
-    benchmark = tomllib.loads(run.recipe).get("benchmark", {})
-    return tuple(Path(name).stem for name in benchmark.get("targets", BenchmarkSpec().targets))
+    place = run.folder / OVERRIDES
+    overrides = store.read_json(place, list[str]) if place.is_file() else []
+    benchmark = read_table(run.recipe, overrides, where=RECIPE).get("benchmark", {})
+    named = benchmark.get("targets", BenchmarkSpec().targets)
+    return (*(Path(name).stem for name in named), *(against.targets if against else ()))
 
 
 def report_verdict(run: Run, release: Release, folder: Path) -> Report:
@@ -94,7 +107,12 @@ def report_verdict(run: Run, release: Release, folder: Path) -> Report:
     return report(replace(run, release=release), folder=folder)
 
 
-def _check_names(names: Iterable[str]) -> None:
+def check_names(names: Iterable[str]) -> None:
+    """Refuse names that CI or a terminal would take for commands.
+
+    Raises:
+        StoreError: The first of them.
+    """
     for name in names:
         if _NOT_PRINTED.search(name):
             raise StoreError(f"{name!r} is a name that can't be printed", next_step="rename it")

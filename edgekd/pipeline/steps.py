@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edgekd import registry, store
+from edgekd import datasets, registry, store
 from edgekd.config import common_io, load_target
 from edgekd.datasets import STANDARDISATION
-from edgekd.pipeline.folder import TOOLS, open_run
+from edgekd.pipeline.folder import TEST_SPLIT, TOOLS, open_run
 from edgekd.pipeline.gating import judge
 from edgekd.pipeline.history import remember
 from edgekd.pipeline.kernels import compare_files, kernels_to_compare
@@ -90,7 +90,8 @@ def _benchmark(space: Workspace, folder: Path) -> list[Path]:
         progress=space.progress,
         on_failure=lambda _: space.open_steps.add("benchmark"),
     )
-    return [write(folder / "measurements.json", measurements)]
+    split = {"sha256": datasets.hash_of_split(data.test.inputs, data.test.labels)}
+    return [write(folder / "measurements.json", measurements), write(space.store.path / TEST_SPLIT, split)]
 
 
 def _gate(space: Workspace, folder: Path) -> list[Path]:

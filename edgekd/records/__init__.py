@@ -3,7 +3,7 @@
 from edgekd.records.announcing import Place
 from edgekd.records.bundling import BundledFile, BundleIndex, Claim
 from edgekd.records.comparing import Comparison, Turns, Verdict
-from edgekd.records.gating import Bound, Budget, Change, Check, GateSpec, Reference, Release, Waiver
+from edgekd.records.gating import Bound, Budget, Change, Check, GateSpec, Reference, Release, Tolerances, Waiver
 from edgekd.records.history import PastFigure, PastGate
 from edgekd.records.learning import (
     AssistantSpec,
@@ -59,6 +59,7 @@ from edgekd.records.packaging import (
     Vectors,
 )
 from edgekd.records.profiling import OperatorTime
+from edgekd.records.promoting import Baseline, ReleasedFile
 from edgekd.records.results import (
     CacheFacts,
     Correction,
@@ -82,6 +83,7 @@ __all__ = [
     "PRECISIONS",
     "AssistantSpec",
     "AugmentationTerm",
+    "Baseline",
     "Basis",
     "BenchmarkSpec",
     "Bound",
@@ -141,6 +143,7 @@ __all__ = [
     "Recipe",
     "Reference",
     "Release",
+    "ReleasedFile",
     "Role",
     "Run",
     "Schedule",
@@ -153,6 +156,7 @@ __all__ = [
     "Teaching",
     "TensorSpec",
     "TermShare",
+    "Tolerances",
     "TransferSpec",
     "Turns",
     "Vectors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ from edgekd.records.names import Basis, Format, Role, Status
 
 Bound = Literal["at most", "at least"]
 Reference = Literal["teacher", "student", "baseline"]
+Tolerances = Mapping[str, str | Mapping[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +68,16 @@ class Waiver:
 
 @dataclass(frozen=True, kw_only=True)
 class GateSpec:
-    """What a release is held against."""
+    """What a release is held against.
+
+    Attributes:
+        regressions: How much worse than the last release files may be, by metric; of metrics with quantiles also by
+            statistic. `None` takes defaults.
+    """
 
     budgets: tuple[Budget, ...] = ()
     waivers: tuple[Waiver, ...] = ()
+    regressions: Tolerances | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

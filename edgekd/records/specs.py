@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgekd.records.gating import Budget, GateSpec, Waiver
+from edgekd.records.gating import Budget, GateSpec, Tolerances, Waiver
 from edgekd.records.learning import AssistantSpec, DataSpec, DistillSpec, NetworkSpec, TeacherSpec, TransferSpec
 from edgekd.records.making import ExportSpec, PackageSpec
 from edgekd.records.names import Basis, Count, IoType, NotNegative, Positive, Share
@@ -99,8 +99,9 @@ class Recipe:
     package: PackageSpec = field(default_factory=PackageSpec)
     budgets: tuple[Budget, ...] = ()
     waivers: tuple[Waiver, ...] = ()
+    regressions: Tolerances | None = None
 
     @property
     def gate(self) -> GateSpec:
         """What its release is held against."""
-        return GateSpec(budgets=self.budgets, waivers=self.waivers)
+        return GateSpec(budgets=self.budgets, waivers=self.waivers, regressions=self.regressions)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
 
 from edgekd.announcers.markdown import write
-from edgekd.records import Status
+from edgekd.records import Change, Status
 from tests.announcers.verdicts import EVIL, EVIL_RELEASE, MIXED, SIZE, check, release_of, run_of
 
 # As GitHub's: tables, links from bare addresses, raw HTML.
@@ -122,3 +123,16 @@ def test_a_name_of_a_megabyte_is_cut() -> None:
     text = write(release=release_of(check("fail", model="x" * 1_000_000, reason="y" * 1_000_000)), run=run_of())
     assert len(text.encode()) < 5_000
     assert len(cells(text)) == 1
+
+
+def test_what_changed_since_the_last_release_is_listed_and_means_nothing_else() -> None:
+    changes = (Change(what="recipe: name", before="@me <b>", after="[x](http://a.b)"),)
+    text = write(release=replace(MIXED, baseline="v1 (main)", changes=changes), run=run_of())
+    assert "\nChanged since <code>v1 \\(main\\)</code>:\n\n- recipe\\: name: " in text
+    assert tags(text) == OUR_TAGS
+    assert markup(text) == set()
+    assert "Nothing is known to have changed since" in write(release=replace(MIXED, baseline="v1"), run=run_of())
+    many = replace(MIXED, baseline="v1", changes=changes * 100)
+    assert write(release=many, run=run_of()).count("recipe\\: name") == 20
+    assert "- and 80 more" in write(release=many, run=run_of())
+    assert len(write(release=many, run=run_of(), limit_bytes=8000).encode()) <= 8000

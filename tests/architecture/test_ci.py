@@ -106,6 +106,13 @@ def test_overrides_and_silence(workspace: Path) -> None:
     assert not (workspace / "GITHUB_STEP_SUMMARY").exists()
 
 
+def test_the_last_release_is_passed_on(workspace: Path) -> None:
+    inputs = {"run": "my models", "budgets": "ok.toml", "baseline": "my models", "write": "junit=e.xml"}
+    done = run_step(GATE, workspace, inputs)
+    assert done.returncode == 0, done.stderr
+    assert "file size increase" in (workspace / "e.xml").read_text(encoding="utf-8")
+
+
 def test_inputs_are_no_commands(workspace: Path) -> None:
     run_step(GATE, workspace, {"run": "$(touch pwned); `touch pwned`", "budgets": '"; touch pwned; "'})
     done = run_step(GATE, workspace, {"run": "--help"})

@@ -53,6 +53,8 @@ def _paired(rule: Rule, candidate: Measurement, reference: Measurement) -> Seen:
     bounds = FRACTION if rule.source.dimension == "share" else None
     if candidate.labels and reference.labels and candidate.labels != reference.labels:
         raise MeasurementError(f"measured on other samples than {reference.model}: their labels differ")
+    if _is_same(candidate, reference) and candidate.samples == reference.samples:
+        return Seen(interval=exactly(0.0), what="the same file on the same runtime, with the same answers")
     if rule.metric.estimator == "proportion":
         bound = stats.relative_drop_interval if rule.is_relative else stats.paired_drop_interval
         interval = bound(before, after, confidence)
@@ -94,6 +96,8 @@ def _spread(rule: Rule, measurement: Measurement) -> Seen:
 
 
 def _check_setting(candidate: Measurement, reference: Measurement) -> None:
+    if candidate.basis != reference.basis:
+        raise MeasurementError(f"{candidate.basis} here, and {reference.basis} for {reference.model}")
     one, other = candidate.conditions, reference.conditions
     if "" in (one.runtime, other.runtime):
         return  # facts of a file, which no machine had a part in
@@ -108,7 +112,7 @@ def _check_setting(candidate: Measurement, reference: Measurement) -> None:
 
 def _by_turns(rule: Rule, candidate: Measurement, reference: Measurement, comparisons: Sequence[Comparison]) -> Seen:
     """How much longer a file takes than another that took turns with it: a machine is not the same on two days."""
-    if candidate.model_sha256 == reference.model_sha256 and _runtime(candidate) == _runtime(reference):
+    if _is_same(candidate, reference):
         return Seen(interval=exactly(0.0), what="the same file on the same runtime")
     found = [
         each
@@ -118,11 +122,11 @@ def _by_turns(rule: Rule, candidate: Measurement, reference: Measurement, compar
     ]
     if not found:
         apart = float(np.median(candidate.values) / np.median(reference.values) - 1)
-        how = f"compare the two in turns: edgekd compare OLD {candidate.model} --target {candidate.target} --out FOLDER"
+        how = f"compare the two in turns: {turns_command(candidate.model, candidate.target)}"
         return Seen(
             interval=exactly(apart),
             what=f"{_against(rule, reference)}, by medians of two sessions",
-            doubt=f"times of two sessions prove nothing of so little; {how}, and give its file with --comparison",
+            doubt=f"times of two sessions prove nothing of so little; {how}",
         )
     latest = max(found, key=lambda each: each.started_at)
     ratios = [turns.ratio for turns in latest.processes]
@@ -134,6 +138,15 @@ def _by_turns(rule: Rule, candidate: Measurement, reference: Measurement, compar
     interval = Interval(estimate=math.expm1(logs.estimate), low=math.expm1(logs.low), high=math.expm1(logs.high))
     what = f"{_against(rule, reference)} in turns in {len(ratios)} processes"
     return Seen(interval=interval, what=what, sampled="processes", count=len(ratios))
+
+
+def turns_command(model: str, target: str) -> str:
+    """Say how to compare a file with that of the last release, by names: where files are is not for a stage to know."""
+    return f"edgekd compare OLD {model} --target {target} --out FOLDER, and give its file with --comparison"
+
+
+def _is_same(candidate: Measurement, reference: Measurement) -> bool:
+    return candidate.model_sha256 == reference.model_sha256 and _runtime(candidate) == _runtime(reference)
 
 
 def _runtime(measurement: Measurement) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from edgekd.stages.gate.comparing import compare, is_paired
 from edgekd.stages.gate.evidence import Seen, find_fault, look, needs_runs
 from edgekd.stages.gate.reasons import explain, explain_nothing, explain_sources
 from edgekd.stages.gate.rules import Rule
-from edgekd.stages.gate.selecting import FILE, find_references, select
+from edgekd.stages.gate.selecting import FILE, find_lost, find_predecessors, find_references, select, ships
 from edgekd.stats import Interval
 
 
@@ -35,6 +35,24 @@ class Evidence:
     baseline: Sequence[Measurement]
     comparisons: Sequence[Comparison]
     now: datetime
+
+    @cached_property
+    def predecessors(self) -> Mapping[str, str]:
+        """Names of files, with those of the last release whose place they take."""
+        return find_predecessors([each for group in self.measured.values() for each in group], self.baseline)
+
+    @cached_property
+    def _places_before(self) -> frozenset[tuple[str | None, str]]:
+        return frozenset((each.model, each.target) for each in self.baseline)
+
+    def is_new(self, candidate: Measurement) -> bool:
+        """Whether the last release had no such file, or did not measure it on that target: nothing got worse then."""
+        place = self.predecessors.get(candidate.model), candidate.target
+        return ships(candidate) and place not in self._places_before
+
+    def before(self, rule: Rule) -> Sequence[Measurement]:
+        """Measurements of a rule's metric of the last release."""
+        return [each for each in self.baseline if each.metric == rule.source.name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,20 +96,28 @@ def judge(rule: Rule, evidence: Evidence) -> Iterator[Judgement]:
         yield from _judge_formula(rule, rule.formula, evidence)
         return
     of_metric = evidence.measured.get(rule.source.name, ())
-    candidates = select(rule, of_metric)
-    if not candidates:
+    selected = candidates = select(rule, of_metric)
+    lost: list[Measurement] = []
+    if rule.reference == "baseline" and evidence.baseline:
+        lost = find_lost(rule, candidates, evidence.before(rule), evidence.predecessors)
+        candidates = [each for each in candidates if not evidence.is_new(each)]
+    for each in lost:
+        yield _open(rule, each, f"the last release has it: {rule.source.name} of {each.model} was not measured now")
+    if not selected and not lost:
         yield _open(rule, None, explain_nothing(rule, evidence.measured))
     for candidate in candidates:
         if not rule.is_drop:
             yield _check(rule, [(rule, candidate)], evidence, partial(look, candidate=candidate))
             continue
-        references = find_references(rule, candidate, of_metric, evidence.baseline)
+        references = find_references(rule, candidate, of_metric, evidence.before(rule), evidence.predecessors)
         paired = [each for each in references if _can_pair(rule, candidate, each)]
         for reference in paired:
             see = partial(compare, candidate=candidate, reference=reference, comparisons=evidence.comparisons)
             yield _check(rule, [(rule, candidate), (rule, reference)], evidence, see)
-        if not paired and (rule.budget.target is not None or not _is_part(candidate, candidates)):
-            yield replace(_open(rule, candidate, _why_not_paired(rule, candidate, references)), evidence=(candidate,))
+        is_asked = rule.budget.target is not None or rule.reference == "baseline"
+        if not paired and (is_asked or not _is_part(candidate, candidates)):
+            why = _why_not_paired(rule, candidate, references, is_given=bool(evidence.baseline))
+            yield replace(_open(rule, candidate, why), evidence=(candidate,))
 
 
 def _can_pair(rule: Rule, candidate: Measurement, reference: Measurement) -> bool:
@@ -106,8 +132,10 @@ def _is_part(candidate: Measurement, candidates: Sequence[Measurement]) -> bool:
     )
 
 
-def _why_not_paired(rule: Rule, candidate: Measurement, references: Sequence[Measurement]) -> str:
+def _why_not_paired(rule: Rule, candidate: Measurement, references: Sequence[Measurement], *, is_given: bool) -> str:
     whose = "last release" if rule.reference == "baseline" else rule.reference
+    if rule.reference == "baseline" and not is_given:
+        return "there is no last release to hold it against; give it with --baseline"
     if not references:
         what = f"the {rule.source.name} of the {whose} was not measured"
         if rule.reference == "baseline":

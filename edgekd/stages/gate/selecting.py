@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from edgekd.errors import ConfigError
@@ -73,16 +73,51 @@ def _missed(
         )
 
 
-def find_references(
-    rule: Rule, candidate: Measurement, of_metric: Sequence[Measurement], baseline: Sequence[Measurement]
-) -> list[Measurement]:
-    """Find what to compare with, each only once.
+def find_predecessors(measured: Sequence[Measurement], baseline: Sequence[Measurement]) -> dict[str, str]:
+    """Find which file of the last release each file takes the place of, by name.
 
-    That is every teacher's, the student's before export, or that of the same kind of file of the last release.
+    That is the one of its name; else, where one file is new and one is gone of a kind (format and precision), that one.
+    """
+    new, old = ({(each.model, *_kind(each)) for each in side if ships(each)} for side in (measured, baseline))
+    found = {name: name for name, *_ in new & old}
+    for kind in {tuple(kind) for _, *kind in new - old}:
+        came, went = ([name for name, *each in side if tuple(each) == kind] for side in (new - old, old - new))
+        if len(came) == len(went) == 1:
+            found[came[0]] = went[0]
+    return found
+
+
+def _kind(measurement: Measurement) -> tuple[str, str]:
+    return measurement.format, measurement.precision
+
+
+def ships(measurement: Measurement) -> bool:
+    """Whether it is of a file that is released."""
+    return measurement.role == "student" and measurement.format != "torch"
+
+
+def find_lost(
+    rule: Rule, candidates: Sequence[Measurement], baseline: Sequence[Measurement], predecessors: Mapping[str, str]
+) -> list[Measurement]:
+    """Find what the last release measured of a rule's metric and this one did not."""
+    there = {(predecessors.get(each.model), each.target) for each in candidates}
+    return [each for each in select(rule, baseline) if (each.model, each.target) not in there]
+
+
+def find_references(
+    rule: Rule,
+    candidate: Measurement,
+    of_metric: Sequence[Measurement],
+    baseline: Sequence[Measurement],
+    predecessors: Mapping[str, str],
+) -> list[Measurement]:
+    """Find what to compare with among measurements of the metric, each only once.
+
+    That is every teacher's, the student's before export, or that of the file's predecessor in the last release.
     """
     if rule.reference == "baseline":
-        keys = ("metric", "role", "format", "precision", "target")
-        return [each for each in baseline if all(getattr(each, key) == getattr(candidate, key) for key in keys)][:1]
+        wanted = (predecessors.get(candidate.model), candidate.target)
+        return [each for each in baseline if (each.model, each.target) == wanted][:1]
     found: dict[tuple[object, ...], Measurement] = {}
     for each in of_metric:
         before_export = each.format == "torch" and each.precision == "fp32"

@@ -53,12 +53,29 @@ def test_accuracy_is_paired_on_the_same_samples() -> None:
     assert "their labels differ" in _check(budget, replace(new, labels=(0.0,) * 1000), other).reason
 
 
-def test_a_file_that_the_last_release_did_not_have_is_unmeasured() -> None:
-    budget = Budget(metric="file_size_increase", limit="1 %")
-    for old in (None, _measured("file_size", 1, format="onnx")):
-        check = _check(budget, _measured("file_size", 1000), old)
-        assert check.status == "unmeasured"
-        assert check.reason == "the file_size of the last release was not measured for a tflite fp32 file on host"
+def test_without_a_last_release_it_is_unmeasured() -> None:
+    check = _check(Budget(metric="file_size_increase", limit="1 %"), _measured("file_size", 1000), None)
+    assert check.status == "unmeasured"
+    assert check.reason == "there is no last release to hold it against; give it with --baseline"
+
+
+def test_a_new_file_is_no_regression_but_one_that_is_gone_is_unmeasured() -> None:
+    check = _check(
+        Budget(metric="file_size_increase", limit="1 %"),
+        _measured("file_size", 1000),
+        _measured("file_size", 1, format="onnx", model="old.onnx"),
+    )
+    assert (check.status, check.model) == ("unmeasured", "old.onnx")
+    assert check.reason == "the last release has it: file_size of old.onnx was not measured now"
+
+
+def test_the_same_file_with_the_same_answers_has_lost_nothing() -> None:
+    budget = Budget(metric="accuracy_drop", reference="baseline", limit="0 pt")
+    old = _measured("accuracy", *[1.0] * 9, 0.0, conditions=HOST)
+    assert _check(budget, old, old).status == "pass"
+    assert _check(budget, replace(old, model_sha256="other"), old).status == "inconclusive"
+    newer = replace(old, conditions=replace(HOST, runtime_version="2.4"))
+    assert _check(budget, newer, old).status == "inconclusive"
 
 
 def test_what_scatters_is_held_against_what_scattered() -> None:

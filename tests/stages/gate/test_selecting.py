@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from edgekd.errors import ConfigError
 from edgekd.records import Budget, Measurement
 from edgekd.stages.gate import gate
+from edgekd.stages.gate.selecting import find_predecessors
 
 SIZE = Measurement(
     model_sha256="5e1f", model="student.fp32.tflite", format="tflite", precision="fp32", role="student", target="file",
@@ -40,3 +42,26 @@ def test_a_target_that_could_not_be_reached_is_unmeasured() -> None:
 
 def test_without_any_measurement_nothing_can_be_said_of_selectors() -> None:
     assert gate([], budgets=[Budget(metric="file_size", limit="1 kB", format="onnx")]).status == "unmeasured"
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "predecessors"),
+    [
+        ("ab", "ab", {"a": "a", "b": "b"}),
+        ("ac", "ab", {"a": "a", "c": "b"}),  # one was renamed
+        ("a", "ab", {"a": "a"}),
+        ("abc", "ab", {"a": "a", "b": "b"}),
+        ("acd", "ab", {"a": "a"}),  # which of them it was, nobody knows
+        ("b", "a", {"b": "a"}),
+        ("a", "", {}),
+    ],
+)
+def test_files_take_the_place_of_those_of_their_name_or_of_the_only_one_that_is_gone(
+    now: str, before: str, predecessors: dict[str, str]
+) -> None:
+    sides = [[replace(SIZE, model=name) for name in names] for names in (now, before)]
+    assert find_predecessors(*sides) == predecessors
+
+
+def test_a_file_of_another_kind_takes_no_place() -> None:
+    assert find_predecessors([SIZE], [replace(SIZE, model="other.onnx", format="onnx")]) == {}
