@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgekd.errors import StoreError, write_error
+from edgekd.records import Conditions, Measurement
 
 if TYPE_CHECKING:
     from pydantic_core import SchemaValidator
@@ -78,6 +79,25 @@ def fingerprint(*parts: object) -> str:
     """
     text = json.dumps([to_json(part, _digest) for part in parts], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fingerprint_of(measurement: Measurement) -> str:
+    """Hash a measurement by what it says: what is left out says nothing, whichever version reads it.
+
+    >>> from edgekd.records import Conditions
+    >>> size = Measurement(model_sha256="5e1f", model="m", format="onnx", precision="fp32", role="student",
+    ...                    target="file", metric="file_size", unit="B", samples=(9.0,))
+    >>> fingerprint_of(size) == fingerprint_of(dataclasses.replace(size, conditions=Conditions()))
+    True
+    """
+    said = {**_said(measurement), "conditions": _said(measurement.conditions)}
+    return fingerprint(said)
+
+
+def _said(record: Measurement | Conditions) -> dict[str, Any]:
+    return {
+        each.name: value for each in dataclasses.fields(record) if (value := getattr(record, each.name)) != each.default
+    }
 
 
 def _digest(numbers: Sequence[float]) -> str:

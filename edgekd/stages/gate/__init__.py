@@ -12,7 +12,7 @@ from edgekd.stages.gate.judging import Evidence, judge
 from edgekd.stages.gate.rules import read_budgets
 from edgekd.stages.gate.selecting import check_selectors
 from edgekd.stages.gate.waiving import check_waivers, waive
-from edgekd.store import fingerprint
+from edgekd.store import fingerprint_of
 
 __all__ = ["gate"]
 
@@ -111,7 +111,7 @@ class _Fingerprints:
         """The hash of a measurement that lives as long as this does."""
         key = id(measurement)
         if key not in self._found:
-            self._found[key] = fingerprint(measurement)
+            self._found[key] = fingerprint_of(measurement)
         return self._found[key]
 
     def sorted(self, measurements: list[Measurement]) -> list[Measurement]:
