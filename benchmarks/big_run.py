@@ -48,6 +48,7 @@ def write_big_run(run: Path, bench: Path, out: Path, *, files: int = 20, samples
     for name in _STEPS:
         source = run / name
         shutil.copytree(source, out / name) if source.is_dir() else shutil.copy(source, out / name)
+    (out / "lint" / "measurements.json").unlink(missing_ok=True)  # of files that are not in this run
     for step in ("teachers", "assistants", "distill"):
         measured = out / step / "measurements.json"
         if measured.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from edgekd.pipeline.baseline import Against
     from edgekd.stages.report import Report
 
+_log = logging.getLogger("edgekd")
 _SUFFIXES = (".onnx", ".tflite")
 # Line breaks, control characters, halves of characters: CI takes what is printed for commands where a line begins so.
 _NOT_PRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -101,10 +103,14 @@ def _targets(run: Run, against: Against | None) -> tuple[str, ...]:
 
 
 def report_verdict(run: Run, release: Release, folder: Path) -> Report:
-    """Write the report of a run with a verdict that is not the run's own."""
+    """Write the report of a run, and of what became of it before, with a verdict that is not the run's own."""
+    from edgekd.pipeline.history import with_past
     from edgekd.stages.report import report
 
-    return report(replace(run, release=release), folder=folder)
+    with_history, error = with_past(run)
+    if error:
+        _log.warning("this report has no history: %s", error)
+    return report(replace(with_history, release=release), folder=folder)
 
 
 def check_names(names: Iterable[str]) -> None:
