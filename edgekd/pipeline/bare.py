@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.config import check_package
+from edgekd.config.cross_check import check_package
 from edgekd.errors import ConfigError, DataError, ModelError, TargetError
 from edgekd.lints import keeps_from_running, lint, with_own_processor
 from edgekd.records import (
