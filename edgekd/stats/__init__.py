@@ -14,7 +14,13 @@ from edgekd.stats.gains import gain_interval, recovered_interval
 from edgekd.stats.histograms import Stream
 from edgekd.stats.means import mean_drop_interval, mean_interval, ratio_interval
 from edgekd.stats.proportions import paired_drop_interval, proportion_interval, relative_drop_interval
-from edgekd.stats.quantiles import QUANTILES, quantile_interval, runs_needed, supported_quantiles
+from edgekd.stats.quantiles import (
+    QUANTILES,
+    quantile_interval,
+    runs_needed,
+    series_quantile_interval,
+    supported_quantiles,
+)
 from edgekd.stats.sequences import mean_sequence, samples_to_clear
 
 __all__ = [
@@ -38,5 +44,6 @@ __all__ = [
     "relative_drop_interval",
     "runs_needed",
     "samples_to_clear",
+    "series_quantile_interval",
     "supported_quantiles",
 ]

@@ -116,7 +116,7 @@ def look(rule: Rule, candidate: Measurement) -> Seen:
     samples, count, confidence = candidate.values, len(candidate.samples), rule.confidence
     name, estimator = rule.source.name, rule.metric.estimator
     if needs_runs(rule, candidate):
-        interval = stats.quantile_interval(samples, rule.quantile, confidence)
+        interval = stats.series_quantile_interval(samples, rule.quantile, confidence)
         return Seen(interval=interval, what=f"{rule.statistic} of {count} runs", sampled="runs", count=count)
     if estimator in {"exact", "largest", "quantile"}:
         largest = float(samples.max())
