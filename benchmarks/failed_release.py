@@ -20,7 +20,8 @@ from edgekd.pipeline import open_run
 from edgekd.stages.report.layers import parted_lines
 
 WORK = Path("runs") / "benchmarks" / "failed-release"
-BASELINE = "--baseline .edgekd/baseline.json"
+# 539 test samples, and 200 on the emulated chip, prove no half a point.
+BASELINE = "--baseline .edgekd/baseline.json --tolerance 'accuracy=2.5 pt'"
 TIGHT = "--set export.calibration.method=percentile --set export.calibration.percentile"
 COMMANDS = {
     "first": "run digits --out runs/v1",
