@@ -65,12 +65,50 @@ def verdict_of(run: Run) -> Verdict:
         why = f"{count} {words}{name}{_place(first)}.{besides}"
         if not run.release.is_refused:
             why += " That keeps no release back here (lenient)."
-        return Verdict(status=first.status, why=why, next_step=first.reason)
+        return Verdict(status=first.status, why=why, next_step=_remedy(first) if status == "fail" else first.reason)
     return Verdict(status="pass", why=f"All budgets hold ({total}).{besides}", next_step="")
 
 
 _ONE = {"fail": "failed", "unmeasured": "has no measurement", "inconclusive": "is not proven yet"}
 _MANY = {"fail": "failed", "unmeasured": "have no measurement", "inconclusive": "are not proven yet"}
+
+
+# What people who shipped such files do first, by the beginning of the metric's name; the first that fits counts.
+_REMEDIES = (
+    (
+        ("latency", "sustained_latency", "window_latency", "energy"),
+        "see which operators take the time: edgekd bench {file} --target {target} --profile",
+    ),
+    (
+        ("load_time", "first_inference"),
+        "see what lint says of it (edgekd lint {file} --target {target}), or make it smaller",
+    ),
+    (
+        ("arena_size", "peak_memory", "sram_size", "dram_size"),
+        "make the largest activations smaller: fewer channels or a stride in the first layers (edgekd inspect {file})",
+    ),
+    (("npu_share", "operators", "lint"), "change what lint names (edgekd lint {file} --target {target})"),
+    (
+        ("file_size", "compressed_size", "zstd_size", "flash_size"),
+        "make it smaller: a narrower student, integer weights, or [export.mixed] with max_size",
+    ),
+    (("agreement",), "see which kernels differ on {target} (edgekd lint {file} --target {target})"),
+)
+_ROUNDED = (
+    "see in the report in which layer {file} parts from the float32 file; then another [export.calibration], "
+    "[export.mixed] with max_drop, or [distill.quantization]"
+)
+_LEARNT = "see in the report whether training had ended; then more epochs, a wider student, or another teacher"
+
+
+def _remedy(check: Check) -> str:
+    if check.budget.reference == "baseline" and "changed since" in check.reason:
+        return f"undo or mend what changed: {check.reason.partition('changed since: ')[2]}"
+    metric = check.budget.metric
+    text = next((words for names, words in _REMEDIES if metric.startswith(names)), "")
+    if not text:
+        text = _LEARNT if "fp32" in check.model or not check.model.endswith((".onnx", ".tflite")) else _ROUNDED
+    return text.format(file=check.model, target=check.target)
 
 
 def _place(check: Check) -> str:

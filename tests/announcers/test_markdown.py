@@ -49,7 +49,7 @@ def test_it_says_the_verdict_the_next_step_and_all_checks_worst_first() -> None:
     text = write(release=MIXED, run=run_of())
     assert "## edgekd gate: ❌ fail\n" in text
     assert "2 of 5 checks failed, first accuracy drop at most 1 pt for student.fp32.onnx on host" in text
-    assert "**Next:** because of fail\n" in text
+    assert "**Next:** see in the report whether training had ended; then more epochs" in text
     rows = cells(text)
     assert [row[0].split()[-1] for row in rows] == ["fail", "fail", "unmeasured", "inconclusive", "pass"]
     assert rows[3] == [
