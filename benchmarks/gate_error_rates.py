@@ -108,7 +108,7 @@ def _runs(results: Results, part: str) -> list[dict[str, Any]]:
 
 def simulate(results: Results, *, gates: int) -> None:
     """Gate releases of which nothing changed, all files were trained again, or one got worse."""
-    noise = [np.log(run["ratios"]) for run in _runs(results, "copy")]
+    noise = _noise(results)
     sessions = [1e-9 * np.array(run["ns"]) for run in _runs(results, "session")]
     for kind in ("unchanged", "trained_again", "less_accurate", "slower"):
         done = sum(run["gates"] for run in _runs(results, "gates") if run["kind"] == kind)
@@ -124,6 +124,15 @@ def simulate(results: Results, *, gates: int) -> None:
             )
             done += count
         print(kind, gates, flush=True)
+
+
+def _noise(results: Results) -> list[NDArray[np.float64]]:
+    """How processes of each comparison scatter around the ratio of a file with its copy, which is 1.
+
+    The mean of the few of one comparison is not: to draw from these would be to compare files that differ by as much.
+    """
+    logs = [np.log(run["ratios"]) for run in _runs(results, "copy")]
+    return [(each - each.mean()) * math.sqrt(each.size / (each.size - 1)) for each in logs]
 
 
 def _one_gate(
@@ -205,7 +214,7 @@ def calibrate(results: Results, *, trials: int) -> None:
 
 def _kinds(results: Results) -> dict[str, Callable[[np.random.Generator, float], bool]]:
     sessions = [1e-9 * np.array(run["ns"]) for run in _runs(results, "session")]
-    logs = [np.log(run["ratios"]) for run in _runs(results, "copy")]
+    logs = _noise(results)
     truths = np.sort(np.random.default_rng(0).uniform(0.3, 1, 2000))
 
     def accuracy(rng: np.random.Generator, confidence: float) -> bool:
