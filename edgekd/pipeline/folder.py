@@ -107,6 +107,7 @@ def open_run(folder: Path) -> Run:
         operators=tuple(store.read_json(operators, list[OperatorTime])) if operators.is_file() else (),
         release=store.read_json(release, Release) if _is_made(release) else None,
         environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
+        manifest=store.read_json(folder / MANIFEST, Manifest) if (folder / MANIFEST).is_file() else None,
     )
 
 

@@ -20,7 +20,12 @@ State = Literal["ok", "changed", "missing", "extra", "orphan"]
 
 
 def write_manifest(run_folder: store.RunFolder, steps: Sequence[Step], data: str) -> None:
-    """List what the run was asked, every finished step, and every file of these.
+    """Write the manifest of a finished run; see `manifest_of`."""
+    store.write_json(run_folder.path / MANIFEST, manifest_of(run_folder, steps, data))
+
+
+def manifest_of(run_folder: store.RunFolder, steps: Sequence[Step], data: str) -> Manifest:
+    """List what the run was asked, every step that is done, and every file of these.
 
     Args:
         run_folder: Of the run.
@@ -30,7 +35,7 @@ def write_manifest(run_folder: store.RunFolder, steps: Sequence[Step], data: str
     path = run_folder.path
     done = {step.name: step for step in steps if run_folder.record(step.name)}
     files = _files(run_folder, list(done))
-    manifest = Manifest(
+    return Manifest(
         edgekd_manifest=FORMAT,
         recipe=store.sha256_of(path / RECIPE),
         overrides=tuple(store.read_json(path / OVERRIDES, list[str])),
@@ -48,7 +53,6 @@ def write_manifest(run_folder: store.RunFolder, steps: Sequence[Step], data: str
         corrections=next((name for name in files if name == "export/corrections.json"), ""),
         files=files,
     )
-    store.write_json(path / MANIFEST, manifest)
 
 
 def update_manifest(run_folder: store.RunFolder) -> None:

@@ -19,6 +19,7 @@ from edgekd.pipeline.gating import judge
 from edgekd.pipeline.history import remember
 from edgekd.pipeline.kernels import compare_files, kernels_to_compare
 from edgekd.pipeline.linting import exported_files, lint_files, lint_targets, unfit_pairs
+from edgekd.pipeline.manifest import manifest_of
 from edgekd.pipeline.packaging import needs_packages, package_files, package_parameters
 from edgekd.pipeline.training import (
     assist,
@@ -105,7 +106,9 @@ def _gate(space: Workspace, folder: Path) -> list[Path]:
 def _report(space: Workspace, folder: Path) -> list[Path]:
     from edgekd.stages.report import report
 
-    written = report(open_run(space.store.path), folder=folder)
+    before = [step for step in STEPS if step.name != "report"]
+    manifest = manifest_of(space.store, before, space.data_fingerprint)
+    written = report(replace(open_run(space.store.path), manifest=manifest), folder=folder)
     return [written.json_path, written.html_path]
 
 

@@ -29,6 +29,7 @@ from edgekd.records.making import (
     QuantizationPlan,
     QuantSpec,
 )
+from edgekd.records.manifest import Manifest, ManifestFile, ManifestStep
 from edgekd.records.measuring import Conditions, Measurement, Stretch
 from edgekd.records.names import (
     LAYER_PRECISIONS,
@@ -50,9 +51,6 @@ from edgekd.records.names import (
 from edgekd.records.packaging import (
     Cargo,
     Figure,
-    Manifest,
-    ManifestFile,
-    ManifestStep,
     NpuSummary,
     Package,
     PackedFile,

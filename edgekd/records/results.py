@@ -9,6 +9,7 @@ from pathlib import Path
 from edgekd.records.gating import Release
 from edgekd.records.history import PastGate
 from edgekd.records.linting import Finding
+from edgekd.records.manifest import Manifest
 from edgekd.records.measuring import Measurement
 from edgekd.records.names import Format, Head, Ranges, Role
 from edgekd.records.profiling import OperatorTime
@@ -246,7 +247,11 @@ class MixedSearch:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """All that a finished or unfinished run folder holds, for the report."""
+    """All that a finished or unfinished run folder holds, for the report.
+
+    Attributes:
+        manifest: Of a finished run, or of the steps that are done when the report is written.
+    """
 
     name: str
     folder: Path
@@ -264,3 +269,4 @@ class Run:
     release: Release | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     past_gates: tuple[PastGate, ...] = ()
+    manifest: Manifest | None = None

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from edgekd.stats._interval import Interval, Samples
 from edgekd.stats.areas import auc, auc_drop_interval, auc_interval
-from edgekd.stats.calibration import calibration_interval
+from edgekd.stats.calibration import BINS as CALIBRATION_BINS
+from edgekd.stats.calibration import CalibrationBin, calibration_bins, calibration_interval
 from edgekd.stats.gains import gain_interval, recovered_interval
 from edgekd.stats.histograms import Stream
 from edgekd.stats.means import mean_drop_interval, mean_interval, ratio_interval
@@ -24,13 +25,16 @@ from edgekd.stats.quantiles import (
 from edgekd.stats.sequences import mean_sequence, samples_to_clear
 
 __all__ = [
+    "CALIBRATION_BINS",
     "QUANTILES",
+    "CalibrationBin",
     "Interval",
     "Samples",
     "Stream",
     "auc",
     "auc_drop_interval",
     "auc_interval",
+    "calibration_bins",
     "calibration_interval",
     "gain_interval",
     "mean_drop_interval",

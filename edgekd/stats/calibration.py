@@ -3,13 +3,48 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from edgekd.errors import MeasurementError
 from edgekd.stats._interval import Interval, Samples, check_share, finite
 
 BINS = 15
+_Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationBin:
+    """Samples of neighbouring confidences: their mean confidence, and how many of them are right."""
+
+    confidence: float
+    right: int
+    samples: int
+
+
+def calibration_bins(confidences: Samples, right: Samples) -> tuple[CalibrationBin, ...]:
+    """Part samples into the bins that `calibration_interval` looks at, for a reliability diagram.
+
+    Args:
+        confidences: Shape (n,), the probability of the predicted class, in [0, 1].
+        right: Shape (n,), 1 where the prediction is right and 0 where it is wrong.
+
+    Returns:
+        From the least sure to the surest; of as many samples each, give or take one.
+
+    Raises:
+        MeasurementError: As `calibration_interval`.
+
+    >>> calibration_bins([0.75] * 3000, [1, 1, 1, 0] * 750)[0]
+    CalibrationBin(confidence=0.75, right=150, samples=200)
+    """
+    counts, sums, hits = _binned(confidences, right)
+    return tuple(
+        CalibrationBin(confidence=total / count, right=round(hit), samples=count)
+        for count, total, hit in zip(counts.tolist(), sums.tolist(), hits.tolist(), strict=True)
+    )
 
 
 def calibration_interval(confidences: Samples, right: Samples, confidence: float = 0.95) -> Interval:
@@ -47,6 +82,19 @@ def calibration_interval(confidences: Samples, right: Samples, confidence: float
     from scipy import special  # not before it is needed: it takes longer than all else here
 
     check_share("confidence", confidence)
+    counts, sums, hits = _binned(confidences, right)
+    weights, shares = counts / counts.sum(), hits / counts
+    gaps = np.abs(shares - sums / counts)
+    z = float(special.ndtri((1 + confidence) / 2))
+    smoothed = (shares * counts + z * z / 2) / (counts + z * z)
+    errors = np.sqrt(smoothed * (1 - smoothed) / (counts + z * z))
+    estimate, half = float(weights @ gaps), z * math.sqrt(float(weights**2 @ errors**2))
+    low = estimate - math.sqrt(2 / math.pi) * float(weights @ errors) - half
+    return Interval(estimate=estimate, low=max(low, 0.0), high=min(estimate + half, 1.0))
+
+
+def _binned(confidences: Samples, right: Samples) -> tuple[npt.NDArray[np.int64], _Numbers, _Numbers]:
+    """Number of samples, sum of confidences and number of right answers of each bin."""
     values, answers = finite(confidences), finite(right)
     if values.size != answers.size or values.size < BINS:
         what = f"{values.size} confidences and {answers.size} answers"
@@ -57,12 +105,4 @@ def calibration_interval(confidences: Samples, right: Samples, confidence: float
     order = np.argsort(values, kind="stable")
     starts = np.linspace(0, values.size, BINS + 1).astype(int)[:-1]
     counts = np.diff([*starts, values.size])
-    weights = counts / values.size
-    shares = np.add.reduceat(answers[order], starts) / counts
-    gaps = np.abs(shares - np.add.reduceat(values[order], starts) / counts)
-    z = float(special.ndtri((1 + confidence) / 2))
-    smoothed = (shares * counts + z * z / 2) / (counts + z * z)
-    errors = np.sqrt(smoothed * (1 - smoothed) / (counts + z * z))
-    estimate, half = float(weights @ gaps), z * math.sqrt(float(weights**2 @ errors**2))
-    low = estimate - math.sqrt(2 / math.pi) * float(weights @ errors) - half
-    return Interval(estimate=estimate, low=max(low, 0.0), high=min(estimate + half, 1.0))
+    return counts, np.add.reduceat(values[order], starts), np.add.reduceat(answers[order], starts)

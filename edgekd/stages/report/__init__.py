@@ -9,11 +9,13 @@ from typing import Any
 
 from edgekd.records import Run
 from edgekd.stages.report.balance import TermBalance, balances
+from edgekd.stages.report.classes import classes_of
 from edgekd.stages.report.comparison import Row, TargetFigures, summary_rows
 from edgekd.stages.report.energy import energy_lines
 from edgekd.stages.report.gain import Gain, gain_lines, gain_of
 from edgekd.stages.report.kernels import KernelRow, kernel_rows
 from edgekd.stages.report.page import render
+from edgekd.stages.report.provenance import tools_of
 from edgekd.stages.report.quality import label_of, lower_is_better, points_text, score_text
 from edgekd.stages.report.rounding import Rounding, rounding_lines, rounding_of
 from edgekd.stages.report.section import Findings
@@ -80,11 +82,16 @@ def report(run: Run, *, folder: Path) -> Report:
     'report.html'
     """
     written = Report(json_path=folder / "report.json", html_path=folder / "report.html")
-    found = Findings(run=run, rows=summary_rows(run))
+    found = find(run)
     content, html = _content(found), render(found).encode()
     write_json(written.json_path, content)
     write_bytes(written.html_path, html)
     return written
+
+
+def find(run: Run) -> Findings:
+    """Compute once what several parts of a report are about."""
+    return Findings(run=run, rows=summary_rows(run), classes=classes_of(run))
 
 
 def worth_lines(run: Run) -> tuple[str, ...]:
@@ -121,6 +128,7 @@ def _content(found: Findings) -> Any:
                 "checks": run.release.checks if run.release else (),
                 "evidence": run.release.evidence if run.release else (),
                 "summary": found.rows,
+                "classes": found.classes,
                 "gain": gain_of(run),
                 "rounding": rounding_of(run),
                 "teachings": run.teachings,
@@ -132,6 +140,8 @@ def _content(found: Findings) -> Any:
                 "metrics": [summarise(each) for each in joined(run.measurements)],
                 "models": [{**to_json(model), "path": _relative(model.path, run.folder)} for model in run.models],
                 "environment": run.environment,
+                "data_sha256": run.manifest.data if run.manifest else "",
+                "tools": dict(tools_of(run)),
                 "recipe": run.recipe,
                 "histories": run.histories,
             }

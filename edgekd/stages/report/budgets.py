@@ -111,14 +111,18 @@ class Board:
     counts: tuple[tuple[Status, int], ...]
 
 
+def lines_of(release: Release) -> list[Line]:
+    """Write every check of a release, in the gate's order."""
+    return [Line(check=each, words=describe_budget(each.budget), bar=bar_of(each)) for each in release.checks]
+
+
 def board_of(release: Release | None) -> Board:
     """Put what holds a release back before what does not.
 
     >>> board_of(None).counts
     ()
     """
-    checks = release.checks if release else ()
-    lines = [Line(check=each, words=describe_budget(each.budget), bar=bar_of(each)) for each in checks]
+    lines = lines_of(release) if release else []
     by_status = {
         status: [each for each in lines if each.check.status == status and not each.check.waiver] for status in _ORDER
     }

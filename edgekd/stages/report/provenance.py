@@ -64,3 +64,10 @@ def _origin(model: Model, by_hash: dict[str, Model], taught: dict[str, tuple[str
 def recipe_hash(run: Run) -> str:
     """Hash of the recipe's text, as the manifest has it; empty where there was none."""
     return hashlib.sha256(run.recipe.encode()).hexdigest() if run.recipe else ""
+
+
+def tools_of(run: Run) -> list[tuple[str, list[str]]]:
+    """Name the tools that decide what each step made, with their versions; nothing where no manifest says it."""
+    steps = run.manifest.steps if run.manifest else {}
+    named = {name: [f"{tool} {version}" for tool, version in step.tools.items()] for name, step in steps.items()}
+    return [(name, tools) for name, tools in named.items() if tools]

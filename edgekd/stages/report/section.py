@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from edgekd.records import Run
 from edgekd.stages.report.charts import Chart
+from edgekd.stages.report.classes import Classes
 from edgekd.stages.report.comparison import Row
 from edgekd.stages.report.quality import label_of, primary_metric
 from edgekd.stages.report.words import capitalised
@@ -14,10 +15,11 @@ from edgekd.stages.report.words import capitalised
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """A run, and the rows of its files, which are computed once because they take long."""
+    """A run, and what is computed of it once because it takes long: the rows of its files, and their classes."""
 
     run: Run
     rows: tuple[Row, ...]
+    classes: Classes | None = None
 
     @property
     def metric(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from edgekd.stages.report.balance import balance_chart, balances
 from edgekd.stages.report.charts import Chart
+from edgekd.stages.report.class_charts import class_charts
 from edgekd.stages.report.conditions import settings_of
 from edgekd.stages.report.dots import gain_chart
 from edgekd.stages.report.energy import energy_lines, energy_rows
@@ -20,7 +21,8 @@ from edgekd.stages.report.latency import latencies
 from edgekd.stages.report.layers import layer_chart, layer_tables, parted_lines
 from edgekd.stages.report.mixed import mixed_chart, mixed_lines, mixed_tables
 from edgekd.stages.report.operators import profiles_of
-from edgekd.stages.report.provenance import origins_of, recipe_hash
+from edgekd.stages.report.provenance import origins_of, recipe_hash, tools_of
+from edgekd.stages.report.release import leave_of
 from edgekd.stages.report.rounding import rounding_lines, rounding_of
 from edgekd.stages.report.section import Findings, Section
 from edgekd.stages.report.sustained import long_runs, sustained_charts
@@ -61,6 +63,29 @@ def _frontier(found: Findings) -> Section:
         title=f"{found.metric} against size, latency and memory" if scored else "Files by size, latency and memory",
         facts={"frontier": frontier},
         data={"frontier": frontier.data} if frontier else {},
+    )
+
+
+def _release(found: Findings) -> Section | None:
+    leave = leave_of(found.run.release)
+    if leave is None:
+        return None
+    title = "Waivers and the last release" if leave.waivers and leave.baseline else ""
+    return Section(
+        name="release",
+        title=title or ("Waivers" if leave.waivers else "Against the last release"),
+        facts={"leave": leave},
+    )
+
+
+def _classes(found: Findings) -> Section | None:
+    if found.classes is None:
+        return None
+    return Section(
+        name="classes",
+        title="Classes",
+        facts={"classes": found.classes},
+        charts=class_charts(found.classes.files),
     )
 
 
@@ -215,13 +240,20 @@ def _provenance(found: Findings) -> Section:
     return Section(
         name="provenance",
         title="Where it comes from",
-        facts={"run": found.run, "origins": origins_of(found.run), "recipe_sha256": recipe_hash(found.run)},
+        facts={
+            "run": found.run,
+            "origins": origins_of(found.run),
+            "step_tools": tools_of(found.run),
+            "recipe_sha256": recipe_hash(found.run),
+        },
     )
 
 
 _ORDER: tuple[Callable[[Findings], Section | None], ...] = (
+    _release,
     _frontier,
     _files,
+    _classes,
     _rounding,
     _gain,
     _teachers,

@@ -137,6 +137,8 @@ def _summarise(measurement: Measurement) -> Summary:
         return summary
     if kind == "classes":
         return summary  # numbers of classes, of which there is no mean
+    if kind == "calibration" and count < stats.CALIBRATION_BINS:
+        return summary
     summary = replace(summary, minimum=float(min(measurement.samples)), maximum=float(max(measurement.samples)))
     if kind in ("proportion", "mean", "area", "count", "calibration"):
         return replace(summary, figure=score_figure(measurement))
