@@ -10,15 +10,6 @@ NO_BUDGETS = "there are no budgets, so nothing is proven"
 ORDER: tuple[Status, ...] = ("fail", "unmeasured", "inconclusive", "pass")
 
 
-def printable(text: str) -> str:
-    r"""Replace what no terminal, page or XML should be given: line breaks, control characters, halves of characters.
-
-    >>> printable("a" + chr(10) + "b.tflite").encode("ascii", "namereplace").decode()
-    'a\\N{REPLACEMENT CHARACTER}b.tflite'
-    """
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
-
-
 def worst_first(release: Release) -> list[Check]:
     """Sort checks: those that keep the release back by status, then those that are not passed either, then passes."""
     return sorted(release.checks, key=lambda check: (not release.is_held_back_by(check), ORDER.index(check.status)))

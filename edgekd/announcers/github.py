@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgekd.announcers._text import NO_BUDGETS, printable, worst_first
+from edgekd.announcers._text import NO_BUDGETS, worst_first
 from edgekd.records import Budget, Check, Place, Release
+from edgekd.text import printable
 from edgekd.verdict import describe_budget, status_text
 
 # GitHub shows so many of one kind a step, and drops the rest without a word.

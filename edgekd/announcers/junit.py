@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from xml.etree import ElementTree as ET
 
-from edgekd.announcers._text import NO_BUDGETS, amounts, printable
+from edgekd.announcers._text import NO_BUDGETS, amounts
 from edgekd.records import Check, Release, Run
+from edgekd.text import printable
 from edgekd.verdict import describe_budget, status_text
 
 

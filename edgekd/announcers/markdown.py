@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
-from edgekd.announcers._text import amounts, printable, worst_first
+from edgekd.announcers._text import amounts, worst_first
 from edgekd.records import Check, Release, Run
+from edgekd.text import COMMENT_BYTES, markdown_name, markdown_text
 from edgekd.verdict import describe_budget, limit_text, metric_text, status_text, verdict_of
 
-# The longest comment that GitHub takes; a step summary takes `STEP_SUMMARY_BYTES`.
-COMMENT_BYTES, STEP_SUMMARY_BYTES = 65_536, 1_048_576
 _MARKS = {
     "pass": "✅ pass",
     "fail": "❌ fail",
@@ -19,8 +17,6 @@ _MARKS = {
     "waived": "🕓 waived",
 }
 _HEAD = "| | budget | file | target | observed | interval | limit |\n|---|---|---|---|---:|---:|---:|\n"
-# A name or a reason that is longer is no name and no reason.
-_NAME_LENGTH, _REASON_LENGTH = 120, 600
 _CHANGES_SHOWN = 20
 
 
@@ -37,11 +33,10 @@ def write(*, release: Release, run: Run, limit_bytes: int = COMMENT_BYTES) -> st
     """
     verdict = verdict_of(replace(run, release=release))
     # Scripts find the comment that they wrote by it.
-    top = (
-        f"<!-- edgekd gate -->\n## edgekd gate: {_MARKS[verdict.status]}\n\n{_name(run.name)}: {_plain(verdict.why)}\n"
-    )
+    why = f"{markdownmarkdown_name(run.name)}: {markdown_text(verdict.why)}"
+    top = f"<!-- edgekd gate -->\n## edgekd gate: {_MARKS[verdict.status]}\n\n{why}\n"
     if verdict.next_step:
-        top += f"\n**Next:** {_plain(verdict.next_step)}\n"
+        top += f"\n**Next:** {markdown_text(verdict.next_step)}\n"
     if not release.checks:
         return top
     checks, changes = worst_first(release), _changes(release)
@@ -77,52 +72,36 @@ def _changes(release: Release) -> str:
     """What has changed since the last release, where it was held against one."""
     if not release.baseline:
         return ""
-    lines = [f"- {_plain(each.what)}: {_plain(each.before)} → {_plain(each.after)}\n" for each in release.changes]
+    lines = [
+        f"- {markdown_text(each.what)}: {markdown_text(each.before)} → {markdown_text(each.after)}\n"
+        for each in release.changes
+    ]
     more = f"- and {len(lines) - _CHANGES_SHOWN} more\n" if len(lines) > _CHANGES_SHOWN else ""
     head = "Changed since" if lines else "Nothing is known to have changed since"
-    return f"\n{head} {_name(release.baseline)}{':' if lines else '.'}\n\n" + "".join(lines[:_CHANGES_SHOWN]) + more
+    return (
+        f"\n{head} {markdown_name(release.baseline)}{':' if lines else '.'}\n\n"
+        + "".join(lines[:_CHANGES_SHOWN])
+        + more
+    )
 
 
 def _reason(check: Check) -> str:
-    what = _plain(describe_budget(check.budget))
-    what += f" {_name(check.model)}" if check.model else ""
-    what += f" on {_plain(check.target)}" if check.target else ""
-    return f"- {_MARKS[status_text(check)]} {what}: {_plain(check.reason)}\n"
+    what = markdown_text(describe_budget(check.budget))
+    what += f" {markdownmarkdown_name(check.model)}" if check.model else ""
+    what += f" on {markdown_text(check.target)}" if check.target else ""
+    return f"- {_MARKS[status_text(check)]} {what}: {markdown_text(check.reason)}\n"
 
 
 def _row(check: Check) -> str:
     cells = (
         _MARKS[status_text(check)],
-        _plain(metric_text(check.budget)),
-        _name(check.model) if check.model else "",
-        _plain(check.target),
-        *(_plain(each) for each in amounts(check)),
-        _plain(limit_text(check.budget)),
+        markdown_text(metric_text(check.budget)),
+        markdownmarkdown_name(check.model) if check.model else "",
+        markdown_text(check.target),
+        *(markdown_text(each) for each in amounts(check)),
+        markdown_text(limit_text(check.budget)),
     )
     return f"| {' | '.join(cells)} |\n"
-
-
-def _name(text: str) -> str:
-    """A name as code, where GitHub looks for no mentions; by tags, because a `|` ends a cell in backticks, too."""
-    return f"<code>{_escape(text, _NAME_LENGTH)}</code>"
-
-
-def _plain(text: str) -> str:
-    # A zero-width space keeps names of files from calling people.
-    return _escape(text, _REASON_LENGTH).replace("@", "@\u200b")
-
-
-def _escape(text: str, length: int) -> str:
-    r"""Make text mean itself in a cell of a table: no markup, HTML, link or end of the cell.
-
-    >>> print(_escape("a|b<i>_c_", 100))
-    a&#124;b&lt;i&gt;\_c\_
-    """
-    text = printable(text)
-    text = text if len(text) <= length else f"{text[: length - 1]}…"
-    text = re.sub(r"[\\`*_{}\[\]()#+!~:$^]", r"\\\g<0>", text)
-    text = re.sub(r"(?i)www\.", r"www\\.", text)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "&#124;")
 
 
 def _bytes(text: str) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from edgekd.announcers._text import ORDER, printable
+from edgekd.announcers._text import ORDER
 from edgekd.formulas import is_formula, metric_of
 from edgekd.records import Check, Release
+from edgekd.text import printable
 from edgekd.verdict import status_text
 
 # Base units as Prometheus calls them; points and shares are ratios.

@@ -9,10 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 from edgekd import registry
-from edgekd.announcers._text import NO_BUDGETS, printable, worst_first
+from edgekd.announcers._text import NO_BUDGETS, worst_first
 from edgekd.formulas import is_formula
 from edgekd.records import Budget, Check, Finding, Place, Release, Run
 from edgekd.store import fingerprint, tool_versions
+from edgekd.text import printable
 from edgekd.units import METRICS
 from edgekd.verdict import describe_budget
 

@@ -12,6 +12,7 @@ from edgekd.announcers import markdown
 from edgekd.config import budget_lines
 from edgekd.errors import ConfigError, EdgekdError
 from edgekd.records import Budget, Place, Release, Run
+from edgekd.text import STEP_SUMMARY_BYTES
 
 _KIND = "announcers"
 
@@ -99,7 +100,7 @@ def add_to_step_summary(release: Release, run: Run) -> EdgekdError | None:
     try:
         # GitHub shows nothing of a summary that is too long, whoever wrote it.
         used = path.stat().st_size if path.exists() else 0
-        text = markdown.write(release=release, run=run, limit_bytes=markdown.STEP_SUMMARY_BYTES - used - 1)
+        text = markdown.write(release=release, run=run, limit_bytes=STEP_SUMMARY_BYTES - used - 1)
         with path.open("a", encoding="utf-8") as summary:
             summary.write(f"{text}\n")
     except OSError as error:

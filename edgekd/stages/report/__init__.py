@@ -14,6 +14,7 @@ from edgekd.stages.report.comparison import Row, TargetFigures, summary_rows
 from edgekd.stages.report.energy import energy_lines
 from edgekd.stages.report.gain import Gain, gain_lines, gain_of
 from edgekd.stages.report.kernels import KernelRow, kernel_rows
+from edgekd.stages.report.markdown import markdown_sections
 from edgekd.stages.report.page import render
 from edgekd.stages.report.provenance import tools_of
 from edgekd.stages.report.quality import label_of, lower_is_better, points_text, score_text
@@ -24,6 +25,7 @@ from edgekd.stages.report.sustained import sustained_lines
 from edgekd.stages.report.taint import taint_lines
 from edgekd.stages.report.windows import window_lines
 from edgekd.store import to_json, write_bytes, write_json
+from edgekd.text import markdown_text
 from edgekd.verdict import Verdict, verdict_of
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "kernel_rows",
     "label_of",
     "lower_is_better",
+    "markdown",
     "points_text",
     "report",
     "score_text",
@@ -87,6 +90,29 @@ def report(run: Run, *, folder: Path) -> Report:
     write_json(written.json_path, content)
     write_bytes(written.html_path, html)
     return written
+
+
+def markdown(run: Run, *, limit_bytes: int, head: str = "") -> str:
+    r"""Write the report of a run as Markdown.
+
+    Args:
+        run: What there is; every part may be missing.
+        limit_bytes: What is longer loses rows of its tables.
+        head: The verdict in Markdown, where the gate's own was written already.
+
+    >>> print(markdown(Run(name="empty", folder=Path(), recipe=""), limit_bytes=1000))
+    ## empty
+    <BLANKLINE>
+    The run has not come as far as a model file, so nothing is proven.
+    <BLANKLINE>
+    **Next:** run the same command again\: it goes on where it was
+    """
+    if not head:
+        verdict = verdict_of(run)
+        head = f"## {markdown_text(run.name)}\n\n{markdown_text(verdict.why)}\n"
+        head += f"\n**Next:** {markdown_text(verdict.next_step)}\n" if verdict.next_step else ""
+    room = limit_bytes - len(head.encode())
+    return head + markdown_sections(find(run), worth=worth_lines(run), limit_bytes=room)
 
 
 def find(run: Run) -> Findings:

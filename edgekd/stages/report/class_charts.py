@@ -50,11 +50,12 @@ def _fares(files: Sequence[FileClasses]) -> Chart:
 def _fare_spec(file: FileClasses) -> Spec:
     shown = file.classes[:CLASSES_SHOWN]
     values = [row for each in shown for row in _fare_rows(each)]
+    lowest = min((row.get("l", row["v"]) for row in values), default=0.0)
     x = {
         "field": "v",
         "type": "quantitative",
         "title": "share (%)",
-        "scale": {"zero": False, "nice": True, "padding": 8},
+        "scale": {"domain": [max(0.0, lowest - 2), 100], "nice": False},
         "axis": {"format": ".4~r", "tickCount": 6, "labelOverlap": "greedy"},
     }
     y = {
@@ -140,7 +141,7 @@ def _confusion_spec(file: FileClasses) -> Spec:
             "sort": names,
             "title": "predicted",
             "scale": {"domain": names},
-            "axis": {**axis, "orient": "top", "labelAngle": -60},
+            "axis": {**axis, "orient": "top", "labelAngle": -60 if max(map(len, names)) > 3 else 0},
         },
         "y": {
             "field": "t",
@@ -178,7 +179,7 @@ def _confusion_spec(file: FileClasses) -> Spec:
                 "encoding": {
                     **place,
                     "text": {"field": "n", "type": "quantitative"},
-                    "color": {"condition": {"test": "datum.o > 0.5", "value": "var(--paper)"}, "value": "var(--ink)"},
+                    "color": {"condition": {"test": "datum.o > 0.7", "value": "var(--paper)"}, "value": "var(--ink)"},
                 },
             },
         ],
@@ -190,7 +191,8 @@ def _reliability(files: Sequence[FileClasses]) -> Chart:
         name="reliability",
         title="Confidence against how often it is right",
         caption=f"Each dot is one of {stats.CALIBRATION_BINS} groups of as many samples each, by confidence, with the "
-        "95 % interval of its share right. On the line confidence says what happens; below it the file is too sure of itself.",
+        "95 % interval of its share right. On the line confidence says what happens; below it the file is too sure of "
+        "itself.",
         options=_options(files, [_reliability_spec(each) for each in files]),
         choose="File",
     )
@@ -209,8 +211,8 @@ def _reliability_spec(file: FileClasses) -> Spec:
                 "n": each.samples,
             }
         )
-    lowest = min(min(each["c"], each["l"]) for each in values)
-    scale = {"domain": [max(0.0, lowest - 2), 100], "nice": False, "zero": False}
+    ends = [max(0.0, min(min(each["c"], each["l"]) for each in values) - 2), 100.0]
+    scale = {"domain": ends, "nice": False, "zero": False}
     axis = {"format": ".4~r", "tickCount": 6}
     x = {"field": "c", "type": "quantitative", "title": "mean confidence (%)", "scale": scale, "axis": axis}
     y = {"field": "r", "type": "quantitative", "title": "share right (%)", "scale": scale, "axis": axis}
@@ -219,7 +221,7 @@ def _reliability_spec(file: FileClasses) -> Spec:
         280,
         layer=[
             {
-                "data": {"values": [{"c": end, "r": end} for end in scale["domain"]]},  # type: ignore[attr-defined]
+                "data": {"values": [{"c": end, "r": end} for end in ends]},
                 "mark": {"type": "line", "color": "var(--edge)", "strokeDash": [4, 4]},
                 "encoding": {"x": x, "y": y},
             },

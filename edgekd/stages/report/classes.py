@@ -81,7 +81,7 @@ class FileClasses:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassLine:
-    """One file on one target: its worst class, and the one that lost the most since float32."""
+    """One file on one target: its worst class, and the one that lost the most since float32, if any lost."""
 
     model: str
     target: str
@@ -249,7 +249,7 @@ def _line(answers: _Answers, reference: _Answers | None, calibration: Measuremen
     lost = None
     if reference:
         drops = np.where(answers.recalls <= 1, _recalls_in(reference, answers) - answers.recalls, -math.inf)
-        lost = answers.figures(int(drops.argmax()), reference)
+        lost = answers.figures(int(drops.argmax()), reference) if drops.max() > 0 else None
     return ClassLine(
         model=answers.measurement.model,
         target=answers.measurement.target,

@@ -25,11 +25,13 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _figure(figure: Figure | None, unit: str) -> str:
+def figure_text(figure: Figure | None, unit: str) -> str:
+    """Write a value with its unit."""
     return human(figure.value, unit) if figure else _NONE
 
 
-def _interval(figure: Figure | None, unit: str) -> str:
+def interval_text(figure: Figure | None, unit: str) -> str:
+    """Write the ends of an interval, unless it is exact."""
     if figure is None or figure.low is None or figure.high is None or figure.low == figure.high:
         return ""
     return _between(human(figure.low, unit), human(figure.high, unit))
@@ -45,7 +47,7 @@ def _power(watts: float | None) -> str:
     return _NONE if watts is None else human(watts, "W")
 
 
-def _range(figure: Figure, metric: str) -> str:
+def score_range_text(figure: Figure, metric: str) -> str:
     """Write the interval of a score, unless it is exact."""
     if figure.low is None or figure.high is None or figure.low == figure.high:
         return ""
@@ -132,13 +134,13 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "count": _count,
     "density": _density,
     "drop": _drop,
-    "figure": _figure,
-    "interval": _interval,
+    "figure": figure_text,
+    "interval": interval_text,
     "label": label_of,
     "observed": _observed,
     "points": _points,
     "power": _power,
-    "range": _range,
+    "range": score_range_text,
     "score": score_text,
     "seconds": _seconds,
     "sentence": _sentence,
