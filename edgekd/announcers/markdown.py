@@ -33,7 +33,7 @@ def write(*, release: Release, run: Run, limit_bytes: int = COMMENT_BYTES) -> st
     """
     verdict = verdict_of(replace(run, release=release))
     # Scripts find the comment that they wrote by it.
-    why = f"{markdownmarkdown_name(run.name)}: {markdown_text(verdict.why)}"
+    why = f"{markdown_name(run.name)}: {markdown_text(verdict.why)}"
     top = f"<!-- edgekd gate -->\n## edgekd gate: {_MARKS[verdict.status]}\n\n{why}\n"
     if verdict.next_step:
         top += f"\n**Next:** {markdown_text(verdict.next_step)}\n"
@@ -87,7 +87,7 @@ def _changes(release: Release) -> str:
 
 def _reason(check: Check) -> str:
     what = markdown_text(describe_budget(check.budget))
-    what += f" {markdownmarkdown_name(check.model)}" if check.model else ""
+    what += f" {markdown_name(check.model)}" if check.model else ""
     what += f" on {markdown_text(check.target)}" if check.target else ""
     return f"- {_MARKS[status_text(check)]} {what}: {markdown_text(check.reason)}\n"
 
@@ -96,7 +96,7 @@ def _row(check: Check) -> str:
     cells = (
         _MARKS[status_text(check)],
         markdown_text(metric_text(check.budget)),
-        markdownmarkdown_name(check.model) if check.model else "",
+        markdown_name(check.model) if check.model else "",
         markdown_text(check.target),
         *(markdown_text(each) for each in amounts(check)),
         markdown_text(limit_text(check.budget)),
