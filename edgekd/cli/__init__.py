@@ -23,6 +23,7 @@ from edgekd.cli import (
     lint,
     packaging,
     promote,
+    reporting,
     stages,
 )
 from edgekd.cli.group import EXIT_BUG, EXIT_INTERRUPTED, EXIT_READER_GONE, EXIT_USER, edgekd
@@ -41,6 +42,7 @@ __all__ = [
     "main",
     "packaging",
     "promote",
+    "reporting",
     "stages",
 ]
 

@@ -198,26 +198,6 @@ def save_bench(out: Path, measurements: Sequence[Measurement], operators: Sequen
     report(run, folder=out)
 
 
-@command("""
-    edgekd report runs/digits
-    edgekd report runs/digits --json
-""")
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@json_option
-def report(folder: Path, as_json: bool) -> int:
-    """Write report.html and report.json of a run, finished or not."""
-    from edgekd import pipeline
-    from edgekd.console import Terminal, comparison_table
-
-    terminal = Terminal(as_json=as_json)
-    opened = pipeline.open_run(folder)
-    written = pipeline.rewrite_report(folder, opened)
-    terminal.print(comparison_table(opened), "")
-    terminal.say(f"report: {written.html_path}")
-    terminal.result(written)
-    return 0
-
-
 def run_until(step: str, source: str, out: Path | None, overrides: Sequence[str], *, as_json: bool) -> int:
     """Run a recipe up to a step, and print what it gave."""
     from edgekd import pipeline

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgekd.pipeline.history import Past, recall, remember
     from edgekd.pipeline.kernels import compare_on_arm64
     from edgekd.pipeline.manifest import verify
+    from edgekd.pipeline.reporting import compare_runs, markdown_report
     from edgekd.pipeline.running import Outcome, replay_caches, rewrite_report, run
     from edgekd.pipeline.steps import STEPS
     from edgekd.pipeline.tracking import Exported, export_history
@@ -34,9 +35,11 @@ __all__ = [
     "check_files",
     "collect",
     "compare_on_arm64",
+    "compare_runs",
     "export_history",
     "find_places",
     "judge",
+    "markdown_report",
     "open_against",
     "open_for_gate",
     "open_gate_spec",
@@ -67,10 +70,12 @@ _HOME = {
     "Past": "history",
     "check_files": "folder",
     "collect": "bundling",
+    "compare_runs": "reporting",
     "compare_on_arm64": "kernels",
     "export_history": "tracking",
     "find_places": "announcing",
     "judge": "gating",
+    "markdown_report": "reporting",
     "open_against": "baseline",
     "open_for_gate": "gating",
     "open_gate_spec": "folder",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgekd.errors import MeasurementError
-from edgekd.stats import calibration_interval
+from edgekd.stats import calibration_bins, calibration_interval
 
 
 def _plain(confidences: np.ndarray, right: np.ndarray) -> float:
@@ -67,3 +67,17 @@ def test_many_samples_leave_little_doubt() -> None:
 def test_what_can_not_be_is_refused(confidences: list[float], right: list[float]) -> None:
     with pytest.raises(MeasurementError):
         calibration_interval(confidences, right)
+
+
+def test_bins_are_those_of_scikit_learn_s_reliability_diagram() -> None:
+    sklearn = pytest.importorskip("sklearn.calibration", reason="no scikit-learn: install the extra 'train'")
+    rng = np.random.default_rng(3)
+    confidences = rng.permutation(np.linspace(0.2, 0.999, 1500))  # no ties, and 100 in each bin
+    right = (rng.uniform(size=1500) < confidences).astype(float)
+    shares, means = sklearn.calibration_curve(right, confidences, n_bins=15, strategy="quantile")
+    bins = calibration_bins(confidences, right)
+    assert [each.samples for each in bins] == [100] * 15
+    np.testing.assert_allclose([each.right / each.samples for each in bins], shares)
+    np.testing.assert_allclose([each.confidence for each in bins], means)
+    error = sum(abs(each.right / each.samples - each.confidence) for each in bins) / 15
+    assert calibration_interval(confidences, right).estimate == pytest.approx(error)

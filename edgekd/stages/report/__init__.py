@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekd.records import Run
+from edgekd.records import Change, Run
 from edgekd.stages.report.balance import TermBalance, balances
 from edgekd.stages.report.classes import classes_of
 from edgekd.stages.report.comparison import Row, TargetFigures, summary_rows
+from edgekd.stages.report.differences import TWO_SESSIONS, Differences, differences_between
 from edgekd.stages.report.energy import energy_lines
 from edgekd.stages.report.gain import Gain, gain_lines, gain_of
 from edgekd.stages.report.kernels import KernelRow, kernel_rows
@@ -23,12 +25,16 @@ from edgekd.stages.report.section import Findings
 from edgekd.stages.report.summary import Figure, Summary, joined, summarise
 from edgekd.stages.report.sustained import sustained_lines
 from edgekd.stages.report.taint import taint_lines
+from edgekd.stages.report.two_runs import answer_of, render_two
 from edgekd.stages.report.windows import window_lines
 from edgekd.store import to_json, write_bytes, write_json
 from edgekd.text import markdown_text
 from edgekd.verdict import Verdict, verdict_of
 
 __all__ = [
+    "TWO_SESSIONS",
+    "ComparedRuns",
+    "Differences",
     "Figure",
     "Gain",
     "KernelRow",
@@ -39,6 +45,7 @@ __all__ = [
     "TargetFigures",
     "TermBalance",
     "Verdict",
+    "compare_runs",
     "kernel_rows",
     "label_of",
     "lower_is_better",
@@ -52,6 +59,20 @@ __all__ = [
 ]
 
 FORMAT = 3  # of report.json; raised when a key changes its meaning
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedRuns:
+    """What a run is beside an earlier one, and where that was written.
+
+    Attributes:
+        answer: In one sentence.
+    """
+
+    json_path: Path
+    html_path: Path
+    answer: str
+    differences: Differences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +134,38 @@ def markdown(run: Run, *, limit_bytes: int, head: str = "") -> str:
         head += f"\n**Next:** {markdown_text(verdict.next_step)}\n" if verdict.next_step else ""
     room = limit_bytes - len(head.encode())
     return head + markdown_sections(find(run), worth=worth_lines(run), limit_bytes=room)
+
+
+def compare_runs(before: Run, after: Run, *, changes: Sequence[Change] = (), folder: Path) -> ComparedRuns:
+    """Write `comparison.html` and `comparison.json`: a run against an earlier one, or a benchmark against another.
+
+    Args:
+        before: The earlier run.
+        after: The later one.
+        changes: What else differs between them.
+        folder: Where the two files go; made when missing.
+
+    Raises:
+        MeasurementError: Samples that can't be summarised.
+        StoreError: The folder is not writable or the disk is full.
+
+    >>> import tempfile
+    >>> run = Run(name="empty", folder=Path(), recipe="")
+    >>> compare_runs(run, run, folder=Path(tempfile.mkdtemp())).answer
+    'The runs have no file in common.'
+    """
+    found = differences_between(before, after, changes)
+    written = ComparedRuns(
+        json_path=folder / "comparison.json",
+        html_path=folder / "comparison.html",
+        answer=answer_of(found),
+        differences=found,
+    )
+    content = {"edgekd_comparison": 1, "answer": written.answer, "counts": found.counts, **to_json(found)}
+    html = render_two(found).encode()
+    write_json(written.json_path, _finite(content))
+    write_bytes(written.html_path, html)
+    return written
 
 
 def find(run: Run) -> Findings:

@@ -32,6 +32,27 @@ _STATUS_WORDS = {
 
 def render(found: Findings) -> str:
     """Write the whole page of a run as HTML."""
+    verdict = verdict_of(found.run)
+    return write_page(
+        "page.html.j2",
+        sections_of(found),
+        title=f"{_STATUS_WORDS[verdict.status]}: {found.run.name}",
+        heading=found.run.name,
+        verdict=verdict,
+        board=board_of(found.run.release),
+    )
+
+
+def write_page(template: str, sections: Sequence[Section], *, title: str, heading: str, **facts: object) -> str:
+    """Write a page that needs no other file.
+
+    Args:
+        template: That of the page; its `first` block is what people see first.
+        sections: Parts below it; those with charts bring Vega along.
+        title: Of the tab.
+        heading: Of the page.
+        facts: What the first screen is made of.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -43,7 +64,6 @@ def render(found: Findings) -> str:
     )
     environment.filters.update(FILTERS)
     environment.globals.update(status_words=_STATUS_WORDS, combined=_COMBINED)
-    sections = sections_of(found)
     data = {
         "charts": [
             {"name": chart.name, "specs": [spec for _, spec in chart.options]}
@@ -56,10 +76,9 @@ def render(found: Findings) -> str:
     drawn = bool(data["charts"]) or len(data) > 1
     scripts = [_text("vega.js"), _text("page.js") + _text("frontier.js")] if drawn else []
     style = _text("page.css")
-    return environment.get_template("page.html.j2").render(
-        run=found.run,
-        verdict=verdict_of(found.run),
-        board=board_of(found.run.release),
+    return environment.get_template(template).render(
+        title=title,
+        heading=heading,
         sections=[
             (each, Markup(environment.get_template(f"{each.name}.html.j2").render(_context(each))))  # noqa: S704  (escaped by the template)
             for each in sections
@@ -68,6 +87,7 @@ def render(found: Findings) -> str:
         style=Markup(style),  # noqa: S704  (our own file)
         scripts=[Markup(each) for each in scripts],  # noqa: S704  (our own files and Vega's code)
         data=_script_json(data),
+        **facts,
     )
 
 

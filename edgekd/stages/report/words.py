@@ -130,6 +130,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "amount": amount,
     "between": _score_ends,
     "breakable": _breakable,
+    "capitalised": capitalised,
     "change": _change,
     "count": _count,
     "density": _density,

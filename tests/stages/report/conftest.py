@@ -28,6 +28,7 @@ from edgekd.records import (
     Stretch,
     Teaching,
     TermShare,
+    Waiver,
 )
 from edgekd.stages.gate import gate
 from edgekd.stages.report import report
@@ -185,15 +186,21 @@ def distilled() -> Callable[[], Run]:
 # --- many files on many targets --------------------------------------------------------------------
 
 FleetMake = Callable[..., Run]
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+WAIVERS = (
+    Waiver(metric="latency", statistic="p90", target="target-0", owner="ada", reason="cold board", expires="2999-12-31"),
+    Waiver(metric="accuracy", owner="bob", reason="nobody needs it", expires="2999-12-31", limit="70 %"),
+)
 
 
-def fleet_run(*, files: int = 4, targets: int = 2, samples: int = 120, factor: float = 1.0) -> Run:
-    """Files of a teacher and a student on targets, with budgets; `factor` slows them past some."""
+def fleet_run(*, files: int = 4, targets: int = 2, samples: int = 120, factor: float = 1.0, waived: bool = False) -> Run:
+    """Files of a student on targets, with budgets; `factor` slows them past some, and some of these may be waived."""
     generator = np.random.default_rng(files * targets)
     models: list[Model] = []
     measurements: list[Measurement] = []
     operators: list[OperatorTime] = []
     hard = np.random.default_rng(5).random(samples)
+    classes = np.random.default_rng(6).integers(0, len(CLASSES), samples)
     for index in range(files):
         format_: Format = "onnx" if index % 2 else "tflite"
         precision = "static_wi8_ai8" if index % 4 > 1 else "fp32"
@@ -234,9 +241,20 @@ def fleet_run(*, files: int = 4, targets: int = 2, samples: int = 120, factor: f
             times = (median_s * (1 + generator.gamma(1.5, 0.05, samples))).round(9)
             course = tuple(Stretch(start_s=float(s), samples=tuple(times[:20].tolist())) for s in range(20))
             right = (hard < 0.95 - 0.002 * index).astype(float)
+            predicted = np.where(right == 1, classes, (classes + 1 + index % 2) % len(CLASSES))
+            sure = np.where(right == 1, 0.6 + 0.4 * (1 - hard), 0.55).round(4)
             measurements += [
                 measured(target, "latency", "s", times, conditions=where, warmup=tuple(times[:5].tolist())),
                 measured(target, "accuracy", "1", right, conditions=where),
+                measured(
+                    *(target, "recall", "1", predicted.astype(float)),
+                    labels=tuple(classes.astype(float).tolist()),
+                    parts=CLASSES,
+                    conditions=where,
+                ),
+                measured(
+                    *(target, "calibration_error", "1", sure), labels=tuple(right.tolist()), conditions=where
+                ),
                 measured(target, "peak_memory", "B", np.array([size * 3.0]), conditions=where),
                 measured(
                     target,
@@ -276,7 +294,7 @@ def fleet_run(*, files: int = 4, targets: int = 2, samples: int = 120, factor: f
         models=tuple(models),
         measurements=tuple(measurements),
         operators=tuple(operators),
-        release=gate(measurements, budgets=budgets),
+        release=gate(measurements, budgets=budgets, waivers=WAIVERS if waived else ()),
         environment={"python": "3.11.2", "numpy": "2.2.0"},
     )
 
@@ -289,7 +307,7 @@ def fleet() -> FleetMake:
 # --- a browser -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The system's Chromium, driven by Playwright: no other browser is fetched."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -316,11 +334,11 @@ OpenTab = Callable[..., Tab]
 
 @pytest.fixture
 def open_tab(browser: Browser, tmp_path: Path) -> Iterator[OpenTab]:
-    """Write the report of a run and open it; all charts are drawn."""
+    """Write the report of a run, or take a page that is written, and open it; all charts are drawn."""
     contexts = []
 
-    def opened(run: Run, *, width: int = 1280, height: int = 800, dark: bool = False) -> Tab:
-        made = report(run, folder=tmp_path)
+    def opened(what: Run | Path, *, width: int = 1280, height: int = 800, dark: bool = False) -> Tab:
+        html = what if isinstance(what, Path) else report(what, folder=tmp_path).html_path
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
         )
@@ -330,7 +348,7 @@ def open_tab(browser: Browser, tmp_path: Path) -> Iterator[OpenTab]:
         page.on("request", lambda request: tab.asked.append(request.url))
         page.on("console", lambda message: tab.complaints.append(message.text))
         page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-        page.goto(made.html_path.as_uri())
+        page.goto(html.as_uri())
         page.wait_for_function("[...document.querySelectorAll('.plot')].every((each) => each.dataset.drawn)")
         return tab
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -139,10 +138,7 @@ def test_equal_runs_give_equal_bytes(distilled: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 1200])
-def test_a_browser_draws_every_chart(width: int, distilled: Make, tmp_path: Path) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium on the path")
+def test_a_browser_draws_every_chart(width: int, distilled: Make, open_tab: Callable[..., Any]) -> None:
     long_run = Measurement(
         model_sha256="",
         model="m.tflite",
@@ -157,31 +153,11 @@ def test_a_browser_draws_every_chart(width: int, distilled: Make, tmp_path: Path
         course=tuple(Stretch(start_s=second, samples=(0.01 + second / 1e4, 0.011)) for second in range(10)),
     )
     run = distilled()
-    made = report(replace(run, measurements=(*run.measurements, long_run)), folder=tmp_path)
-    process = subprocess.run(
-        [
-            chromium,
-            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-            *("--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'user'}"),
-            *("--enable-logging=stderr", "--virtual-time-budget=10000", f"--window-size={width},2000", "--dump-dom"),
-            made.html_path.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    plots = re.findall(r'<div class="plot[^>]*>', process.stdout)
-    assert [re.search(r'id="chart-([^"]*)"', each)[1] for each in plots] == [  # type: ignore[index]
-        "frontier",
-        "gain",
-        "score",
-        "loss",
-        "balance",
-        "sustained-0",
-    ]
-    assert all('data-drawn="yes"' in each for each in plots)
-    assert [line for line in process.stderr.splitlines() if ":CONSOLE" in line] == []
+    tab = open_tab(replace(run, measurements=(*run.measurements, long_run)), width=width)
+    plots = tab.page.evaluate("[...document.querySelectorAll('.plot')].map((each) => [each.id, each.dataset.drawn])")
+    names = ("frontier", "gain", "score", "loss", "balance", "sustained-0")
+    assert plots == [[f"chart-{name}", "yes"] for name in names]
+    assert tab.complaints == []
 
 
 def test_the_page_says_what_lint_found_and_what_corrections_were_worth(distilled: Make, tmp_path: Path) -> None:
