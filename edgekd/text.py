@@ -34,8 +34,8 @@ def markdown_text(text: str) -> str:
     >>> print(markdown_text("a|b<i>_c_"))
     a&#124;b&lt;i&gt;\_c\_
     """
-    # A zero-width space keeps names of files from calling people.
-    return _escape(text, _REASON_LENGTH).replace("@", "@\u200b")
+    # Spaces in front make code of a line, and a zero-width one keeps names of files from calling people.
+    return _escape(text.lstrip(), _REASON_LENGTH).replace("@", "@\u200b")
 
 
 def _escape(text: str, length: int) -> str:

@@ -36,7 +36,9 @@ def report(folders: tuple[Path, ...], markdown: Path | None, compare: bool, out:
         raise click.UsageError("--markdown is of one run, and --compare of two")
     if out and not compare:
         raise click.UsageError("--out is for --compare; the report of a run is in its folder")
-    return _compare(*folders, out, as_json=as_json) if compare else _write(folders[0], markdown, as_json=as_json)
+    if compare:
+        return _compare(folders[0], folders[1], out, as_json=as_json)
+    return _write(folders[0], markdown, as_json=as_json)
 
 
 def _write(folder: Path, markdown: Path | None, *, as_json: bool) -> int:

@@ -188,12 +188,14 @@ def distilled() -> Callable[[], Run]:
 FleetMake = Callable[..., Run]
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 WAIVERS = (
-    Waiver(metric="latency", statistic="p90", target="target-0", owner="ada", reason="cold board", expires="2999-12-31"),
+    Waiver(metric="latency", statistic="p90", target="*-0", owner="ada", reason="cold board", expires="2999-12-31"),
     Waiver(metric="accuracy", owner="bob", reason="nobody needs it", expires="2999-12-31", limit="70 %"),
 )
 
 
-def fleet_run(*, files: int = 4, targets: int = 2, samples: int = 120, factor: float = 1.0, waived: bool = False) -> Run:
+def fleet_run(
+    *, files: int = 4, targets: int = 2, samples: int = 120, factor: float = 1.0, waived: bool = False
+) -> Run:
     """Files of a student on targets, with budgets; `factor` slows them past some, and some of these may be waived."""
     generator = np.random.default_rng(files * targets)
     models: list[Model] = []
@@ -252,9 +254,7 @@ def fleet_run(*, files: int = 4, targets: int = 2, samples: int = 120, factor: f
                     parts=CLASSES,
                     conditions=where,
                 ),
-                measured(
-                    *(target, "calibration_error", "1", sure), labels=tuple(right.tolist()), conditions=where
-                ),
+                measured(*(target, "calibration_error", "1", sure), labels=tuple(right.tolist()), conditions=where),
                 measured(target, "peak_memory", "B", np.array([size * 3.0]), conditions=where),
                 measured(
                     target,
@@ -355,3 +355,20 @@ def open_tab(browser: Browser, tmp_path: Path) -> Iterator[OpenTab]:
     yield opened
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def find_barriers() -> Callable[[Page], list[str]]:
+    """What axe-core finds on a page that keeps people out."""
+    api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe: install the extra 'dev'")
+
+    def found_on(page: Page) -> list[str]:
+        found = api.Axe().run(page).response
+        assert len(found["passes"]) > 10, "axe looked at nothing"
+        return [
+            f"{each['id']}: {each['help']}: {[node['html'][:200] for node in each['nodes'][:3]]}"
+            for each in found["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+
+    return found_on

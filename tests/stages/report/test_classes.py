@@ -23,7 +23,12 @@ NAMES = ("cat", "dog", "cow", "hen", "fox")
 
 
 def answered(
-    labels: NDArray[Any], predicted: NDArray[Any], *, precision: str = "fp32", parts: tuple[str, ...] = NAMES, **more: Any
+    labels: NDArray[Any],
+    predicted: NDArray[Any],
+    *,
+    precision: str = "fp32",
+    parts: tuple[str, ...] = NAMES,
+    **more: Any,
 ) -> Measurement:
     known: dict[str, Any] = {
         "model_sha256": precision,
@@ -161,7 +166,10 @@ def test_files_that_most_checks_are_about_are_shown() -> None:
     labels, predicted = drawn(100, 5)
     files = [answered(labels, predicted, precision=f"p{number}") for number in range(6)]
     budgets = tuple(Budget(metric="recall", precision=each, limit="10 %") for each in ("p4", "p5"))
-    assert [each.model for each in found_in(*files, budgets=budgets).files[:2]] == ["student.p4.onnx", "student.p5.onnx"]
+    assert [each.model for each in found_in(*files, budgets=budgets).files[:2]] == [
+        "student.p4.onnx",
+        "student.p5.onnx",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from edgekd.records import Model, Run
-from edgekd.stages.report.provenance import origins_of, recipe_hash
+from edgekd.records import Manifest, ManifestStep, Model, Run
+from edgekd.stages.report import report
+from edgekd.stages.report.provenance import origins_of, recipe_hash, tools_of
 
 
 def test_files_come_from_students_and_these_from_their_teachers(distilled: Callable[[], Run]) -> None:
@@ -40,3 +42,30 @@ def test_the_recipe_s_hash_is_that_of_its_file(tmp_path: Path) -> None:
     file.write_text('name = "größe"\n', encoding="utf-8")
     run = Run(name="r", folder=tmp_path, recipe=file.read_text(encoding="utf-8"))
     assert recipe_hash(run) == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_the_page_names_the_data_and_the_tools_of_each_step(tmp_path: Path) -> None:
+    manifest = Manifest(
+        edgekd_manifest=2,
+        recipe="",
+        overrides=(),
+        data="d" * 64,
+        teachers={"teacher-0": "e" * 64},
+        environment={},
+        steps={
+            "export": ManifestStep(fingerprint="", tools={"onnx": "1.20", "torch": "2.11"}),
+            "gate": ManifestStep(fingerprint="", tools={}),
+        },
+        findings=(),
+        layers="",
+        corrections="",
+        files={},
+    )
+    run = Run(name="r", folder=Path(), recipe="", manifest=manifest)
+    assert tools_of(run) == [("export", ["onnx 1.20", "torch 2.11"])]
+    made = report(run, folder=tmp_path)
+    html = made.html_path.read_text(encoding="utf-8")
+    assert f'<dd class="hash">{"d" * 64}</dd>' in html
+    assert f'<dd class="hash">{"e" * 64}</dd>' in html
+    assert "<td>onnx 1.20, torch 2.11</td>" in html
+    assert json.loads(made.json_path.read_text())["data_sha256"] == "d" * 64
