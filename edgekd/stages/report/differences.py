@@ -29,7 +29,7 @@ class Difference:
     """One metric of a file on a target, in both runs.
 
     Attributes:
-        what: The metric, with its quantile.
+        metric: As budgets call it; `what` is its name in words, with the quantile.
         before: As people write it, with its interval beside it; empty where it was not measured.
         change: By how much the second run differs from the first.
         outcome: Of the second run; `seems` where two sessions were compared, `unknown` where nothing is shown.
@@ -37,6 +37,7 @@ class Difference:
     """
 
     target: str
+    metric: str
     what: str
     before: str
     before_range: str
@@ -105,8 +106,9 @@ class Differences:
     changes: tuple[Change, ...]
 
     def of(self, outcome: Outcome) -> tuple[tuple[FilePair, Difference], ...]:
-        """All differences of one outcome."""
-        return tuple((pair, each) for pair in self.pairs for each in pair.differences if each.outcome == outcome)
+        """All differences of one outcome, those of scores first."""
+        found = [(pair, each) for pair in self.pairs for each in pair.differences if each.outcome == outcome]
+        return tuple(sorted(found, key=lambda both: not _is_score(both[1].metric)))
 
     @property
     def counts(self) -> dict[Outcome, int]:
@@ -230,7 +232,7 @@ def _differences(key: tuple[str, str], old: _Measured, new: _Measured) -> Iterat
             name, figure = figures[0]
             text, ends = _written(figure, metric, there.unit), _range(figure, metric, there.unit)
             where = ("", "", text, ends) if before is None else (text, ends, "", "")
-            yield _difference(target, name, where, ("", ""), "unknown", "measured in one run only")
+            yield _difference((target, metric), name, where, ("", ""), "unknown", "measured in one run only")
         return
     if _is_score(metric):
         yield _of_scores(before, after, _same_samples(key, old, new))
@@ -238,7 +240,7 @@ def _differences(key: tuple[str, str], old: _Measured, new: _Measured) -> Iterat
     theirs = dict(_figures(before))
     for name, figure in _figures(after):
         if name in theirs:
-            yield _of_numbers(name, (before, theirs[name]), (after, figure))
+            yield _of_numbers(name, (before, theirs[name]), (after, figure), _same_samples(key, old, new))
 
 
 def _is_score(metric: str) -> bool:
@@ -262,8 +264,8 @@ def _same_samples(key: tuple[str, str], old: _Measured, new: _Measured) -> bool:
     """Whether the true classes that both runs know are the same, or as many samples where they know none."""
     labels = [each[target, "recall"].labels for each in (old, new) for target in [key[0]] if (target, "recall") in each]
     sizes = {len(each[key].samples) for each in (old, new)}
-    own = {old[key].labels, new[key].labels}
-    return len(sizes) == 1 and len(own) == 1 and (len(labels) < 2 or labels[0] == labels[1])
+    own = {each[key].labels for each in (old, new) if key[1] == "auc"}
+    return len(sizes) == 1 and len(own) < 2 and (len(labels) < 2 or labels[0] == labels[1])
 
 
 def _of_scores(before: Measurement, after: Measurement, same: bool) -> Difference:
@@ -273,34 +275,45 @@ def _of_scores(before: Measurement, after: Measurement, same: bool) -> Differenc
     where = (texts[0], texts[1], texts[2], texts[3])
     name = label_of(metric)
     if not same:
-        return _difference(after.target, name, where, ("", ""), "unknown", "not the same test samples")
+        return _difference((after.target, metric), name, where, ("", ""), "unknown", "not the same test samples")
     gain = gain_between([after], [before])
     sign = -1 if lower_is_better(metric) else 1
     change = points_text(sign * gain.value, metric, sign="+")
     if before.samples == after.samples:
-        return _difference(after.target, name, where, (change, ""), "equal")
+        return _difference((after.target, metric), name, where, (change, ""), "equal")
     if gain.low is None or gain.high is None:
-        return _difference(after.target, name, where, (change, ""), "unknown", "one number without an interval")
+        return _difference(
+            (after.target, metric), name, where, (change, ""), "unknown", "one number without an interval"
+        )
     low, high = sorted((sign * gain.low, sign * gain.high))
     ends = f"{points_text(low, metric, sign='+')} to {points_text(high, metric, sign='+')}"
     outcome: Outcome = "better" if gain.low > 0 else "worse" if gain.high < 0 else "unknown"
     why = "the interval of the difference holds 0" if outcome == "unknown" else ""
-    return _difference(after.target, name, where, (change, ends), outcome, why)
+    return _difference((after.target, metric), name, where, (change, ends), outcome, why)
 
 
-def _of_numbers(name: str, old: tuple[Measurement, Figure], new: tuple[Measurement, Figure]) -> Difference:
+def _of_numbers(name: str, old: tuple[Measurement, Figure], new: tuple[Measurement, Figure], same: bool) -> Difference:
     (before, earlier), (after, later) = old, new
     metric, unit = after.metric, after.unit
     where = (
         *(_written(earlier, metric, unit), _range(earlier, metric, unit)),
         *(_written(later, metric, unit), _range(later, metric, unit)),
     )
-    if METRICS.get(metric) and METRICS[metric].dimension == "drop":
-        change = points_text(later.value - earlier.value, metric, sign="+")
+    if _is_calibration(metric):
+        change = f"{100 * (later.value - earlier.value):+.2f} pt"
     else:
         change = f"{100 * (later.value / earlier.value - 1):+.1f} %" if earlier.value else ""
     outcome, why = _judged((before, earlier), (after, later))
-    return _difference(after.target, name, where, (change, ""), outcome, why)
+    if _is_calibration(metric):  # of answers, and not of a session
+        outcome, why = (_SURE[outcome], why) if same else ("unknown", "not the same test samples")
+    return _difference((after.target, metric), name, where, (change, ""), outcome, why)
+
+
+_SURE: Mapping[Outcome, Outcome] = {"seems worse": "worse", "seems better": "better", "unknown": "unknown"}
+
+
+def _is_calibration(metric: str) -> bool:
+    return metric in METRICS and METRICS[metric].estimator == "calibration"
 
 
 def _judged(old: tuple[Measurement, Figure], new: tuple[Measurement, Figure]) -> tuple[Outcome, str]:
@@ -344,9 +357,8 @@ def _condition(measurement: Measurement, key: str) -> object:
 def _written(figure: Figure | None, metric: str, unit: str) -> str:
     if figure is None:
         return ""
-    known = METRICS.get(metric)
-    if known and known.dimension == "drop":
-        return points_text(figure.value, metric)
+    if _is_calibration(metric):
+        return f"{100 * figure.value:.2f} pt"
     return score_text(figure.value, metric) if unit == "1" else figure_text(figure, unit)
 
 
@@ -359,7 +371,7 @@ def _range(figure: Figure | None, metric: str, unit: str) -> str:
 
 
 def _difference(
-    target: str,
+    place: tuple[str, str],
     what: str,
     where: tuple[str, str, str, str],
     change: tuple[str, str],
@@ -368,7 +380,8 @@ def _difference(
 ) -> Difference:
     before, before_range, after, after_range = where
     return Difference(
-        target=target,
+        target=place[0],
+        metric=place[1],
         what=what,
         before=before,
         before_range=before_range,

@@ -176,3 +176,12 @@ def test_every_difference_has_one_outcome() -> None:
     found = differences_between(one, one)
     pair: FilePair = found.pairs[0]
     assert sum(found.counts.values()) == len(pair.differences)
+
+
+@pytest.mark.parametrize(("labels", "outcome"), [(LABELS, "worse"), (LABELS[::-1], "unknown")], ids=["same", "others"])
+def test_confidences_of_the_same_samples_are_shown_to_be_worse(labels: tuple[float, ...], outcome: str) -> None:
+    right = tuple(RIGHT.astype(float).tolist())
+    sure, surer = (measured("calibration_error", "1", [each] * 500, labels=right) for each in (0.9, 0.4))
+    recalls = (measured("recall", "1", LABELS, labels=LABELS), measured("recall", "1", LABELS, labels=labels))
+    found = only(sure, surer, recalls)
+    assert (found.what, found.outcome, found.after[-2:]) == ("calibration error", outcome, "pt")
