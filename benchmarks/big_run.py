@@ -24,6 +24,7 @@ from edgekd.stages.gate import gate
 TARGETS = {"host": (1.0, 0.0), "pi-5": (3.1, 0.02), "pi-4": (8.3, 0.05), "phone": (2.2, 0.15), "gateway": (12.0, 0.01)}
 _STEPS = ("recipe.toml", "overrides.json", "environment.json", "teachers", "assistants", "distill", "lint")
 _BY_SAMPLE = ("accuracy", "parity", "agreement")
+_LABELLED = ("recall", "calibration_error")
 _FLIPPED = 0.002  # share of answers in which copies of one file differ
 
 
@@ -138,6 +139,8 @@ def _spread(
                 answers = np.asarray(_answers(each, samples).samples)
                 flipped = generator.random(samples) < _FLIPPED
                 yield replace(here, samples=tuple(np.where(flipped, 1 - answers, answers).tolist()))
+            elif each.metric in _LABELLED:
+                yield _answers(here, samples)
             elif each.unit == "s":
                 count = samples if each.metric == "latency" else len(each.samples)
                 yield replace(
@@ -155,10 +158,13 @@ def _spread(
 
 def _answers(measurement: Measurement, samples: int) -> Measurement:
     """The same test samples drawn for everyone, so that they stay pairs."""
-    if measurement.metric not in _BY_SAMPLE:
+    if measurement.metric not in (*_BY_SAMPLE, *_LABELLED):
         return measurement
     drawn = np.random.default_rng(1).integers(0, len(measurement.samples), samples)
-    return replace(measurement, samples=tuple(np.asarray(measurement.samples)[drawn].tolist()))
+    labels = np.asarray(measurement.labels)[drawn] if measurement.labels else np.empty(0)
+    return replace(
+        measurement, samples=tuple(np.asarray(measurement.samples)[drawn].tolist()), labels=tuple(labels.tolist())
+    )
 
 
 def _times(
