@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -146,22 +147,20 @@ class _Answers:
 
     def __init__(self, measurement: Measurement) -> None:
         self.measurement = measurement
-        predicted, true = measurement.values, np.asarray(measurement.labels, np.float64)
+        predicted, true = (np.asarray(each, np.float64) for each in (measurement.samples, measurement.labels))
         both = np.concatenate([true, predicted])
         if true.size != predicted.size or not (np.isfinite(both) & (both >= 0) & (both == np.floor(both))).all():
             where = f"{measurement.metric} of {measurement.model} on {measurement.target}"
             raise MeasurementError("predictions and labels that are not as many classes", where=where)
         # Numbers of classes may be of any size; what is counted are their places.
         self.classes, places = np.unique(both, return_inverse=True)
+        places = places.astype(np.int32)  # there may be a hundred files of many samples
         self.true, self.predicted = places[: true.size], places[true.size :]
+        self.labels_key = hashlib.sha256(true.tobytes()).digest()
 
     @property
     def size(self) -> int:
         return int(self.true.size)
-
-    @cached_property
-    def labels_key(self) -> bytes:
-        return np.asarray(self.measurement.labels, np.float64).tobytes()
 
     @cached_property
     def names(self) -> list[str]:
@@ -223,7 +222,9 @@ class _Answers:
     def mistakes(self) -> Iterator[tuple[int, int, int]]:
         """Place of the true class, of the predicted one, and how often; the most frequent first."""
         wrong = ~self.right
-        pairs, often = np.unique(self.true[wrong] * self.classes.size + self.predicted[wrong], return_counts=True)
+        pairs, often = np.unique(
+            self.true[wrong].astype(np.int64) * self.classes.size + self.predicted[wrong], return_counts=True
+        )
         for at in np.argsort(-often, kind="stable"):
             yield int(pairs[at]) // self.classes.size, int(pairs[at]) % self.classes.size, int(often[at])
 

@@ -40,8 +40,8 @@ def run_of(*measurements: Measurement, name: str = "one", budgets: tuple[Budget,
 
 def only(before: Measurement, after: Measurement, *more: tuple[Measurement, Measurement]) -> Difference:
     """The difference that two runs of these measurements have in the first."""
-    sides = [run_of(mine, *(pair[side] for pair in more)) for side, mine in enumerate((before, after))]
-    (pair,) = differences_between(*sides).pairs
+    old, new = (run_of(mine, *(pair[side] for pair in more)) for side, mine in enumerate((before, after)))
+    (pair,) = differences_between(old, new).pairs
     return next(each for each in pair.differences if each.before or each.after)
 
 
@@ -73,7 +73,8 @@ def test_answers_to_the_same_samples_are_pairs() -> None:
 def test_a_few_other_answers_prove_nothing() -> None:
     flipped = RIGHT.copy()
     flipped[:2] = ~flipped[:2]
-    found = only(*(measured("accuracy", "1", each.astype(float)) for each in (RIGHT, flipped)))
+    before, after = (measured("accuracy", "1", each.astype(float)) for each in (RIGHT, flipped))
+    found = only(before, after)
     assert (found.outcome, found.why) == ("unknown", "the interval of the difference holds 0")
 
 
@@ -88,7 +89,8 @@ def test_other_true_classes_are_other_samples(labels: tuple[float, ...]) -> None
 
 
 def test_fewer_samples_are_other_samples() -> None:
-    found = only(*(measured("accuracy", "1", each) for each in ([1.0] * 90 + [0.0] * 10, [0.0] * 90)))
+    before, after = (measured("accuracy", "1", each) for each in ([1.0] * 90 + [0.0] * 10, [0.0] * 90))
+    found = only(before, after)
     assert (found.outcome, found.why) == ("unknown", "not the same test samples")
 
 
