@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edgekd.records import Budget, Change, Check, Conditions, Format, Measurement, Run, Status
+from edgekd.records import Change, Conditions, Format, Measurement, Run, Status
+from edgekd.stages.report.check_pairs import CheckPair, check_pairs
 from edgekd.stages.report.quality import label_of, lower_is_better, points_text, score_text
 from edgekd.stages.report.summary import Figure, gain_between, joined, summarise
 from edgekd.stages.report.words import figure_text
 from edgekd.units import METRICS
-from edgekd.verdict import describe_budget, metric_text, status_text, verdict_of
+from edgekd.verdict import verdict_of
 
 Outcome = Literal["worse", "better", "seems worse", "seems better", "unknown", "equal"]
 OUTCOMES: tuple[Outcome, ...] = ("worse", "better", "seems worse", "seems better", "unknown", "equal")
@@ -64,24 +65,6 @@ class FilePair:
     def name(self) -> str:
         """Both names, where they differ."""
         return self.after if self.before == self.after else f"{self.before} → {self.after}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckPair:
-    """A budget held against both runs; a status is empty where a run was not held against it."""
-
-    what: str
-    model: str
-    target: str
-    before: str
-    before_limit: str
-    after: str
-    after_limit: str
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether the answer, or the limit, is another."""
-        return (self.before, self.before_limit) != (self.after, self.after_limit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +133,7 @@ def differences_between(before: Run, after: Run, changes: Sequence[Change] = ())
         pairs=tuple(pairs),
         only_before=tuple(each.name for each in old if id(each) not in taken),
         only_after=tuple(each.name for each in new if id(each) not in taken),
-        checks=tuple(_check_pairs(before, after, {pair.before: pair.after for pair in pairs})),
+        checks=tuple(check_pairs(before, after, {pair.before: pair.after for pair in pairs})),
         changes=tuple(changes),
     )
 
@@ -392,47 +375,3 @@ def _difference(
         outcome=outcome,
         why=why,
     )
-
-
-# --- checks ----------------------------------------------------------------------------------------
-
-_CheckKey = tuple[object, ...]
-
-
-def _check_pairs(before: Run, after: Run, now: Mapping[str, str]) -> Iterator[CheckPair]:
-    if before.release is None or after.release is None:
-        return
-    old = _by_budget(before.release.checks, now)
-    new = _by_budget(after.release.checks, {})
-    for key in dict.fromkeys((*new, *old)):
-        mine, theirs = new.get(key), old.get(key)
-        there = mine or theirs
-        if there is None:
-            continue
-        yield CheckPair(
-            what=metric_text(there.budget) + _against(there.budget),
-            model=there.model,
-            target=there.target,
-            before=status_text(theirs) if theirs else "",
-            before_limit=theirs.budget.limit if theirs else "",
-            after=status_text(mine) if mine else "",
-            after_limit=mine.budget.limit if mine else "",
-        )
-
-
-def _against(budget: Budget) -> str:
-    words = describe_budget(budget)
-    return " against the" + words.partition(" against the")[2].partition(" at ")[0] if budget.reference else ""
-
-
-def _by_budget(checks: Sequence[Check], now: Mapping[str, str]) -> dict[_CheckKey, Check]:
-    """By what is limited, of which file and where; the number tells budgets apart that differ in their limit only."""
-    found: dict[_CheckKey, Check] = {}
-    for check in checks:
-        budget = check.budget
-        about = (budget.metric, budget.statistic, budget.part, budget.reference, now.get(check.model, check.model))
-        number = 0
-        while (*about, check.target, number) in found:
-            number += 1
-        found[*about, check.target, number] = check
-    return found
