@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from edgekd.errors import StoreError, write_error
 from edgekd.records import Conditions, Measurement
@@ -201,7 +201,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def json_bytes(value: object) -> bytes:
-    """Records as JSON; NaN is refused, because JSON has none."""
+    """Records as JSON, one of a list in each line; NaN is refused, because JSON has none."""
+    if isinstance(value, list | tuple) and value and all(map(dataclasses.is_dataclass, value)):
+        lines = (json.dumps(to_json(each), separators=(",", ":"), allow_nan=False) for each in value)
+        return "[\n{}\n]\n".format(",\n".join(lines)).encode()
     return (json.dumps(to_json(value), indent=1, allow_nan=False) + "\n").encode()
 
 
@@ -222,16 +225,47 @@ def read_json(path: Path, kind: type[T]) -> T:
     >>> read_json(file, StageRecord).fingerprint
     'f1'
     """
+    with _opened(path) as file:
+        return parse_json(file.read(), kind, str(path))
+
+
+def read_records(path: Path, kind: type[T], *, wanted: Callable[[bytes], bool] = bool) -> Iterator[T]:
+    """Read a list of records one by one, so that no more than one is there twice.
+
+    Args:
+        path: As `write_json` writes a list of records; other JSON is read whole.
+        kind: Of each record.
+        wanted: Says of the text of a record whether it is read; of other JSON all are.
+
+    Raises:
+        StoreError: Missing, not JSON, or not such records; says where.
+    """
+    with _opened(path) as file:
+        if file.readline() != b"[\n":
+            file.seek(0)
+            yield from parse_json(file.read(), list[kind], str(path))  # type: ignore[valid-type]  # as is known here only
+            return
+        for number, line in enumerate(file):
+            text = line.removesuffix(b"\n").removesuffix(b",")
+            if text == b"]":
+                return
+            if wanted(text):
+                yield parse_json(text, kind, f"{path}: record {number}")
+    raise StoreError("not what edgekd wrote: it has no end", where=str(path))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
-        size = path.stat().st_size
-        if size > _LARGEST_JSON:
-            raise StoreError(f"{size / 1e6:.0f} MB, more than edgekd writes", where=str(path))
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            if size > _LARGEST_JSON:
+                raise StoreError(f"{size / 1e6:.0f} MB, more than edgekd writes", where=str(path))
+            yield file
     except FileNotFoundError:
         raise StoreError("no such file", where=str(path)) from None
     except OSError as error:
         raise StoreError(f"can't read it: {error.strerror}", where=str(path)) from None
-    return parse_json(content, kind, str(path))
 
 
 def parse_json(content: bytes, kind: type[T], where: str) -> T:

@@ -77,9 +77,11 @@ def gate(
     asked = pipeline.read_wishes(wishes)
     given = load_gate_spec(budgets, overrides) if budgets else None
     waived = load_gate_spec(waiver_file).waivers if waiver_file else ()
-    opened = pipeline.open_for_gate(folder)
-    pipeline.check_files(opened)
     spec = given or pipeline.open_gate_spec(folder, overrides)
+    # The page shows them whether anything limits them or not.
+    unused = () if page else pipeline.unused_metrics(spec, tolerances)
+    opened = pipeline.open_for_gate(folder, without=unused)
+    pipeline.check_files(opened)
     spec = replace(spec, waivers=(*spec.waivers, *waived))
     against = pipeline.open_against(
         opened, baseline=baseline, table=spec.regressions, tolerances=tolerances, comparisons=comparisons

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgekd.pipeline.baseline import BASELINE, Against, open_against, promote, write_baseline
     from edgekd.pipeline.bundling import collect, verify_bundle, write_bundle
     from edgekd.pipeline.folder import RECIPE, check_files, open_gate_spec, open_run
-    from edgekd.pipeline.gating import judge, open_for_gate, report_verdict
+    from edgekd.pipeline.gating import judge, open_for_gate, report_verdict, unused_metrics
     from edgekd.pipeline.history import Past, recall, remember
     from edgekd.pipeline.kernels import compare_on_arm64
     from edgekd.pipeline.manifest import verify
@@ -53,6 +53,7 @@ __all__ = [
     "report_verdict",
     "rewrite_report",
     "run",
+    "unused_metrics",
     "verify",
     "verify_bundle",
     "write_baseline",
@@ -89,6 +90,7 @@ _HOME = {
     "report_verdict": "gating",
     "rewrite_report": "running",
     "run": "running",
+    "unused_metrics": "gating",
     "verify": "manifest",
     "verify_bundle": "bundling",
     "write_baseline": "baseline",

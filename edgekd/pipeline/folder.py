@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +36,8 @@ QUANTIZATION, QUANTIZED = "quantization.json", "student-quantized"
 _STEPS = ("teachers", "assistants", "distill", "export", "lint", "kernels", "benchmark")
 # What verdicts are made of.
 _RECORDS = ("models.json", "measurements.json", Path(TEST_SPLIT).name)
+# Of a measurement, before its numbers; inside of a text every quotation mark has a backslash before it.
+_HEAD_BYTES = 4096
 TOOLS = (
     "torch",
     "onnx",
@@ -49,8 +51,12 @@ TOOLS = (
 )
 
 
-def open_run(folder: Path) -> Run:
+def open_run(folder: Path, *, without: Collection[str] = ()) -> Run:
     """Read all that a run folder holds, finished or not.
+
+    Args:
+        folder: That `edgekd run` or `bench` wrote.
+        without: Metrics whose measurements are left out.
 
     Raises:
         StoreError: Not a run folder, or damaged.
@@ -62,7 +68,7 @@ def open_run(folder: Path) -> Run:
             "not a run folder", where=str(folder), next_step="give the folder that `edgekd run` or `bench` wrote"
         )
     models: list[Model] = []
-    measurements: list[Measurement] = store.read_json(bare, list[Measurement]) if bare.is_file() else []
+    measurements: list[Measurement] = _read(bare, without) if bare.is_file() else []
     histories: dict[str, tuple[EpochRecord, ...]] = {}
     teachings: dict[str, Teaching] = {}
     layers: dict[str, tuple[LayerParity, ...]] = {}
@@ -77,7 +83,7 @@ def open_run(folder: Path) -> Run:
                 for model in store.read_json(place / "models.json", list[Model])
             ]
         if (place / "measurements.json").exists():
-            measurements += store.read_json(place / "measurements.json", list[Measurement])
+            measurements += _read(place / "measurements.json", without)
         if (place / "histories.json").exists():
             histories |= store.read_json(place / "histories.json", dict[str, tuple[EpochRecord, ...]])
         if (place / "teachings.json").exists():
@@ -109,6 +115,23 @@ def open_run(folder: Path) -> Run:
         environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
         manifest=store.read_json(folder / MANIFEST, Manifest) if (folder / MANIFEST).is_file() else None,
     )
+
+
+def _read(file: Path, without: Collection[str]) -> list[Measurement]:
+    """Read measurements; what several have in common, such as the classes of the test samples, is kept once."""
+    left_out = [f'"metric":"{each}"'.encode() for each in without]
+    once: dict[tuple[float, ...], tuple[float, ...]] = {}
+
+    def shared(numbers: tuple[float, ...]) -> tuple[float, ...]:
+        return once.setdefault(numbers, numbers)
+
+    def is_wanted(text: bytes) -> bool:
+        return not any(mark in text[:_HEAD_BYTES] for mark in left_out)
+
+    return [
+        replace(each, samples=shared(each.samples), labels=shared(each.labels), warmup=shared(each.warmup))
+        for each in store.read_records(file, Measurement, wanted=is_wanted)
+    ]
 
 
 def is_run(folder: Path) -> bool:
@@ -178,6 +201,8 @@ def open_gate_spec(folder: Path, overrides: Sequence[str] = ()) -> GateSpec:
         ConfigError: Everything that is wrong with it.
     """
     if not (folder / RECIPE).is_file():
+        if not folder.is_dir():
+            raise StoreError("neither a run folder nor one with .onnx or .tflite files", where=str(folder))
         raise StoreError("no recipe here, so no budgets", where=str(folder), next_step="give a file with --budgets")
     earlier = store.read_json(folder / OVERRIDES, list[str]) if (folder / OVERRIDES).exists() else []
     return load_gate_spec(folder / RECIPE, [*earlier, *overrides], of_recipe=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -22,23 +22,26 @@ if TYPE_CHECKING:
     from edgekd.stages.report import Report
 
 _log = logging.getLogger("edgekd")
+# Kept of each test sample, beside the accuracy.
+_SAMPLE_BY_SAMPLE = ("recall", "calibration_error")
 _SUFFIXES = (".onnx", ".tflite")
 # Line breaks, control characters, halves of characters: CI takes what is printed for commands where a line begins so.
 _NOT_PRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-def open_for_gate(folder: Path) -> Run:
+def open_for_gate(folder: Path, *, without: Collection[str] = ()) -> Run:
     """Read a run folder, or look for the model files of a folder that is none and take their sizes.
 
     Args:
         folder: What is below it counts, too; files are named from it.
+        without: Metrics of a run that are left out.
 
     Raises:
         StoreError: Neither a run folder nor one with model files, or damaged, or with names that can't be printed.
         ModelError: A model file that can't be read.
     """
     if is_run(folder):
-        run = open_run(folder)
+        run = open_run(folder, without=without)
         check_names(name for each in run.measurements for name in (each.model, each.target))
         return run
     files = sorted(each for each in folder.rglob("*") if each.suffix in _SUFFIXES and each.is_file())
@@ -63,6 +66,16 @@ def open_for_gate(folder: Path) -> Run:
         models=models,
         measurements=benchmark(models, targets=()),
     )
+
+
+def unused_metrics(spec: GateSpec, tolerances: Iterable[str] = ()) -> tuple[str, ...]:
+    """Name metrics that nothing limits and of which there are very many numbers.
+
+    >>> unused_metrics(GateSpec(budgets=(Budget(metric="recall", limit="90 %"),)))
+    ('calibration_error',)
+    """
+    said = [*(budget.metric for budget in spec.budgets), *(spec.regressions or ()), *tolerances]
+    return tuple(metric for metric in _SAMPLE_BY_SAMPLE if not any(metric in text for text in said))
 
 
 def judge(
