@@ -8,16 +8,19 @@ from edgekd.history import Trend, trends_of, value_text
 from edgekd.records import PastGate
 from edgekd.stages.report.charts import COLOURS, Chart, Spec, axis_unit, specification
 
-# Keeps the page small, however many files, targets and metrics there are: older gates are left out then.
-_MOST_POINTS = 10_000
+# Keep the page small, however many files, targets and metrics there are: `edgekd history` has all of them.
+_MOST_TRENDS, _MOST_POINTS = 150, 3_000
 _COMMIT_DIGITS = 9
 # A limit that is this many times what was observed, or that small a part of it, would flatten the lines.
 _FAR = 2.0
 
 
 def past_trends(gates: Sequence[PastGate]) -> list[Trend]:
-    """Find what more than one gate observed."""
-    return [trend for trend in trends_of(gates) if len(trend.points) > 1]
+    """Find what more than one gate observed; of very many trends those of budgets, what is no pass first."""
+    found = [trend for trend in trends_of(gates) if len(trend.points) > 1]
+    telling = sorted(found, key=lambda trend: (not trend.latest.status, trend.latest.status == "pass"))
+    kept = {id(trend) for trend in telling[:_MOST_TRENDS]}
+    return [trend for trend in found if id(trend) in kept]
 
 
 def history_charts(gates: Sequence[PastGate]) -> list[Chart]:
@@ -39,7 +42,8 @@ def history_charts(gates: Sequence[PastGate]) -> list[Chart]:
             name="history",
             title="Trends",
             caption="What each gate observed, oldest first; one line is one file. Dashed lines are limits of the last "
-            "gate; those far from all that was observed are left out.",
+            "gate; those far from all that was observed are left out, and so are trends past the first "
+            f"{_MOST_TRENDS}: edgekd history has them.",
             options=tuple(options),
             choose="Metric",
         )
