@@ -277,7 +277,7 @@ def test_writing_the_report_again_leaves_a_run_that_verifies(copy: Shortened) ->
 def test_a_run_is_bundled_and_its_bundle_holds(made: Shortened, tmp_path: Path) -> None:
     bundled = made.command("bundle", "--out", tmp_path / "digits.tar", "--json")
     assert bundled.returncode == 0, bundled.stderr
-    found = made.edgekd("verify", tmp_path / "digits.tar", "--json")
+    found = made.edgekd("verify", tmp_path / "digits.tar", "--json", cwd=tmp_path)
     assert found.returncode == 0, found.stdout
     states = {claim["name"]: claim["state"] for claim in json.loads(found.stdout)["claims"]}
     assert states.pop("signature") == "unchecked"
