@@ -31,6 +31,7 @@ from edgekd.records import (
     Run,
     Status,
     TermShare,
+    Waiver,
 )
 from edgekd.units import METRICS
 
@@ -76,6 +77,31 @@ def test_the_verdict_comes_first(statuses: tuple[Status, ...], word: str, capsys
     assert first.startswith(f"{word}: ")
     assert len(reasons) == sum(status != "pass" for status in statuses)
     assert all("student.[int8].tflite" in reason and CHECK.reason in reason for reason in reasons)
+
+
+def test_of_very_many_checks_those_are_shown_that_keep_the_release_back(capsys: pytest.CaptureFixture[str]) -> None:
+    release = replace(release_of(*["pass"] * 300, *["inconclusive"] * 100, *["fail"] * 30), strict=False)
+    Terminal().print(checks_table(release), verdict_lines(release))
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split()[0] for line in lines if "≤ 10 ms" in line]
+    assert rows == ["open"] * 10 + ["FAIL"] * 30
+    assert sum(CHECK.reason in line for line in lines) == 40
+    assert any("390 of 430 checks are not shown; 300 pass; --json has all" in line for line in lines)
+
+
+def test_what_is_waived_or_let_pass_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    waiver = Waiver(metric="latency", owner="ann", reason="", expires="2027-01-01")
+    idle = replace(waiver, metric="accuracy")
+    waived = replace(CHECK, waiver=waiver)
+    passed = replace(CHECK, status="pass")
+    release = Release(model_sha256s=(), checks=(waived, passed), waivers=(waiver, idle))
+    Terminal().print(checks_table(release), verdict_lines(release))
+    shown = capsys.readouterr().out
+    assert [line.split()[0] for line in shown.splitlines() if "≤ 10 ms" in line] == ["waived", "pass"]
+    assert "PASS: every budget is met" in shown
+    assert "the waiver of accuracy by ann is not needed: take it out" in shown
+    Terminal().print(verdict_lines(replace(release_of("inconclusive"), strict=False)))
+    assert "that keeps no release back (--lenient)" in capsys.readouterr().out
 
 
 def test_what_changed_since_the_last_release_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

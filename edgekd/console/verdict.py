@@ -6,7 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgekd.console.terminal import Terminal
-from edgekd.records import Release
+from edgekd.records import Check, Release
 from edgekd.units import human_as
 from edgekd.verdict import limit_text, metric_text, status_text
 
@@ -26,24 +26,34 @@ _VERDICTS = {
 _CHANGES_SHOWN = 20
 
 
-# So many passes are read; more of them hide what is none.
-_PASSES_SHOWN = 40
+# So many are read: of more passes none, of more others those that keep the release back first.
+_SHOWN = 40
+
+
+def _shown(release: Release) -> tuple[list[Check], list[Check]]:
+    """The checks to print, in their order, and those of them that are no pass."""
+    passes = [check for check in release.checks if check.status == "pass"]
+    others = [check for check in release.checks if check.status != "pass"]
+    if len(others) > _SHOWN:
+        first = sorted(others, key=lambda check: not release.is_held_back_by(check))[:_SHOWN]
+        kept = {id(check) for check in first}
+        others = [check for check in others if id(check) in kept]
+    shown = {id(check) for check in (*others, *(passes if len(passes) <= _SHOWN else ()))}
+    return [check for check in release.checks if id(check) in shown], others
 
 
 def checks_table(release: Release) -> Table:
-    """Budgets against what was observed; where there are very many passes, all but these."""
-    passes = sum(check.status == "pass" for check in release.checks)
-    folded = passes > _PASSES_SHOWN
+    """Budgets against what was observed; where there are very many, those that people have to look at."""
+    shown, _ = _shown(release)
     table = Table(title="Budgets", title_justify="left", box=None, pad_edge=False, caption_justify="left")
-    if folded:
-        table.caption = f"{passes} checks that pass are not shown; --json has them"
+    if left := len(release.checks) - len(shown):
+        passes = sum(check.status == "pass" for check in release.checks)
+        table.caption = f"{left} of {len(release.checks)} checks are not shown; {passes} pass; --json has all"
     for column in ("", "budget", "file", "target"):
         table.add_column(column)
     for column in ("observed", "interval", "limit"):
         table.add_column(column, justify="right")
-    for check in release.checks:
-        if folded and check.status == "pass":
-            continue
+    for check in shown:
         observed, low, high = (
             "" if value is None else human_as(check.budget.limit, value, check.unit)
             for value in (check.observed, check.low, check.high)
@@ -70,11 +80,8 @@ def verdict_lines(release: Release) -> str:
     lines = [_VERDICTS[release.status]]
     if release.status == "inconclusive" and not release.is_refused:
         lines[0] += "; that keeps no release back (--lenient)"
-    lines += [
-        f"  {escape(check.budget.metric)} {escape(check.model)}: {escape(check.reason)}"
-        for check in release.checks
-        if check.status != "pass"
-    ]
+    _, shown = _shown(release)
+    lines += [f"  {escape(check.budget.metric)} {escape(check.model)}: {escape(check.reason)}" for check in shown]
     used = {check.waiver for check in release.checks}
     lines += [
         f"  the waiver of {escape(each.metric)} by {escape(each.owner)} is not needed: take it out"

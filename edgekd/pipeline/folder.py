@@ -122,16 +122,11 @@ def _read(file: Path, without: Collection[str]) -> list[Measurement]:
     left_out = [f'"metric":"{each}"'.encode() for each in without]
     once: dict[tuple[float, ...], tuple[float, ...]] = {}
 
-    def shared(numbers: tuple[float, ...]) -> tuple[float, ...]:
-        return once.setdefault(numbers, numbers)
-
     def is_wanted(text: bytes) -> bool:
         return not any(mark in text[:_HEAD_BYTES] for mark in left_out)
 
-    return [
-        replace(each, samples=shared(each.samples), labels=shared(each.labels), warmup=shared(each.warmup))
-        for each in store.read_records(file, Measurement, wanted=is_wanted)
-    ]
+    found = store.read_records(file, Measurement, wanted=is_wanted)
+    return [replace(each, labels=once.setdefault(each.labels, each.labels)) if each.labels else each for each in found]
 
 
 def is_run(folder: Path) -> bool:
