@@ -80,7 +80,8 @@ def test_the_verdict_comes_first(statuses: tuple[Status, ...], word: str, capsys
 
 
 def test_of_very_many_checks_those_are_shown_that_keep_the_release_back(capsys: pytest.CaptureFixture[str]) -> None:
-    release = replace(release_of(*["pass"] * 300, *["inconclusive"] * 100, *["fail"] * 30), strict=False)
+    statuses: tuple[Status, ...] = ("pass",) * 300 + ("inconclusive",) * 100 + ("fail",) * 30
+    release = replace(release_of(*statuses), strict=False)
     Terminal().print(checks_table(release), verdict_lines(release))
     lines = capsys.readouterr().out.splitlines()
     rows = [line.split()[0] for line in lines if "≤ 10 ms" in line]
