@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import gc
 import hashlib
 import json
 import logging
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from edgekd.errors import StoreError, write_error
+from edgekd.parsing import parse_json
 from edgekd.records import Conditions, Measurement
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from pydantic_core import SchemaValidator
 
 T = TypeVar("T")
 _log = logging.getLogger("edgekd")
@@ -266,54 +265,6 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise StoreError("no such file", where=str(path)) from None
     except OSError as error:
         raise StoreError(f"can't read it: {error.strerror}", where=str(path)) from None
-
-
-def parse_json(content: bytes, kind: type[T], where: str) -> T:
-    """Check JSON against the type of a record.
-
-    Args:
-        content: The text.
-        kind: Record, or `list[record]`.
-        where: The file that it is of.
-
-    Raises:
-        StoreError: Not JSON, or not such a record; says which key.
-    """
-    from pydantic import ValidationError
-
-    collects = gc.isenabled()
-    gc.disable()  # nothing here refers to itself; to look for that among millions of numbers takes a fourth of the time
-    try:
-        found: T = _validator(kind).validate_json(content)  # type: ignore[arg-type]  # types are hashable
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise StoreError(
-            f"not what edgekd wrote: {key or 'file'}: {first['msg']}",
-            where=where,
-            next_step="run the stage that makes it again",
-        ) from None
-    finally:
-        if collects:
-            gc.enable()
-    return found
-
-
-@functools.cache
-def _validator(kind: type) -> SchemaValidator:
-    """What checks a type, up to the first wrong item: of eight megabytes of wrong ones pydantic keeps six gigabytes."""
-    from pydantic import TypeAdapter
-    from pydantic_core import SchemaValidator
-
-    def hasty(schema: Any) -> Any:
-        if isinstance(schema, list | tuple):
-            return type(schema)(map(hasty, schema))
-        if not isinstance(schema, dict):
-            return schema
-        more = {"fail_fast": True} if schema.get("type") in ("list", "tuple") else {}
-        return {key: hasty(value) for key, value in schema.items()} | more
-
-    return SchemaValidator(hasty(TypeAdapter(kind).core_schema))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

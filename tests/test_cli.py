@@ -32,6 +32,7 @@ for name, command in command_line.commands.items():
 HEAVY = {"torch", "tensorflow", "onnx", "onnxruntime", "ai_edge_litert", "scipy", "pydantic", "rich", "numpy"}
 EVERY = {
     "bench",
+    "bundle",
     "cache",
     "compare",
     "distill",
@@ -43,6 +44,7 @@ EVERY = {
     "inspect",
     "lint",
     "package",
+    "promote",
     "recipes",
     "report",
     "run",

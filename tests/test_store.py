@@ -311,7 +311,7 @@ from edgekd.errors import StoreError
 from edgekd.records import Measurement
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
 try:
-    store.parse_json(b"[" + b"1," * 2**22 + b"1]", list[Measurement], "here")
+    parse_json(b"[" + b"1," * 2**22 + b"1]", list[Measurement], "here")
 except StoreError as error:
     print(error)
 """

@@ -71,6 +71,7 @@ def open_for_gate(folder: Path, *, without: Collection[str] = ()) -> Run:
 def unused_metrics(spec: GateSpec, tolerances: Iterable[str] = ()) -> tuple[str, ...]:
     """Name metrics that nothing limits and of which there are very many numbers.
 
+    >>> from edgekd.records import Budget
     >>> unused_metrics(GateSpec(budgets=(Budget(metric="recall", limit="90 %"),)))
     ('calibration_error',)
     """

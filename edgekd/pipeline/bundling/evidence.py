@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from edgekd import store
 from edgekd.config import read_table
 from edgekd.errors import StoreError
+from edgekd.parsing import parse_json
 from edgekd.pipeline.folder import MANIFEST, OVERRIDES, RECIPE
 from edgekd.pipeline.manifest import FORMAT, SHIPPED
 from edgekd.records import Manifest, Measurement, Model, Release
@@ -114,7 +114,7 @@ def read_evidence(names: Collection[str], read: Callable[[str], bytes], where: s
     def parse(name: str, kind: type[T]) -> T:
         if name not in names:
             raise StoreError(f"no {name}", where=where)
-        return store.parse_json(read(name), kind, f"{where}: {name}")
+        return parse_json(read(name), kind, f"{where}: {name}")
 
     measurements = [
         each

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgekd import signing, store
 from edgekd.errors import StoreError
+from edgekd.parsing import parse_json
 from edgekd.pipeline.bundling.archive import Member, read_archive
 from edgekd.pipeline.bundling.claims import claim
 from edgekd.pipeline.bundling.evidence import BENCH_FILES, Evidence, is_bundled, read_evidence
@@ -89,7 +90,7 @@ def _read_index(members: Mapping[str, Member], read: Callable[[str], bytes], whe
     if next(iter(members), None) != INDEX:
         raise StoreError(f"no bundle: it does not begin with {INDEX}", where=where)
     content = read(INDEX)
-    known = store.parse_json(content, dict[str, Any], f"{where}: {INDEX}").get("edgekd_bundle")
+    known = parse_json(content, dict[str, Any], f"{where}: {INDEX}").get("edgekd_bundle")
     if known != FORMAT:
         raise StoreError(
             f"a bundle of format {known}",
@@ -97,7 +98,7 @@ def _read_index(members: Mapping[str, Member], read: Callable[[str], bytes], whe
             allowed=str(FORMAT),
             next_step="verify it with the edgekd that made it",
         )
-    index = store.parse_json(content, BundleIndex, f"{where}: {INDEX}")
+    index = parse_json(content, BundleIndex, f"{where}: {INDEX}")
     # Spaces and keys that nobody looks at would be a place to change things.
     if store.json_bytes(index) != content or list(members)[1:] != sorted(list(members)[1:]):
         raise StoreError(
@@ -152,7 +153,7 @@ def _of_manifest(evidence: Evidence, index: BundleIndex, read: Callable[[str], b
         (OVERRIDES, list[str], [*manifest.overrides]),
         (ENVIRONMENT, dict[str, str], dict(manifest.environment)),
     ):
-        if name not in index.files or store.parse_json(read(name), kind, f"{where}: {name}") != said:
+        if name not in index.files or parse_json(read(name), kind, f"{where}: {name}") != said:
             yield f"{name} (changed)"
 
 
@@ -171,7 +172,7 @@ def _of_models(evidence: Evidence) -> Iterator[str]:
 
 
 def _of_provenance(evidence: Evidence, read: Callable[[str], bytes], where: str) -> Iterator[str]:
-    said = store.parse_json(read(PROVENANCE), dict[str, Any], f"{where}: {PROVENANCE}")
+    said = parse_json(read(PROVENANCE), dict[str, Any], f"{where}: {PROVENANCE}")
     true = write_provenance(evidence)
     predicate = ("predicate", "buildDefinition")
     recipe = (*predicate, "externalParameters", "recipe")
@@ -182,7 +183,7 @@ def _of_provenance(evidence: Evidence, read: Callable[[str], bytes], where: str)
 
 
 def _of_materials(evidence: Evidence, read: Callable[[str], bytes], where: str) -> Iterator[str]:
-    said = store.parse_json(read(MATERIALS), dict[str, Any], f"{where}: {MATERIALS}")
+    said = parse_json(read(MATERIALS), dict[str, Any], f"{where}: {MATERIALS}")
     both = (said, write_materials(evidence))
     yield from _differences(*(_by_name(_part(each, "components"), "bom-ref", "hashes") for each in both))
 
