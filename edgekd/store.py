@@ -199,12 +199,18 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
-def json_bytes(value: object) -> bytes:
-    """Records as JSON, one of a list in each line; NaN is refused, because JSON has none."""
+def json_bytes(value: object, *, indent: int | None = 1) -> bytes:
+    """Records as JSON, one of a list in each line; NaN is refused, because JSON has none.
+
+    Args:
+        value: What `to_json` takes.
+        indent: Of each depth; `None` writes one line, several times as fast.
+    """
     if isinstance(value, list | tuple) and value and all(map(dataclasses.is_dataclass, value)):
         lines = (json.dumps(to_json(each), separators=(",", ":"), allow_nan=False) for each in value)
         return "[\n{}\n]\n".format(",\n".join(lines)).encode()
-    return (json.dumps(to_json(value), indent=1, allow_nan=False) + "\n").encode()
+    separators = None if indent else (",", ":")
+    return (json.dumps(to_json(value), indent=indent, separators=separators, allow_nan=False) + "\n").encode()
 
 
 def write_json(path: Path, value: object) -> None:

@@ -38,6 +38,7 @@ _STEPS = ("teachers", "assistants", "distill", "export", "lint", "kernels", "ben
 _RECORDS = ("models.json", "measurements.json", Path(TEST_SPLIT).name)
 # Of a measurement, before its numbers; inside of a text every quotation mark has a backslash before it.
 _HEAD_BYTES = 4096
+_FEW = 1000
 TOOLS = (
     "torch",
     "onnx",
@@ -125,8 +126,19 @@ def _read(file: Path, without: Collection[str]) -> list[Measurement]:
     def is_wanted(text: bytes) -> bool:
         return not any(mark in text[:_HEAD_BYTES] for mark in left_out)
 
-    found = store.read_records(file, Measurement, wanted=is_wanted)
-    return [replace(each, labels=once.setdefault(each.labels, each.labels)) if each.labels else each for each in found]
+    def lean(each: Measurement) -> Measurement:
+        if not each.labels:
+            return each
+        labels = _with_few_objects(each.labels)
+        return replace(each, samples=_with_few_objects(each.samples), labels=once.setdefault(labels, labels))
+
+    return [lean(each) for each in store.read_records(file, Measurement, wanted=is_wanted)]
+
+
+def _with_few_objects(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    """The same, with each of a few numbers in memory once: classes, and right or wrong."""
+    pool = {number: number for number in set(numbers)}
+    return tuple(map(pool.__getitem__, numbers)) if len(pool) <= _FEW else numbers
 
 
 def is_run(folder: Path) -> bool:

@@ -111,6 +111,10 @@ class Measurement:
     basis: Basis = "measured"
     started_at: str = ""
 
+    def __hash__(self) -> int:
+        """Of what it is about: to hash its numbers, as often as it is looked up, takes longer than to read them."""
+        return hash((self.model_sha256, self.target, self.metric, self.role, len(self.samples)))
+
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """The samples as an array, made once."""

@@ -109,6 +109,7 @@ def _ends(n: int, q: float, confidence: float) -> tuple[int, int] | None:
     return (int(lower[-1]), int(upper[0])) if lower.size and upper.size else None
 
 
+@lru_cache(maxsize=256)
 def runs_needed(q: float, confidence: float = 0.95) -> int:
     """Say how many samples a quantile needs before a statement about it means anything.
 

@@ -27,7 +27,7 @@ from edgekd.stages.report.sustained import sustained_lines
 from edgekd.stages.report.taint import taint_lines
 from edgekd.stages.report.two_runs import answer_of, render_two
 from edgekd.stages.report.windows import window_lines
-from edgekd.store import to_json, write_bytes, write_json
+from edgekd.store import json_bytes, to_json, write_bytes, write_json
 from edgekd.text import markdown_text
 from edgekd.verdict import Verdict, verdict_of
 
@@ -108,7 +108,7 @@ def report(run: Run, *, folder: Path) -> Report:
     written = Report(json_path=folder / "report.json", html_path=folder / "report.html")
     found = find(run)
     content, html = _content(found), render(found).encode()
-    write_json(written.json_path, content)
+    write_bytes(written.json_path, json_bytes(content, indent=None))
     write_bytes(written.html_path, html)
     return written
 
