@@ -38,7 +38,6 @@ _STEPS = ("teachers", "assistants", "distill", "export", "lint", "kernels", "ben
 _RECORDS = ("models.json", "measurements.json", Path(TEST_SPLIT).name)
 # Of a measurement, before its numbers; inside of a text every quotation mark has a backslash before it.
 _HEAD_BYTES = 4096
-_FEW = 1000
 TOOLS = (
     "torch",
     "onnx",
@@ -129,16 +128,18 @@ def _read(file: Path, without: Collection[str]) -> list[Measurement]:
     def lean(each: Measurement) -> Measurement:
         if not each.labels:
             return each
-        labels = _with_few_objects(each.labels)
-        return replace(each, samples=_with_few_objects(each.samples), labels=once.setdefault(labels, labels))
+        if each.labels not in once:
+            once[each.labels] = _with_few_objects(each.labels)
+        samples = _with_few_objects(each.samples) if each.metric == "recall" else each.samples
+        return replace(each, samples=samples, labels=once[each.labels])
 
     return [lean(each) for each in store.read_records(file, Measurement, wanted=is_wanted)]
 
 
 def _with_few_objects(numbers: tuple[float, ...]) -> tuple[float, ...]:
-    """The same, with each of a few numbers in memory once: classes, and right or wrong."""
+    """The same, with each number in memory once: there are a few classes, and right and wrong."""
     pool = {number: number for number in set(numbers)}
-    return tuple(map(pool.__getitem__, numbers)) if len(pool) <= _FEW else numbers
+    return tuple(map(pool.__getitem__, numbers))
 
 
 def is_run(folder: Path) -> bool:

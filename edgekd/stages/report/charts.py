@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 Spec = dict[str, Any]
 _Item = TypeVar("_Item")
@@ -70,7 +71,7 @@ def specification(description: str, height: int, **parts: Any) -> Spec:
     return {"description": description, "width": "container", "height": height, "config": CONFIG, **parts}
 
 
-def axis_unit(values: Sequence[float], unit: str) -> tuple[float, str]:
+def axis_unit(values: Sequence[float] | NDArray[np.float64], unit: str) -> tuple[float, str]:
     """Choose the unit an axis is written in, by its middle value.
 
     >>> axis_unit([1e5, 2e6], "B"), axis_unit([7.8e-5], "s")

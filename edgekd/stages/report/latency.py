@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from edgekd.records import Measurement
 from edgekd.stages.report.charts import COLOURS, Chart, axis_unit, specification, thinned
 from edgekd.stages.report.comparison import Row
@@ -30,9 +32,9 @@ def latencies(measurements: Sequence[Measurement], rows: Sequence[Row]) -> list[
 
 
 def _latency_chart(name: str, target: str, here: Sequence[Measurement], numbers: Mapping[str, int], cap: int) -> Chart:
-    everything = [sample for each in here for sample in each.samples]
+    everything = np.concatenate([each.values for each in here])
     factor, unit = axis_unit(everything, "s")
-    log = min(everything) > 0 and max(everything) / min(everything) > 10
+    log = bool(everything.min() > 0 and everything.max() / everything.min() > 10)
     points, marks, heads = [], [], []
     for lane, each in enumerate(here):
         summary = summarise(each)
@@ -49,7 +51,7 @@ def _latency_chart(name: str, target: str, here: Sequence[Measurement], numbers:
                 "more": f"{words + ', ' if words else ''}{few}{basis}{tainted}",
             }
         )
-        for order, sample in enumerate(thinned(sorted(each.samples), cap)):
+        for order, sample in enumerate(thinned(np.sort(each.values).tolist(), cap)):
             # The golden ratio spreads neighbours apart, the same way every time.
             jitter = (order * 0.618033988749895) % 1 - 0.5
             points.append({"f": lane, "v": float(f"{sample / factor:.5g}"), "y": round(lane + 0.14 + jitter * 0.34, 3)})
