@@ -210,7 +210,11 @@ def open_gate_spec(folder: Path, overrides: Sequence[str] = ()) -> GateSpec:
     """
     if not (folder / RECIPE).is_file():
         if not folder.is_dir():
-            raise StoreError("neither a run folder nor one with .onnx or .tflite files", where=str(folder))
+            raise StoreError(
+                "neither a run folder nor one with .onnx or .tflite files",
+                where=str(folder),
+                next_step="give the folder that `edgekd run` or `bench` wrote, or one with model files",
+            )
         raise StoreError("no recipe here, so no budgets", where=str(folder), next_step="give a file with --budgets")
     earlier = store.read_json(folder / OVERRIDES, list[str]) if (folder / OVERRIDES).exists() else []
     return load_gate_spec(folder / RECIPE, [*earlier, *overrides], of_recipe=True)
