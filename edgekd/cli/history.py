@@ -95,7 +95,8 @@ def history(
     if as_csv:
         _write_csv(trends)
         return 0
-    terminal.say(f"{past.file}: {len(past.gates)} gates" + (f" of {past.recipe}" if past.recipe else ""))
+    count = "one gate" if len(past.gates) == 1 else f"{len(past.gates)} gates"
+    terminal.say(f"{past.file}: {count}" + (f" of {past.recipe}" if past.recipe else ""))
     for table in history_tables(past.gates, trends) if past.gates else ():
         terminal.print("", table)
     terminal.result(
