@@ -16,6 +16,8 @@ def printable(text: str) -> str:
     >>> printable("a" + chr(10) + "b.tflite").encode("ascii", "namereplace").decode()
     'a\\N{REPLACEMENT CHARACTER}b.tflite'
     """
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 

@@ -78,6 +78,9 @@ def print_release(terminal: Terminal, release: Release) -> None:
 def verdict_lines(release: Release) -> str:
     """The verdict, and why, when it is not a pass."""
     lines = [_VERDICTS[release.status]]
+    waived = sum(check.waiver is not None for check in release.checks)
+    if waived and release.status == "pass":
+        lines[0] += f", but for {waived} that {'are' if waived > 1 else 'is'} waived"
     if release.status == "inconclusive" and not release.is_refused:
         lines[0] += "; that keeps no release back (--lenient)"
     _, shown = _shown(release)

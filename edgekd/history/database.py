@@ -13,6 +13,7 @@ from typing import Any
 
 from edgekd.errors import StoreError, write_error
 from edgekd.records import PastFigure, PastGate
+from edgekd.text import printable
 
 # In the file's header, by which `file` and we tell it from any other database: "edkd".
 _APPLICATION = 0x65646B64
@@ -121,7 +122,7 @@ def read(file: Path, *, recipe: str | None = None, last: int | None = None) -> t
                 where=str(file),
                 next_step="the next `edgekd gate` that may write it brings it up to date",
             )
-        limits = {"last": last or 2**62, "recipe": recipe and _printable(recipe)}
+        limits = {"last": last or 2**62, "recipe": recipe and printable(recipe)}
         gates = connection.execute(_GATES, limits).fetchall()
         return tuple(
             PastGate(
@@ -210,7 +211,7 @@ def _migrate(connection: sqlite3.Connection, file: Path) -> None:
 
 def _columns(record: PastGate | PastFigure) -> dict[str, Any]:
     return {
-        field.name: _printable(value) if isinstance(value := getattr(record, field.name), str) else value
+        field.name: printable(value) if isinstance(value := getattr(record, field.name), str) else value
         for field in dataclasses.fields(record)
         if field.name != "figures"
     }
@@ -219,7 +220,7 @@ def _columns(record: PastGate | PastFigure) -> dict[str, Any]:
 def _texts_and_numbers(kind: type[PastGate | PastFigure], row: sqlite3.Row) -> dict[str, Any]:
     """The fields of a record; a database may hold anything in any column."""
     return {
-        field.name: _number(row[field.name]) if field.name in _NUMBERS else _printable(str(row[field.name]))
+        field.name: _number(row[field.name]) if field.name in _NUMBERS else printable(str(row[field.name]))
         for field in dataclasses.fields(kind)
         if field.name != "figures"
     }
@@ -227,10 +228,3 @@ def _texts_and_numbers(kind: type[PastGate | PastFigure], row: sqlite3.Row) -> d
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _printable(text: str) -> str:
-    """Replace what no terminal or database should be given, halves of characters too."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
