@@ -42,8 +42,8 @@ ENTRY = {
 }
 # Parameters that edgekd passes itself; all others are options of a recipe.
 PASSED = {
-    "networks": {"classes", "input_shape"},
-    "teachers": {"network", "weights", "model", "outputs", "input_shape", "task"},
+    "networks": {"classes", "input_shape", "tokens"},
+    "teachers": {"network", "weights", "model", "outputs", "input_shape", "task", "tokens"},
     "datasets": set[str](),
     "calibrators": {"stream", "bits"},
     "corrections": {"network", "samples", "precision", "progress"},

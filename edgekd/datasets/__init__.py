@@ -21,7 +21,7 @@ from edgekd.datasets._samples import read_samples as read_samples
 from edgekd.datasets._splits import UNLABELLED, choose_held_out
 from edgekd.datasets._splits import hash_of_split as hash_of_split
 from edgekd.errors import ConfigError, DataError, did_you_mean
-from edgekd.records import DataSpec, Preprocessing, Task, TransferSpec
+from edgekd.records import DataSpec, Preprocessing, Task, Tokens, TransferSpec
 
 # What the front end of standardised data says of it.
 STANDARDISATION = ("standardised_axis", "mean", "deviation")
@@ -33,7 +33,8 @@ class Split:
     """Samples and what is known of them.
 
     Attributes:
-        inputs: (N, C, H, W), (N, C, T) or (N, F), raw values as stored; may be memory-mapped.
+        inputs: (N, C, H, W), (N, C, T) or (N, F), raw values as stored; (N, T) integers where they are tokens; may be
+            memory-mapped.
         labels: By task. `single_label`: (N,) int64, indices of classes, -1 where there is no label. `multi_label`:
             (N, classes) of 0 and 1. `regression`: (N, outputs) float32. `reconstruction`: (N,) int64, 0 for normal
             samples and 1 for anomalies; what is learned are the inputs.
@@ -73,6 +74,7 @@ class Source:
         test: The source's own test split; without one, a share of `train` is held out.
         front_end: How inputs were made of what was recorded (a spectrogram's parameters), for the firmware that
             must do the same.
+        tokens: What the inputs' numbers mean, where they are tokens of texts.
     """
 
     train: Split
@@ -82,6 +84,7 @@ class Source:
     task: Task = "single_label"
     front_end: Mapping[str, Any] = field(default_factory=dict)
     standardise: int | None = None
+    tokens: Tokens | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +105,7 @@ class Dataset:
     name: str = "data"
     task: Task = "single_label"
     front_end: Mapping[str, Any] = field(default_factory=dict)
+    tokens: Tokens | None = None
 
     def __len__(self) -> int:
         return len(self.train)
@@ -120,6 +124,8 @@ class Dataset:
     def sha256(self) -> str:
         """Hash of every sample and label that training and choices depend on."""
         digest = hashlib.sha256(repr((self.classes, self.scale, self.task)).encode())
+        if self.tokens is not None:
+            digest.update(repr(self.tokens).encode())
         for split in (self.train, self.validation):
             digest.update(np.ascontiguousarray(split.inputs).data)
             digest.update(np.ascontiguousarray(split.labels).data)
@@ -203,6 +209,7 @@ def open_dataset(spec: DataSpec) -> Dataset:
         name=spec.source,
         task=source.task,
         front_end=front_end,
+        tokens=source.tokens,
     )
 
 
@@ -333,6 +340,8 @@ def check_like(source: Source, data: Dataset, where: str) -> None:
         other, wanted = source.front_end.get(key), data.front_end.get(key)
         if other != wanted:
             raise DataError(f"its front end has {key} = {other}", where=where, allowed=f"the data's, {wanted}")
+    if source.tokens != data.tokens:
+        raise DataError("other tokens", where=where, allowed="those of the data: the same tokenizer")
     if source.standardise != data.front_end.get("standardised_axis"):
         raise DataError("the one is standardised and the other is not", where=where, allowed="both or none")
 
@@ -357,7 +366,24 @@ def _check_split(split: Split, source: Source, where: str) -> None:
             where=where,
             allowed="an axis of floats, from 1",
         )
+    if source.tokens is not None:
+        _check_tokens(inputs, source.tokens, where)
     check_labels(labels, source.task, len(source.classes), where)
+
+
+def _check_tokens(inputs: NDArray[np.generic], tokens: Tokens, where: str) -> None:
+    if inputs.ndim != 2 or inputs.dtype.kind not in "iu":
+        raise DataError(
+            f"tokens of shape {inputs.shape} and type {inputs.dtype}", where=where, allowed="integers of shape (N, T)"
+        )
+    low, high = (int(inputs.min()), int(inputs.max())) if inputs.size else (0, 0)
+    if low < 0 or high >= tokens.vocabulary:
+        raise DataError(
+            f"tokens from {low} to {high}",
+            where=where,
+            allowed=f"0 to {tokens.vocabulary - 1}, the tokenizer's",
+            next_step="take the tokenizer that made them",
+        )
 
 
 def check_labels(labels: NDArray[Any], task: Task, classes: int, where: str) -> None:

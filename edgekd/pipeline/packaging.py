@@ -147,7 +147,9 @@ class Facts:
             told.pop("standardised_axis")
         shape = data.input_shape
         content: Content = "features"
-        if "sample_rate" in told:
+        if data.tokens is not None:
+            content = "text"
+        elif "sample_rate" in told:
             content = "audio"
         elif len(shape) == 3 and shape[0] in (1, 3) and not data.front_end:
             content = "image"

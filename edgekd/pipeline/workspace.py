@@ -106,8 +106,11 @@ class Workspace:
         build = registry.function("networks", spec.model)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
+            given = {"tokens": self.data.tokens} if "tokens" in inspect.signature(build).parameters else {}
             try:
-                network = build(classes=outputs or self.data.outputs, input_shape=self.data.input_shape, **spec.options)
+                network = build(
+                    classes=outputs or self.data.outputs, input_shape=self.data.input_shape, **given, **spec.options
+                )
             except TypeError as error:
                 if ":" not in spec.model:
                     raise
@@ -138,6 +141,7 @@ class Workspace:
             "outputs": len(spec.classes) or self.data.outputs,
             "input_shape": self.data.input_shape,
             "task": self.data.task,
+            "tokens": self.data.tokens,
         }
         takes = inspect.signature(load).parameters
         if "network" in takes:

@@ -74,6 +74,7 @@ from edgekd.records.results import (
     TermShare,
 )
 from edgekd.records.specs import BenchmarkSpec, Recipe, Target
+from edgekd.records.text import Tokens
 
 __all__ = [
     "LAYER_PRECISIONS",
@@ -154,6 +155,7 @@ __all__ = [
     "Teaching",
     "TensorSpec",
     "TermShare",
+    "Tokens",
     "Tolerances",
     "TransferSpec",
     "Turns",
