@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edgekd.errors import MeasurementError
 from edgekd.stats._interval import Interval, Samples, check_share, finite
 from edgekd.stats._recovery import difference, relative_difference
-from edgekd.stats.means import t_quantile
+from edgekd.stats.distributions import normal_quantile
 
 _HALVINGS = 100
 
@@ -135,10 +135,8 @@ def auc_drop_interval(
 
 def _bound(scores: npt.NDArray[np.float64], labels: Samples, confidence: float) -> tuple[list[Interval], float]:
     """Intervals of one area or two, and the correlation between the two."""
-    from scipy import special  # not before it is needed: it takes longer than all else here
-
     areas, of_anomalies, of_normals = _estimate(scores, labels)
-    z = float(special.ndtri((1 + confidence) / 2))
+    z = normal_quantile(confidence)
     m = int(finite(labels).sum())
     n = scores.shape[1] - m
     intervals = []
@@ -147,7 +145,9 @@ def _bound(scores: npt.NDArray[np.float64], labels: Samples, confidence: float) 
         one, two = float(of_anomalies[index, index]), float(of_normals[index, index])
         if one + two > 0:
             degrees = (one + two) ** 2 / (one**2 / (m - 1) + two**2 / (n - 1))
-            half = t_quantile(degrees, confidence) * math.sqrt(one + two)
+            from scipy import special  # of no other statistic: it takes longer than all else here
+
+            half = float(special.stdtrit(degrees, (1 + confidence) / 2)) * math.sqrt(one + two)
             low, high = max(min(low, area - half), 0.0), min(max(high, area + half), 1.0)
         intervals.append(Interval(estimate=area, low=low, high=high))
     covariances = of_anomalies + of_normals

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edgekd.errors import MeasurementError
 from edgekd.stats._interval import Interval, Samples, check_share, finite
+from edgekd.stats.distributions import normal_quantile
 
 BINS = 15
 _Numbers = npt.NDArray[np.float64]
@@ -79,13 +80,11 @@ def calibration_interval(confidences: Samples, right: Samples, confidence: float
     >>> print(f"{interval.low:.3f} {interval.estimate:.3f} {interval.high:.3f}")
     0.000 0.000 0.015
     """
-    from scipy import special  # not before it is needed: it takes longer than all else here
-
     check_share("confidence", confidence)
     counts, sums, hits = _binned(confidences, right)
     weights, shares = counts / counts.sum(), hits / counts
     gaps = np.abs(shares - sums / counts)
-    z = float(special.ndtri((1 + confidence) / 2))
+    z = normal_quantile(confidence)
     smoothed = (shares * counts + z * z / 2) / (counts + z * z)
     errors = np.sqrt(smoothed * (1 - smoothed) / (counts + z * z))
     estimate, half = float(weights @ gaps), z * math.sqrt(float(weights**2 @ errors**2))

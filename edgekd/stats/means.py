@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from edgekd.errors import MeasurementError
 from edgekd.stats._interval import Interval, Samples, check_share, finite
+from edgekd.stats.distributions import t_quantile
 
 
 def mean_interval(samples: Samples, confidence: float = 0.95, *, bounds: tuple[float, float] | None = None) -> Interval:
@@ -110,6 +111,7 @@ def student_interval(samples: Samples, confidence: float) -> Interval:
     >>> print(f"{interval.low:.4f} {interval.high:.4f}")
     -0.4841 4.4841
     """
+    check_share("confidence", confidence)
     values = _several(finite(samples))
     half = t_quantile(values.size - 1, confidence) * float(values.std(ddof=1)) / math.sqrt(values.size)
     mean = float(values.mean())
@@ -159,14 +161,6 @@ def ratio_interval(
         )
     root, ratio = math.sqrt(max(b * b - a * c, 0.0)), mean_u / mean_v
     return Interval(estimate=ratio, low=min((b - root) / a, ratio), high=max((b + root) / a, ratio))
-
-
-def t_quantile(degrees: float, confidence: float) -> float:
-    """Student's quantile that leaves (1 - confidence) / 2 above it."""
-    from scipy import special  # not before it is needed: it takes longer than all else here
-
-    check_share("confidence", confidence)
-    return float(special.stdtrit(degrees, (1 + confidence) / 2))
 
 
 def paired(one: Samples, two: Samples) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from edgekd.errors import MeasurementError
 from edgekd.stats._interval import Interval, Samples, check_share, finite
 from edgekd.stats._recovery import difference, relative_difference
+from edgekd.stats.distributions import least_share, normal_quantile
 
 
 def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
@@ -34,14 +35,12 @@ def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> Int
     >>> print(f"{interval.low:.4f} {interval.high:.4f}")
     0.8700 0.8830
     """
-    from scipy import special  # not before it is needed: it takes longer than all else here
-
     check_share("confidence", confidence)
     if n < 1 or not 0 <= successes <= n:
         raise MeasurementError(f"{successes} of {n} is no proportion", allowed="0 to n of n >= 1")
     tail = (1 - confidence) / 2
-    low = 0.0 if successes == 0 else float(special.betaincinv(successes, n - successes + 1, tail))
-    high = 1.0 if successes == n else float(special.betaincinv(successes + 1, n - successes, 1 - tail))
+    low = 0.0 if successes == 0 else least_share(successes, n, tail)
+    high = 1.0 if successes == n else 1 - least_share(n - successes, n, tail)
     return Interval(estimate=successes / n, low=low, high=high)
 
 
@@ -130,9 +129,7 @@ def _pair(reference: Samples, candidate: Samples, confidence: float) -> tuple[In
 
 def _wilson(successes: int, n: int, confidence: float) -> Interval:
     """Wilson's score interval without continuity correction (1927), which Newcombe's method is made of."""
-    from scipy import special  # not before it is needed: it takes longer than all else here
-
-    z = float(special.ndtri((1 + confidence) / 2))
+    z = normal_quantile(confidence)
     centre = successes + z * z / 2
     spread = z * math.sqrt(z * z / 4 + successes * (n - successes) / n)
     estimate = successes / n

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edgekd.errors import MeasurementError
 from edgekd.stats._interval import Interval, Samples, check_share, finite
-from edgekd.stats.means import t_quantile
+from edgekd.stats.distributions import binomial, t_quantile
 
 _BATCHES = 10
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -100,12 +100,10 @@ def series_quantile_interval(samples: Samples, q: float, confidence: float = 0.9
 @lru_cache(maxsize=256)  # runs have many measurements of the same number of samples
 def _ends(n: int, q: float, confidence: float) -> tuple[int, int] | None:
     """Places of both ends among n sorted samples, from 0; `None` where there are too few for both."""
-    from scipy import special  # not before it is needed: it takes longer than all else here
-
     tail = (1 - confidence) / 2
-    ranks = np.arange(1, n + 1)
-    lower = np.flatnonzero(special.bdtr(ranks - 1, n, q) <= tail)
-    upper = np.flatnonzero(special.bdtrc(ranks - 1, n, q) <= tail)
+    below = binomial(n, q)
+    lower = np.flatnonzero(np.cumsum(below[:-1]) <= tail)
+    upper = np.flatnonzero(np.cumsum(below[:0:-1])[::-1] <= tail)
     return (int(lower[-1]), int(upper[0])) if lower.size and upper.size else None
 
 
@@ -130,14 +128,12 @@ def runs_needed(q: float, confidence: float = 0.95) -> int:
     >>> [runs_needed(q) for q in (0.5, 0.9, 0.95, 0.99)]
     [8, 46, 93, 473]
     """
-    from scipy import special  # not before it is needed: it takes longer than all else here
-
     check_share("quantile", q)
     check_share("confidence", confidence)
 
     def enough(n: int) -> bool:
         return bool(
-            special.bdtr(1, n, 1 - q) <= 1 - confidence and max(q, 1 - q) ** n <= (1 - confidence) / 2,
+            q ** (n - 1) * (q + n * (1 - q)) <= 1 - confidence and max(q, 1 - q) ** n <= (1 - confidence) / 2,
         )
 
     return smallest(enough)
