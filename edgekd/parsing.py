@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgekd.errors import StoreError
@@ -28,12 +29,25 @@ def parse_json(content: bytes, kind: type[T], where: str) -> T:
     >>> parse_json(b"[1, 2.5]", list[float], "numbers.json")
     [1.0, 2.5]
     """
+    return _checked(kind, where, lambda validator: validator.validate_json(content))
+
+
+def check_parsed(value: object, kind: type[T], where: str) -> T:
+    """Check what JSON was parsed to, as `parse_json` does.
+
+    >>> check_parsed([1, 2.5], tuple[float, ...], "numbers.json")
+    (1.0, 2.5)
+    """
+    return _checked(kind, where, lambda validator: validator.validate_python(value))
+
+
+def _checked(kind: type[T], where: str, check: Callable[[SchemaValidator], T]) -> T:
     from pydantic import ValidationError
 
     collects = gc.isenabled()
     gc.disable()  # nothing here refers to itself; to look for that among millions of numbers takes a fourth of the time
     try:
-        found: T = _validator(kind).validate_json(content)  # type: ignore[arg-type]  # types are hashable
+        found = check(_validator(kind))  # type: ignore[arg-type]  # types are hashable
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from edgekd.errors import StoreError, write_error
+from edgekd.packing import pack
 from edgekd.parsing import parse_json
 from edgekd.records import Conditions, Measurement
 
@@ -29,6 +30,7 @@ _SCALARS = {float, int, str, bool, type(None)}
 _FLOAT = {float}
 # Read whole, and some times as large in memory.
 _LARGEST_JSON = 500_000_000
+_BUFFER_BYTES = 2**20  # lines of many numbers are as long
 
 
 def cache_place(name: str) -> Path:
@@ -202,12 +204,19 @@ def write_bytes(path: Path, content: bytes) -> None:
 def json_bytes(value: object, *, indent: int | None = 1) -> bytes:
     """Records as JSON, one of a list in each line; NaN is refused, because JSON has none.
 
+    Many numbers of a measurement are packed (see `edgekd.packing`).
+
     Args:
         value: What `to_json` takes.
         indent: Of each depth; `None` writes one line, several times as fast.
     """
     if isinstance(value, list | tuple) and value and all(map(dataclasses.is_dataclass, value)):
-        lines = (json.dumps(to_json(each), separators=(",", ":"), allow_nan=False) for each in value)
+        lines = (
+            json.dumps(
+                to_json(each, pack if isinstance(each, Measurement) else list), separators=(",", ":"), allow_nan=False
+            )
+            for each in value
+        )
         return "[\n{}\n]\n".format(",\n".join(lines)).encode()
     separators = None if indent else (",", ":")
     return (json.dumps(to_json(value), indent=indent, separators=separators, allow_nan=False) + "\n").encode()
@@ -230,39 +239,19 @@ def read_json(path: Path, kind: type[T]) -> T:
     >>> read_json(file, StageRecord).fingerprint
     'f1'
     """
-    with _opened(path) as file:
+    with opened_json(path) as file:
         return parse_json(file.read(), kind, str(path))
 
 
-def read_records(path: Path, kind: type[T], *, wanted: Callable[[bytes], bool] = bool) -> Iterator[T]:
-    """Read a list of records one by one, so that no more than one is there twice.
-
-    Args:
-        path: As `write_json` writes a list of records; other JSON is read whole.
-        kind: Of each record.
-        wanted: Says of the text of a record whether it is read; of other JSON all are.
+@contextlib.contextmanager
+def opened_json(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of JSON that edgekd wrote.
 
     Raises:
-        StoreError: Missing, not JSON, or not such records; says where.
+        StoreError: Missing, unreadable, or larger than any of them is.
     """
-    with _opened(path) as file:
-        if file.readline() != b"[\n":
-            file.seek(0)
-            yield from parse_json(file.read(), list[kind], str(path))  # type: ignore[valid-type]  # as is known here only
-            return
-        for number, line in enumerate(file):
-            text = line.removesuffix(b"\n").removesuffix(b",")
-            if text == b"]":
-                return
-            if wanted(text):
-                yield parse_json(text, kind, f"{path}: record {number}")
-    raise StoreError("not what edgekd wrote: it has no end", where=str(path))
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=_BUFFER_BYTES) as file:
             size = path.stat().st_size
             if size > _LARGEST_JSON:
                 raise StoreError(f"{size / 1e6:.0f} MB, more than edgekd writes", where=str(path))

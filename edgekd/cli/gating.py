@@ -80,12 +80,14 @@ def gate(
     spec = given or pipeline.open_gate_spec(folder, overrides)
     # The page shows them whether anything limits them or not.
     unused = () if page else pipeline.unused_metrics(spec, tolerances)
-    opened = pipeline.open_for_gate(folder, without=unused)
+    opened = pipeline.open_for_gate(folder, without=unused, whole=page is not None)
     pipeline.check_files(opened)
     spec = replace(spec, waivers=(*spec.waivers, *waived))
-    against = pipeline.open_against(
-        opened, baseline=baseline, table=spec.regressions, tolerances=tolerances, comparisons=comparisons
-    )
+    against = None
+    if baseline is not None or tolerances or comparisons:
+        against = pipeline.open_against(
+            opened, baseline=baseline, table=spec.regressions, tolerances=tolerances, comparisons=comparisons
+        )
     release = pipeline.judge(opened, spec, strict=strict, against=against)
     print_release(terminal, release)
     if spec.regressions is not None and baseline is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgekd import store
 from edgekd.config import load_gate_spec
 from edgekd.errors import StoreError
+from edgekd.measurements import read_measurements
 from edgekd.records import (
     Correction,
     EpochRecord,
@@ -51,12 +52,13 @@ TOOLS = (
 )
 
 
-def open_run(folder: Path, *, without: Collection[str] = ()) -> Run:
-    """Read all that a run folder holds, finished or not.
+def open_run(folder: Path, *, without: Collection[str] = (), whole: bool = True) -> Run:
+    """Read what a run folder holds, finished or not.
 
     Args:
         folder: That `edgekd run` or `bench` wrote.
         without: Metrics whose measurements are left out.
+        whole: Also what no verdict is made of: how training and export went, and the last verdict.
 
     Raises:
         StoreError: Not a run folder, or damaged.
@@ -69,10 +71,6 @@ def open_run(folder: Path, *, without: Collection[str] = ()) -> Run:
         )
     models: list[Model] = []
     measurements: list[Measurement] = _read(bare, without) if bare.is_file() else []
-    histories: dict[str, tuple[EpochRecord, ...]] = {}
-    teachings: dict[str, Teaching] = {}
-    layers: dict[str, tuple[LayerParity, ...]] = {}
-    mixed: dict[str, MixedSearch] = {}
     for name in _STEPS:
         place = folder / name
         if not (place / "stage.json").exists():
@@ -84,6 +82,26 @@ def open_run(folder: Path, *, without: Collection[str] = ()) -> Run:
             ]
         if (place / "measurements.json").exists():
             measurements += _read(place / "measurements.json", without)
+    findings = folder / "lint" / "findings.json"
+    run = Run(
+        name=folder.resolve().name,
+        folder=folder,
+        recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
+        models=tuple(models),
+        measurements=tuple(measurements),
+        findings=tuple(store.read_json(findings, list[Finding])) if _is_made(findings) else (),
+    )
+    return _with_the_rest(run) if whole else run
+
+
+def _with_the_rest(run: Run) -> Run:
+    """Add what no verdict is made of."""
+    folder = run.folder
+    histories: dict[str, tuple[EpochRecord, ...]] = {}
+    teachings: dict[str, Teaching] = {}
+    layers: dict[str, tuple[LayerParity, ...]] = {}
+    mixed: dict[str, MixedSearch] = {}
+    for place in (folder / name for name in _STEPS if (folder / name / "stage.json").exists()):
         if (place / "histories.json").exists():
             histories |= store.read_json(place / "histories.json", dict[str, tuple[EpochRecord, ...]])
         if (place / "teachings.json").exists():
@@ -92,24 +110,18 @@ def open_run(folder: Path, *, without: Collection[str] = ()) -> Run:
             layers |= store.read_json(place / "layers.json", dict[str, tuple[LayerParity, ...]])
         if (place / "mixed.json").exists():
             mixed |= store.read_json(place / "mixed.json", dict[str, MixedSearch])
-    quantization = folder / "distill" / QUANTIZATION
-    corrections, findings = folder / "export" / "corrections.json", folder / "lint" / "findings.json"
+    quantization, corrections = folder / "distill" / QUANTIZATION, folder / "export" / "corrections.json"
     operators = folder / "operators.json"  # of a benchmark with --profile
     environment = folder / ENVIRONMENT
     release = folder / "gate" / "release.json"
-    return Run(
-        name=folder.resolve().name,
-        folder=folder,
-        recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
-        models=tuple(models),
-        measurements=tuple(measurements),
+    return replace(
+        run,
         histories=histories,
         teachings=teachings,
         layers=layers,
         mixed=mixed,
         quantization=store.read_json(quantization, QuantizationOutcome) if _is_made(quantization) else None,
         corrections=tuple(store.read_json(corrections, list[Correction])) if _is_made(corrections) else (),
-        findings=tuple(store.read_json(findings, list[Finding])) if _is_made(findings) else (),
         operators=tuple(store.read_json(operators, list[OperatorTime])) if operators.is_file() else (),
         release=store.read_json(release, Release) if _is_made(release) else None,
         environment=store.read_json(environment, dict[str, str]) if environment.is_file() else environment_here(),
@@ -133,7 +145,7 @@ def _read(file: Path, without: Collection[str]) -> list[Measurement]:
         samples = _with_few_objects(each.samples) if each.metric == "recall" else each.samples
         return replace(each, samples=samples, labels=once[each.labels])
 
-    return [lean(each) for each in store.read_records(file, Measurement, wanted=is_wanted)]
+    return [lean(each) for each in read_measurements(file, wanted=is_wanted)]
 
 
 def _with_few_objects(numbers: tuple[float, ...]) -> tuple[float, ...]:

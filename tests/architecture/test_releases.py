@@ -7,6 +7,7 @@ import shlex
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are another package
 
@@ -21,7 +22,9 @@ ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 @pytest.mark.parametrize("line", re.findall(r"^edgekd (.*)$", GUIDE, re.MULTILINE))
 def test_commands_of_the_guide_parse(line: str) -> None:
     name, *words = shlex.split(line)
-    command_line.commands[name].make_context(name, words)
+    command = command_line.get_command(click.Context(command_line), name)
+    assert command
+    command.make_context(name, words)
 
 
 def test_the_table_of_defaults_is_that_of_the_code() -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
 from edgekd.cli import edgekd as command_line
@@ -65,7 +66,9 @@ GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "bundle.md").read_text(
 @pytest.mark.parametrize("line", re.findall(r"^edgekd (.*)$", GUIDE, re.MULTILINE))
 def test_commands_of_the_guide_parse(line: str) -> None:
     name, *words = shlex.split(line)
-    command_line.commands[name].make_context(name, words)
+    command = command_line.get_command(click.Context(command_line), name)
+    assert command
+    command.make_context(name, words)
 
 
 def names(folder: Path) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 from edgekd.config import read_table
 from edgekd.errors import StoreError
+from edgekd.measurements import parse_measurements
 from edgekd.parsing import parse_json
 from edgekd.pipeline.folder import MANIFEST, OVERRIDES, RECIPE
 from edgekd.pipeline.manifest import FORMAT, SHIPPED
@@ -120,7 +122,7 @@ def read_evidence(names: Collection[str], read: Callable[[str], bytes], where: s
         each
         for name in sorted(names)
         if name.rpartition("/")[2] == "measurements.json" and name.count("/") < 2
-        for each in parse(name, list[Measurement])
+        for each in parse_measurements(io.BytesIO(read(name)), f"{where}: {name}")
     ]
     if MANIFEST not in names:
         return Evidence(manifest=None, recipe={}, models=(), measurements=measurements, release=None)

@@ -12,6 +12,7 @@ import pytest
 
 from edgekd import store
 from edgekd.errors import ConfigError, StoreError
+from edgekd.measurements import read_measurements
 from edgekd.pipeline import judge, open_against, open_gate_spec, open_run, promote, write_baseline
 from edgekd.records import Check, Comparison, GateSpec, Measurement, Release, Tolerances, Turns
 from tests.pipeline.baseline.conftest import HOST, seal
@@ -42,7 +43,7 @@ def statuses(release: Release) -> dict[str, str]:
 
 def edit(run: Path, change: Callable[[Measurement], Measurement | None]) -> None:
     file = run / "export" / "measurements.json"
-    kept = [changed for each in store.read_json(file, list[Measurement]) if (changed := change(each))]
+    kept = [changed for each in read_measurements(file) if (changed := change(each))]
     store.write_json(file, kept)
     seal(run)
 

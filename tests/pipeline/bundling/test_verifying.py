@@ -176,7 +176,7 @@ def test_a_manifest_that_was_edited_alone_is_found(held: Files, forge: Forge) ->
         (lambda held: held.pop("recipe.toml"), "no recipe.toml"),
         (lambda held: held.update({"recipe.toml": b"\xff"}), "not a text file"),
         (lambda held: held.update({"recipe.toml": b"name ="}), "not valid TOML"),
-        (lambda held: held.update({"benchmark/measurements.json": b"[1]"}), "not what edgekd wrote: 0: "),
+        (lambda held: held.update({"benchmark/measurements.json": b"[1]"}), "record 0: not what edgekd wrote: "),
         (lambda held: held.update({"benchmark/measurements.json": b"[" * 10**5}), "not what edgekd wrote: file: "),
         (lambda held: held.update({"provenance.json": b"[]"}), "not what edgekd wrote"),
         (manifest(lambda found: found.update(edgekd_manifest=3)), "a manifest of format 3; allowed: 2"),
