@@ -45,12 +45,13 @@ def read_measurements(path: Path, *, wanted: Callable[[bytes], bool] = bool) -> 
 
 def parse_measurements(file: BinaryIO, where: str, *, wanted: Callable[[bytes], bool] = bool) -> Iterator[Measurement]:
     """Read measurements from an open file, as `read_measurements` does."""
+    labels: dict[str, Measurement] = {}
     first = file.readline()
     are_lines = first == b"[\n" and file.read(1) != b" "  # which stands before what is indented
     file.seek(len(first) if are_lines else 0)
     if not are_lines:
         for number, said in enumerate(_load(file.read(), list[Measurement], where)):
-            yield _check(said, f"{where}: record {number}")
+            yield _check(said, f"{where}: record {number}", labels)
         return
     for number, line in enumerate(file):
         text = line.removesuffix(b"\n").removesuffix(b",")
@@ -58,7 +59,7 @@ def parse_measurements(file: BinaryIO, where: str, *, wanted: Callable[[bytes], 
             return
         if wanted(text):
             there = f"{where}: record {number}"
-            yield _check(_load(text, Measurement, there), there)
+            yield _check(_load(text, Measurement, there), there, labels)
     raise StoreError("not what edgekd wrote: it has no end", where=where)
 
 
@@ -71,20 +72,27 @@ def _load(text: bytes, kind: type, where: str) -> Any:
     return said if isinstance(said, list if kind is not Measurement else dict) else parse_json(text, kind, where)
 
 
-def _check(said: Any, where: str) -> Measurement:
+def _check(said: Any, where: str, labels: dict[str, Measurement]) -> Measurement:
     packed = {key: said[key] for key in _PACKED if isinstance(said.get(key), dict)} if isinstance(said, dict) else {}
     if not packed:
         return check_parsed(said, Measurement, where)
+    # Those of a split come again and again.
+    known = labels.get(str(packed.get("labels")))
     try:
-        arrays = {key: unpack(value) for key, value in packed.items()}
+        arrays = {key: unpack(value) for key, value in packed.items() if key != "labels" or known is None}
     except StoreError as error:
         raise StoreError(error.what, where=where, allowed=error.allowed) from None
-    found = check_parsed(said | dict.fromkeys(packed, ()), Measurement, where)
     numbers: dict[str, Any] = {key: _as_tuple(array) for key, array in arrays.items()}
-    found = replace(found, **numbers)
+    if known is not None:
+        numbers["labels"] = known.labels
+    found = replace(check_parsed(said | dict.fromkeys(packed, ()), Measurement, where), **numbers)
+    # The cached properties, which would make them of the tuples again.
     if "samples" in arrays:
-        # The cached property, which would make them of the tuple again.
         vars(found)["values"] = arrays["samples"].astype(np.float64, copy=False)
+    if known is not None:
+        vars(found)["label_values"] = known.label_values
+    elif "labels" in packed:
+        labels[str(packed["labels"])] = found
     return found
 
 

@@ -130,28 +130,13 @@ def _with_the_rest(run: Run) -> Run:
 
 
 def _read(file: Path, without: Collection[str]) -> list[Measurement]:
-    """Read measurements; what several have in common, such as the classes of the test samples, is kept once."""
+    """Read measurements, without those of some metrics."""
     left_out = [f'"metric":"{each}"'.encode() for each in without]
-    once: dict[tuple[float, ...], tuple[float, ...]] = {}
 
     def is_wanted(text: bytes) -> bool:
         return not any(mark in text[:_HEAD_BYTES] for mark in left_out)
 
-    def lean(each: Measurement) -> Measurement:
-        if not each.labels:
-            return each
-        if each.labels not in once:
-            once[each.labels] = _with_few_objects(each.labels)
-        samples = _with_few_objects(each.samples) if each.metric == "recall" else each.samples
-        return replace(each, samples=samples, labels=once[each.labels])
-
-    return [lean(each) for each in read_measurements(file, wanted=is_wanted)]
-
-
-def _with_few_objects(numbers: tuple[float, ...]) -> tuple[float, ...]:
-    """The same, with each number in memory once: there are a few classes, and right and wrong."""
-    pool = {number: number for number in set(numbers)}
-    return tuple(map(pool.__getitem__, numbers))
+    return list(read_measurements(file, wanted=is_wanted))
 
 
 def is_run(folder: Path) -> bool:

@@ -118,11 +118,12 @@ class Measurement:
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """The samples as an array, made once."""
-        import numpy as np  # a module that only describes data needs none
+        return _array_of(self.samples)
 
-        values = np.array(self.samples, dtype=np.float64)
-        values.flags.writeable = False
-        return values
+    @cached_property
+    def label_values(self) -> NDArray[np.float64]:
+        """The labels as an array, made once."""
+        return _array_of(self.labels)
 
     def merge(self, other: Measurement) -> Measurement:
         """Join the samples of two measurements of the same thing under the same conditions.
@@ -147,3 +148,11 @@ class Measurement:
                 next_step="measure both again under the same conditions",
             )
         return replace(self, samples=self.samples + other.samples, warmup=self.warmup + other.warmup)
+
+
+def _array_of(numbers: tuple[float, ...]) -> NDArray[np.float64]:
+    import numpy as np  # a module that only describes data needs none
+
+    values = np.array(numbers, dtype=np.float64)
+    values.flags.writeable = False
+    return values

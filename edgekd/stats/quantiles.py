@@ -52,11 +52,19 @@ def _of_sorted(values: npt.NDArray[np.float64], q: float, confidence: float) -> 
             "confidence",
             next_step=f"take {runs_needed(q, confidence)} or more",
         )
-    return Interval(estimate=_between(values, q), low=float(values[ends[0]]), high=float(values[ends[1]]))
+    return Interval(estimate=quantile_of_sorted(values, q), low=float(values[ends[0]]), high=float(values[ends[1]]))
 
 
-def _between(values: npt.NDArray[np.float64], q: float) -> float:
-    """`np.quantile` of what is sorted already, in a tenth of its time."""
+def quantile_of_sorted(values: npt.NDArray[np.float64], q: float) -> float:
+    """Interpolate linearly between samples, as `np.quantile` does, in a tenth of its time.
+
+    Args:
+        values: Shape (n,), n >= 1, in ascending order.
+        q: Which quantile, in [0, 1].
+
+    >>> quantile_of_sorted(np.array([1.0, 2.0, 4.0]), 0.75)
+    3.0
+    """
     below, share = divmod(q * (values.size - 1), 1)
     low, high = values[int(below)], values[min(int(below) + 1, values.size - 1)]
     return float(low + (high - low) * share)

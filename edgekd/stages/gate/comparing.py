@@ -61,7 +61,7 @@ def _paired(rule: Rule, candidate: Measurement, reference: Measurement) -> Seen:
     elif rule.metric.estimator == "mean":
         interval = stats.mean_drop_interval(before, after, confidence, relative=rule.is_relative, bounds=bounds)
     else:
-        interval = stats.auc_drop_interval(before, after, candidate.labels, confidence, relative=rule.is_relative)
+        interval = stats.auc_drop_interval(before, after, candidate.label_values, confidence, relative=rule.is_relative)
     if rule.source.bound == "at most":
         interval = replace(interval, estimate=-interval.estimate, low=-interval.high, high=-interval.low)
     what = f"{_against(rule, reference)} in {len(after)} samples"

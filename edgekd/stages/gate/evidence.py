@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -86,7 +85,7 @@ def _find_impossible(metric: Metric, samples: NDArray[np.float64], measurement: 
         fault = "has samples above 1"
     elif metric.estimator in _LABELLED and len(labels) != samples.size:
         fault = f"has {samples.size} scores but {len(labels)} labels"
-    elif metric.estimator == "recall" and not _are_classes([*measurement.samples, *labels]):
+    elif metric.estimator == "recall" and not (_are_classes(samples) and _are_classes(measurement.label_values)):
         fault = "has classes that are no numbers from 0 on"
     elif metric.estimator == "count" and len(parts) != samples.size:
         fault = f"has {samples.size} counts of {len(parts)} things"
@@ -97,9 +96,8 @@ def _find_impossible(metric: Metric, samples: NDArray[np.float64], measurement: 
     return fault
 
 
-def _are_classes(values: Sequence[float]) -> bool:
-    array = np.asarray(values)
-    return bool((array >= 0).all() and (array == array.astype(np.int64)).all())
+def _are_classes(values: NDArray[np.float64]) -> bool:
+    return bool((values >= 0).all() and (values == values.astype(np.int64)).all())
 
 
 def needs_runs(rule: Rule, measurement: Measurement) -> bool:
@@ -133,9 +131,9 @@ def look(rule: Rule, candidate: Measurement) -> Seen:
             samples, confidence, bounds=FRACTION if rule.source.dimension == "share" else None
         )
     elif estimator == "calibration":
-        interval = stats.calibration_interval(samples, candidate.labels, confidence)
+        interval = stats.calibration_interval(samples, candidate.label_values, confidence)
     else:
-        interval = stats.auc_interval(samples, candidate.labels, confidence)
+        interval = stats.auc_interval(samples, candidate.label_values, confidence)
     sampled = "runs" if name == "energy" else "samples"
     return Seen(interval=interval, what=f"{name} of {count} {sampled}", sampled=sampled, count=count)
 
@@ -158,7 +156,7 @@ def _recall(rule: Rule, candidate: Measurement) -> Seen:
     All keep a limit where each one does; that one of many breaks it needs to be shown at a confidence that allows for
     looking at all of them (Bonferroni).
     """
-    predicted, true = (np.asarray(each, dtype=np.int64) for each in (candidate.values, candidate.labels))
+    predicted, true = (each.astype(np.int64) for each in (candidate.values, candidate.label_values))
     pattern, names = rule.budget.part or "*", candidate.parts
     classes = [
         each

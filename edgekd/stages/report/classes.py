@@ -147,7 +147,7 @@ class _Answers:
 
     def __init__(self, measurement: Measurement) -> None:
         self.measurement = measurement
-        predicted, true = (np.asarray(each, np.float64) for each in (measurement.samples, measurement.labels))
+        predicted, true = (measurement.values, measurement.label_values)
         both = np.concatenate([true, predicted])
         if true.size != predicted.size or not (np.isfinite(both) & (both >= 0) & (both == np.floor(both))).all():
             where = f"{measurement.metric} of {measurement.model} on {measurement.target}"
@@ -294,5 +294,5 @@ def _in_full(answers: _Answers, reference: _Answers | None, calibration: Measure
         classes=tuple(answers.figures(int(place), reference) for place in worst_first),
         mistakes=tuple(shown),
         calibration=score_figure(calibration) if calibration else None,
-        bins=stats.calibration_bins(calibration.samples, calibration.labels) if calibration else (),
+        bins=stats.calibration_bins(calibration.values, calibration.label_values) if calibration else (),
     )

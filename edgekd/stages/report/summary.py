@@ -139,17 +139,17 @@ def _summarise(measurement: Measurement) -> Summary:
         return summary  # numbers of classes, of which there is no mean
     if kind == "calibration" and count < stats.CALIBRATION_BINS:
         return summary
-    summary = replace(summary, minimum=float(min(measurement.samples)), maximum=float(max(measurement.samples)))
+    summary = replace(summary, minimum=float(measurement.values.min()), maximum=float(measurement.values.max()))
     if kind in ("proportion", "mean", "area", "count", "calibration"):
         return replace(summary, figure=score_figure(measurement))
     if kind == "fact":
         # Memory may have been read several times; what must fit is the largest.
-        largest = float(max(measurement.samples))
+        largest = float(measurement.values.max())
         return replace(
             summary,
             figure=Figure(value=largest, low=largest, high=largest, samples=count, basis=measurement.basis),
         )
-    ordered = np.sort(np.asarray(measurement.samples, np.float64))
+    ordered = np.sort(measurement.values)
     quantiles = {
         name: _figure(measurement, stats.quantile_interval(ordered, stats.QUANTILES[name]))
         for name in stats.supported_quantiles(count)
@@ -160,7 +160,7 @@ def _summarise(measurement: Measurement) -> Summary:
 def score_of(measurement: Measurement) -> float:
     """The score that samples give: their mean, or the area under the curve that they rank to."""
     if measurement.metric == "auc":
-        return stats.auc(measurement.samples, measurement.labels)
+        return stats.auc(measurement.values, measurement.label_values)
     return fmean(measurement.samples)
 
 
@@ -172,17 +172,17 @@ def oriented(measurement: Measurement) -> float:
 
 def score_figure(measurement: Measurement) -> Figure:
     """A score with its interval: of a share of ones, of a mean, or of an area under the curve; or a count."""
-    samples = measurement.samples
+    samples = measurement.values
     if kind_of(measurement) == "count":
-        return Figure(value=sum(samples), basis=measurement.basis)
+        return Figure(value=float(samples.sum()), basis=measurement.basis)
     if kind_of(measurement) == "calibration":
-        return _figure(measurement, stats.calibration_interval(samples, measurement.labels))
+        return _figure(measurement, stats.calibration_interval(samples, measurement.label_values))
     if measurement.metric == "auc":
-        return _figure(measurement, stats.auc_interval(samples, measurement.labels))
+        return _figure(measurement, stats.auc_interval(samples, measurement.label_values))
     if kind_of(measurement) == "proportion":
-        return _figure(measurement, stats.proportion_interval(round(sum(samples)), len(samples)))
+        return _figure(measurement, stats.proportion_interval(round(float(samples.sum())), len(samples)))
     if len(samples) < 2:
-        return Figure(value=samples[0], samples=1, basis=measurement.basis)
+        return Figure(value=float(samples[0]), samples=1, basis=measurement.basis)
     bounds = (0.0, 1.0) if is_share(measurement.metric) else None
     return _figure(measurement, stats.mean_interval(samples, bounds=bounds))
 
@@ -196,11 +196,11 @@ def gain_between(candidates: Sequence[Measurement], references: Sequence[Measure
     """
     first = candidates[0]
     if first.metric == "auc" and len(candidates) == 1:
-        interval = stats.auc_drop_interval(first.samples, references[0].samples, first.labels)
+        interval = stats.auc_drop_interval(first.values, references[0].values, first.label_values)
     else:
         ours, theirs = _per_seed(candidates), _per_seed(references)
         if len(ours) == len(ours[0]) == 1 and not is_share(first.metric):
-            return Figure(value=ours[0][0] - theirs[0][0], basis=first.basis)
+            return Figure(value=float(ours[0][0] - theirs[0][0]), basis=first.basis)
         interval = stats.gain_interval(ours, theirs)
     return _figure(first, interval)
 
@@ -222,7 +222,7 @@ def recovered_between(
 
 
 def _recovered_interval(
-    ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]], top: Sequence[float]
+    ours: Sequence[stats.Samples], theirs: Sequence[stats.Samples], top: stats.Samples
 ) -> stats.Interval | None:
     if len(ours) == len(top) == 1:
         return None
@@ -232,13 +232,13 @@ def _recovered_interval(
         return None
 
 
-def _per_seed(measurements: Sequence[Measurement]) -> list[Sequence[float]]:
+def _per_seed(measurements: Sequence[Measurement]) -> list[stats.Samples]:
     """Scores of each seed so that more is better; an area is one number, whatever it was made of."""
     if measurements[0].metric == "auc":
         return [[score_of(each)] for each in measurements]
     if lower_is_better(measurements[0].metric):
-        return [[-sample for sample in each.samples] for each in measurements]
-    return [each.samples for each in measurements]
+        return [-each.values for each in measurements]
+    return [each.values for each in measurements]
 
 
 def drop_between(reference: Measurement, candidate: Measurement) -> Figure:

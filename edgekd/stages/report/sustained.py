@@ -11,6 +11,7 @@ import numpy as np
 from edgekd.records import Measurement, Stretch
 from edgekd.stages.report.charts import COLOURS, Chart, Spec, axis_unit, specification
 from edgekd.stages.report.summary import Figure, summarise
+from edgekd.stats import quantile_of_sorted
 from edgekd.units import human
 
 _MINUTE_S = 60.0
@@ -175,8 +176,8 @@ def _curve(course: Sequence[Stretch]) -> list[_Point]:
 
 
 def _point(part: Sequence[Stretch]) -> _Point:
-    samples = [sample for each in part for sample in each.samples]
-    low, p50, high = np.quantile(samples, (0.1, 0.5, 0.9)).tolist()
+    samples = np.sort([sample for each in part for sample in each.samples])
+    low, p50, high = (quantile_of_sorted(samples, each) for each in (0.1, 0.5, 0.9))
     return _Point(start_s=statistics.fmean(each.start_s for each in part), low=low, p50=p50, high=high)
 
 
