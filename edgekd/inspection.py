@@ -98,6 +98,15 @@ class DtypeTotal:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Signature:
+    """A way to call a TFLite file: the names that it gives to inputs and outputs, and the tensors that they are."""
+
+    name: str
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Anatomy:
     """What is in a model file.
 
@@ -112,6 +121,7 @@ class Anatomy:
         nodes: All operators in the order of the file, with what goes in and out.
         versions: Of the format: `schema` in TFLite; `ir` and each operator set's domain in ONNX.
         external: The file that part of its data is in, as it names it; `None` is all in one file.
+        signatures: Of TFLite files that have some.
     """
 
     format: Literal["onnx", "tflite"]
@@ -128,6 +138,7 @@ class Anatomy:
     nodes: tuple[Node, ...] = ()
     versions: Mapping[str, int] = field(default_factory=dict)
     external: str | None = None
+    signatures: tuple[Signature, ...] = ()
 
     def count(self, operator: str) -> int:
         """How many times an operator is in the file."""

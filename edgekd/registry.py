@@ -167,6 +167,11 @@ def estimates(runtime: ModuleType) -> bool:
     return getattr(runtime, "ESTIMATES", False)
 
 
+def feeds_cache(runtime: ModuleType) -> bool:
+    """Whether a runtime plug-in gives language models the keys and values of earlier tokens."""
+    return getattr(runtime, "FEEDS_CACHE", False)
+
+
 def runs_here(transport: str) -> bool:
     """Whether a transport's programs run on this machine's processor."""
     return getattr(load("transports", transport), "ON_THIS_MACHINE", False)

@@ -12,6 +12,7 @@ edgekd. `python runner.py job.json` takes these keys:
                   energy:  what the machine tells of its power (see `METERS`): idle, then without a break
                   memory:  what the model adds to the process, on Linux (tflite_micro: what it needs of the arena)
                   accuracy: every row of `inputs` through the model, outputs to a file beside the job
+                  generate, contexts, likelihood: of language models with a cache of keys and values, see below
                   compare: `model` and another file in turns, so that both meet the same machine
                   environment: nothing but whether the runtime can be imported; needs no model
                   state:   nothing but the state of the device; needs neither model nor runtime
@@ -25,6 +26,17 @@ edgekd. `python runner.py job.json` takes these keys:
     threads, seed, ram_bytes
     xnnpack       of litert, litert_compiled_model and tensorflow: whether that delegate may take operators
     sys           the folder that Linux tells the state of the device in
+
+A language model with a cache is known by the names of its inputs (see `GrowingCache`) or of its signatures (see
+`FixedCache`). Its inference, in all modes above but accuracy, is that of one token after a text of
+`prompt_lengths[0]` tokens. Its own modes take these keys, too:
+
+    cached         whether the file is such a model: LiteRT has an interface that copies no caches
+    prompt_lengths of generate: how many tokens there are before the first that the model gives
+    new_tokens     of generate: how many it gives, always the most probable
+    contexts       of contexts: with how many tokens in the cache the memory is looked at
+    labels         of likelihood: path of an .npy, int64, the token that follows each of `inputs`, below 0 for none;
+                   where it is absent, that is the next of the same row
 
 Times are nanoseconds, sizes bytes. Statistics are made elsewhere, from these raw samples.
 """
@@ -62,6 +74,10 @@ DEFAULTS = {
     "seed": 0,
     "xnnpack": True,
     "sys": "/sys",
+    "cached": False,
+    "prompt_lengths": [16, 128],
+    "new_tokens": 64,
+    "contexts": [128, 256, 512],
 }
 WARMUP_SAMPLES_KEPT, WARMUP_LIMIT_S = 200, 10.0
 # Warm-up is over when so many windows of so long, at least and at most, show no change that is improbable and matters;
@@ -80,6 +96,8 @@ ENERGY_PARTS, FEWEST_PARTS = 10, 3
 # A file's turn in a comparison: how long, of how many inferences; then rounds, at least, and inferences, at most.
 TURN_NS, TURN_RUNS, MOST_TURN_RUNS = 1_000_000, 3, 100
 TURN_ROUNDS, MOST_TIMED = 3, 30_000
+# Of each length of a prompt: so many first tokens and texts, at least and at most; before them, one is not counted.
+GENERATIONS = (3, 50)
 ARENA_PROBE_BYTES = 256 * 2**20
 MESSAGE_CHARACTERS = 600
 # What goes wrong at each step of a job, for whoever reads the events.
@@ -122,6 +140,7 @@ class OnnxRuntime:
 
     MODULE, PACKAGE = "onnxruntime", "onnxruntime"
     delegate = "CPUExecutionProvider, spinning off"
+    cache: Any = None
 
     def __init__(self, job: dict[str, Any]) -> None:
         import onnxruntime
@@ -151,6 +170,8 @@ class OnnxRuntime:
         # Bound once: neither names nor arrays are looked at again when an inference is timed.
         session, binding = self._session, self._binding
         self.invoke: Callable[[], object] = lambda: session.run_with_iobinding(binding)
+        if any(GrowingCache.PAST.fullmatch(each["name"]) for each in self.inputs):
+            self.cache = GrowingCache(session, self.inputs, self.outputs)
 
     @staticmethod
     def _spec(value: Any) -> dict[str, Any]:
@@ -194,6 +215,7 @@ class LiteRT:
     """LiteRT's interpreter, with its XNNPACK delegate or without."""
 
     MODULE, PACKAGE = "ai_edge_litert", "ai-edge-litert"
+    cache: Any = None
 
     def __init__(self, job: dict[str, Any]) -> None:
         try:
@@ -231,6 +253,13 @@ class LiteRT:
         parts = sum(each["op_name"] == "DELEGATE" for each in self._interpreter._get_ops_details())  # noqa: SLF001 - there is no public way
         self.delegate = {0: "none", 1: "XNNPACK"}.get(parts, f"XNNPACK in {parts} parts")
         self.invoke: Callable[[], object] = self._interpreter.invoke
+        signatures = self._interpreter.get_signature_list()
+        if FixedCache.DECODE in signatures:
+            self.cache = FixedCache(self._calls(signatures))
+
+    def _calls(self, signatures: dict[str, Any]) -> dict[str, Any]:
+        """What calls each signature, by its name."""
+        return {name: CopyingCall(self._interpreter.get_signature_runner(name)) for name in signatures}
 
     @staticmethod
     def _spec(details: dict[str, Any]) -> dict[str, Any]:
@@ -461,6 +490,9 @@ class CompiledModel(LiteRT):
         self.delegate = f"{'XNNPACK' if self._job['xnnpack'] else 'none'}, by CompiledModel"
         model, (given, gives) = self._model, self._buffers
         self.invoke = lambda: model.run_by_index(0, given, gives)
+        signatures = model.get_signature_list()
+        if FixedCache.DECODE in signatures:
+            self.cache = FixedCache({name: BufferedCall(model, name) for name in signatures})
 
     def set_input(self, index: int, array: Any) -> None:
         """Copy an input into its buffer."""
@@ -479,6 +511,7 @@ class TFLiteMicro:
 
     MODULE, PACKAGE = "tflite_micro", "tflite-micro"
     delegate = "none"
+    cache: Any = None
 
     def __init__(self, job: dict[str, Any]) -> None:
         from tflite_micro import runtime
@@ -581,6 +614,269 @@ def captured_stderr() -> Iterator[list[str]]:
             lines += file.read().decode("utf-8", "replace").splitlines()
 
 
+# --- language models: a cache of keys and values between calls, one class a format --------------
+
+
+class GrowingCache:
+    """The cache of an ONNX file, which each call makes longer; what one call gives, the next takes without a copy.
+
+    Tensors are named as edgekd does (`input`, `past_key_0`, `present_key_0`, …) or as optimum and most others
+    (`input_ids`, `attention_mask`, `position_ids`, `past_key_values.0.key`, `present.0.key`, …). Logits are those of
+    all tokens of a call, or of the last.
+    """
+
+    PAST = re.compile(r"past_(key|value)_\d+|past_key_values\.\d+\.(key|value)")
+    TOKENS, MASK, POSITIONS = ("input", "input_ids"), "attention_mask", "position_ids"
+    limit: int | None = None  # nothing in the file says how far its positions go
+
+    def __init__(self, session: Any, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        import numpy as np
+
+        self._session, self._binding = session, session.io_binding()
+        specs = {each["name"]: each for each in inputs}
+        self._past = [name for name in specs if self.PAST.fullmatch(name)]
+        self._tokens = next((name for name in self.TOKENS if name in specs), "")
+        unknown = sorted(set(specs) - {*self._past, self._tokens, self.MASK, self.POSITIONS})
+        self._present = [re.sub(r"^past(_key_values)?", "present", name) for name in self._past]
+        missing = [each for each in ("logits", *self._present) if each not in {each["name"] for each in outputs}]
+        if not self._tokens or unknown or missing:
+            said = f"unknown inputs {', '.join(unknown) or 'none'}; missing outputs {', '.join(missing) or 'none'}"
+            raise JobError("inputs_unfit", f"it has past keys and values, but is no one file for all tokens: {said}")
+        self._specs, self._dtype = specs, np.dtype(specs[self._tokens]["dtype"])
+        self.vocabulary = next(each for each in outputs if each["name"] == "logits")["shape"][-1]
+        self._logits: dict[int, Any] = {}
+        self._ones, self._numbers = (np.zeros((1, 0), dtype) for dtype in self._counts())
+        self.reset()
+
+    def _counts(self) -> list[str]:
+        """Types of the mask and of the positions."""
+        return [str(self._specs.get(name, {}).get("dtype", "int64")) for name in (self.MASK, self.POSITIONS)]
+
+    def reset(self) -> None:
+        """Forget all tokens."""
+        import numpy as np
+
+        self.length = 0
+        for name in self._past:
+            _, heads, _, width = self._specs[name]["shape"]
+            self._binding.bind_cpu_input(name, np.zeros((1, heads, 0, width), self._specs[name]["dtype"]))
+
+    def feed(self, tokens: list[int]) -> Any:
+        """Logits after each of some more tokens, or after the last alone, (rows, V)."""
+        rows = self._run(tokens)
+        for name, value in zip(self._past, self._binding.get_outputs()[1:]):  # noqa: B905 - Python 3.9 has no `strict`
+            self._binding.bind_ortvalue_input(name, value)
+        self.length += len(tokens)
+        return rows
+
+    def repeat(self, token: int) -> Callable[[], object]:
+        """What computes one more token again and again, without keeping it."""
+        self._run([token])
+        session, binding = self._session, self._binding
+        return lambda: session.run_with_iobinding(binding)
+
+    def _run(self, tokens: list[int]) -> Any:
+        import numpy as np
+
+        count, end = len(tokens), self.length + len(tokens)
+        if end > self._ones.shape[1]:
+            mask, positions = self._counts()
+            self._ones, self._numbers = np.ones((1, 2 * end), mask), np.arange(2 * end, dtype=positions)[None]
+        binding = self._binding
+        binding.bind_cpu_input(self._tokens, np.array([tokens], self._dtype))
+        if self.MASK in self._specs:
+            binding.bind_cpu_input(self.MASK, self._ones[:, :end])
+        if self.POSITIONS in self._specs:
+            binding.bind_cpu_input(self.POSITIONS, self._numbers[:, self.length : end])
+        logits = self._logits.get(count)
+        if logits is None:
+            binding.bind_output("logits")
+        else:
+            binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
+        for name in self._present:
+            binding.bind_output(name)  # anew: what was there is the past now
+        self._session.run_with_iobinding(binding)
+        if logits is None:  # of another number of tokens than before; from now on they are written to the same place
+            logits = self._logits[count] = binding.get_outputs()[0].numpy()
+        return logits.reshape(-1, logits.shape[-1])
+
+
+class FixedCache:
+    """The cache of a TFLite file, of one length, of which each call fills in a part.
+
+    Signatures are `decode`, of one token, and `prefill` or `prefill_16` and the like, of as many; their inputs `tokens`
+    (1, T), `positions` or `input_pos` (T,) and `kv_cache_k_0` and so on; their outputs the caches and `logits`, which
+    a prefill may leave out. A prompt is filled up to the length of a signature: what stands after its end in the cache
+    is not looked at before the next tokens are written over it.
+
+    Args:
+        calls: What calls each signature, by its name.
+    """
+
+    DECODE, PREFILL, CACHE = "decode", "prefill", "kv_cache_"
+    TOKENS, POSITIONS = "tokens", ("positions", "input_pos")
+
+    def __init__(self, calls: dict[str, Any]) -> None:
+        self._decode = calls[self.DECODE]
+        found = [call for name, call in calls.items() if name.startswith(self.PREFILL)]
+        self._prefills = sorted(found, key=lambda call: int(call.shapes[self.TOKENS][-1]))
+        for call in (self._decode, *found):
+            known = {self.TOKENS, *self.POSITIONS}
+            unknown = [name for name in call.shapes if name not in known and not name.startswith(self.CACHE)]
+            if unknown or self.TOKENS not in call.shapes:
+                raise JobError("inputs_unfit", f"its signatures take inputs that nobody knows: {', '.join(unknown)}")
+        self._caches = [name for name in self._decode.shapes if name.startswith(self.CACHE)]
+        self.vocabulary = int(self._decode.output_shapes["logits"][-1])
+        self.limit = max(int(dim) for dim in self._decode.shapes[self._caches[0]][1:3])
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all tokens."""
+        self.length = 0
+        self._state = self._decode.empty(self._caches)
+
+    def feed(self, tokens: list[int]) -> Any:
+        """Logits after each of some more tokens, or after the last alone, (rows, V)."""
+        import numpy as np
+
+        if self.length + len(tokens) > self.limit:
+            raise JobError("inputs_unfit", f"{self.length + len(tokens)} tokens; its cache has room for {self.limit}")
+        rows: list[Any] = []
+        done = 0
+        while done < len(tokens):
+            call, size = self._choose(len(tokens) - done)
+            part = tokens[done : done + size]
+            found = self._run(call, size, part)
+            done += len(part)
+            self.length += len(part)
+            if found is None and done == len(tokens):  # once more, for its logits
+                self.length -= 1
+                found = self._run(self._decode, 1, part[-1:])
+                self.length += 1
+            rows.append(found)
+        if any(each is None for each in rows):
+            return rows[-1][-1:]
+        return rows[0] if len(rows) == 1 else np.concatenate(rows)
+
+    def repeat(self, token: int) -> Callable[[], object]:
+        """What computes one more token again and again, without keeping it."""
+        return self._decode.prepare(self._given(1, [token], self._decode), self._state)  # type: ignore[no-any-return]
+
+    def _choose(self, left: int) -> tuple[Any, int]:
+        """The shortest signature that takes what is left, else the longest that there is room for."""
+        room = self.limit - self.length
+        sizes = [(call, int(call.shapes[self.TOKENS][-1])) for call in self._prefills]
+        fitting = [each for each in sizes if each[1] <= room]
+        if left == 1 or not fitting:
+            return self._decode, 1
+        return next((each for each in fitting if each[1] >= left), fitting[-1])
+
+    def _given(self, size: int, part: list[int], call: Any) -> dict[str, Any]:
+        import numpy as np
+
+        positions = next((name for name in self.POSITIONS if name in call.shapes), None)
+        numbers = np.arange(self.length, self.length + size, dtype=np.int32)
+        given = {self.TOKENS: np.array([part + part[-1:] * (size - len(part))], np.int32)}
+        if positions:
+            given[positions] = numbers.reshape(call.shapes[positions])
+        return given
+
+    def _run(self, call: Any, size: int, part: list[int]) -> Any:
+        """Logits of each token of a part, or nothing where the file does not tell those of its last."""
+        logits, self._state = call(self._given(size, part, call), self._state)
+        if logits is None:
+            return None
+        rows = logits.reshape(-1, self.vocabulary)
+        if len(rows) == size:
+            return rows[: len(part)]
+        return rows if len(part) == size else None
+
+
+class BufferedCall:
+    """A signature called by LiteRT's newer interface: what it writes of the cache is read next time where it lies."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        self._model, self._name = model, name
+        signature = model.get_signature_list()[name]
+        self._index, self._inputs, self._outputs = (
+            model.get_signature_index(name),
+            signature["inputs"],
+            signature["outputs"],
+        )
+        self._details = {**model.get_input_tensor_details(name)}
+        self.shapes = {each: self._details[each]["shape"] for each in self._inputs}
+        self.output_shapes = {each: details["shape"] for each, details in model.get_output_tensor_details(name).items()}
+        self._own = {
+            **{
+                each: model.create_input_buffer_by_name(name, each) for each in self._inputs if not self._is_cache(each)
+            },
+            **{
+                each: model.create_output_buffer_by_name(name, each)
+                for each in self._outputs
+                if not self._is_cache(each)
+            },
+        }
+
+    @staticmethod
+    def _is_cache(name: str) -> bool:
+        return name.startswith(FixedCache.CACHE)
+
+    def empty(self, caches: list[str]) -> Any:
+        """Two of each cache: one to read, one to write."""
+        import numpy as np
+
+        pairs = []
+        for _each in range(2):
+            made = {name: self._model.create_input_buffer_by_name(self._name, name) for name in caches}
+            for name, buffer in made.items():
+                buffer.write(np.zeros(self.shapes[name], self._details[name]["dtype"]))
+            pairs.append(made)
+        return tuple(pairs)
+
+    def prepare(self, given: dict[str, Any], state: Any) -> Callable[[], object]:
+        """What runs it on these inputs."""
+        for name, array in given.items():
+            self._own[name].write(array)
+        read, written = state
+        model, index = self._model, self._index
+        inputs = [read.get(name) or self._own[name] for name in self._inputs]
+        outputs = [written.get(name) or self._own[name] for name in self._outputs]
+        return lambda: model.run_by_index(index, inputs, outputs)
+
+    def __call__(self, given: dict[str, Any], state: Any) -> tuple[Any, Any]:
+        """Logits, if it gives them, and the caches the other way round."""
+        self.prepare(given, state)()
+        logits = None
+        if "logits" in self._own:
+            shape = self.output_shapes["logits"]
+            logits = self._own["logits"].read(math.prod(shape), "float32").reshape(shape)
+        return logits, state[::-1]
+
+
+class CopyingCall:
+    """A signature called by the interpreter, which copies all that goes in and out."""
+
+    def __init__(self, runner: Any) -> None:
+        self._runner, self._details = runner, runner.get_input_details()
+        self.shapes = {name: details["shape"] for name, details in self._details.items()}
+        self.output_shapes = {name: details["shape"] for name, details in runner.get_output_details().items()}
+
+    def empty(self, caches: list[str]) -> Any:
+        """A cache of each."""
+        import numpy as np
+
+        return {name: np.zeros(self.shapes[name], self._details[name]["dtype"]) for name in caches}
+
+    def prepare(self, given: dict[str, Any], state: Any) -> Callable[[], object]:
+        """What runs it on these inputs."""
+        return lambda: self._runner(**given, **state)
+
+    def __call__(self, given: dict[str, Any], state: Any) -> tuple[Any, Any]:
+        """Logits, if it gives them, and the caches."""
+        found = self._runner(**given, **state)
+        return found.pop("logits", None), found
+
+
 # --- values: the same arithmetic as the file's own -----------------------------------------------
 
 
@@ -625,6 +921,10 @@ def random_input(spec: dict[str, Any], seed: int) -> Any:
 
 
 def _set_inputs(engine: Any, job: dict[str, Any]) -> None:
+    if engine.cache:
+        prompt = _prompt(job, engine.cache, job["prompt_lengths"][0])
+        engine.invoke = engine.cache.repeat(int(engine.cache.feed(prompt)[-1].argmax()))
+        return
     if job.get("inputs") and len(engine.inputs) == 1:
         spec = engine.inputs[0]
         engine.set_input(0, quantize(_samples(job, spec)[:1], spec))
@@ -913,6 +1213,9 @@ def run_job(job_path: Path, events: Events, step: list[str]) -> None:
         "load": lambda *_: None,
         "memory": _measure_memory,
         "accuracy": _run_samples,
+        "generate": _generate,
+        "contexts": _fill_contexts,
+        "likelihood": _judge_windows,
         "compare": _take_turns,
         "environment": lambda *_: None,
         "state": lambda *_: None,
@@ -929,7 +1232,7 @@ def run_job(job_path: Path, events: Events, step: list[str]) -> None:
     step[0] = "runtime"
     import numpy as np
 
-    engine = ENGINES[job["engine"]](job)
+    engine = _open_engine(job)
     events.emit(
         "environment",
         runner=RUNNER_VERSION,
@@ -968,6 +1271,14 @@ def run_job(job_path: Path, events: Events, step: list[str]) -> None:
     modes[job["mode"]](engine, job, events, before_bytes, job_path)
     events.emit("conditions", when="after", **describe_state(job["sys"]))
     events.emit("done")
+
+
+def _open_engine(job: dict[str, Any]) -> Any:
+    """The engine of a job; of LiteRT the newer interface for a cache, which the interpreter would copy at each token."""
+    if job["engine"] == "litert" and job["cached"]:
+        with contextlib.suppress(ImportError):
+            return CompiledModel(job)
+    return ENGINES[job["engine"]](job)
 
 
 def _time_steady(engine: Any, job: dict[str, Any], events: Events, *_: object) -> None:
@@ -1165,6 +1476,112 @@ def _run_samples(engine: Any, job: dict[str, Any], events: Events, _: int | None
     path = job_path.with_suffix(".outputs.npy")
     np.save(path, outputs)
     events.emit("outputs", path=str(path), shape=list(outputs.shape), sha256=_sha256(str(path)))
+
+
+def _prompt(job: dict[str, Any], cache: Any, length: int) -> list[int]:
+    """The start of the first text, where there is one as long, else seeded tokens: what they are costs nothing."""
+    import numpy as np
+
+    if job.get("inputs"):
+        first = np.load(job["inputs"], mmap_mode="r", allow_pickle=False)[0]
+        if first.size >= length:
+            return [int(each) for each in first.reshape(-1)[:length]]
+    random = np.random.default_rng(job["seed"])
+    return [int(each) for each in random.integers(0, max(cache.vocabulary, 2), size=length)]
+
+
+def _cache_of(engine: Any, job: dict[str, Any]) -> Any:
+    if engine.cache is None:
+        raise JobError("uncached", f"{job['mode']} is of language models with a cache, which this file is not")
+    return engine.cache
+
+
+def _generate(engine: Any, job: dict[str, Any], events: Events, *_: object) -> None:
+    cache, clock, (least, most) = _cache_of(engine, job), time.perf_counter_ns, GENERATIONS
+    for length in sorted(job["prompt_lengths"]):
+        if cache.limit and length + job["new_tokens"] > cache.limit:
+            what = f"a prompt of {length} and {job['new_tokens']} new tokens: its cache has room for {cache.limit}"
+            events.emit("warning", message=what)
+            continue
+        prompt, texts, tokens = _prompt(job, cache, length), list[list[int]](), list[int]()
+        deadline = clock() + int(job["time_limit_s"] * 1e9)
+        with _as_far_as_it_goes(events, f"a prompt of {length} and {job['new_tokens']} new tokens"):
+            while len(texts) <= least or (len(texts) <= most and clock() < deadline):
+                tokens, times = _write_text(cache, prompt, job["new_tokens"])
+                texts.append(times)
+            told = {"warmup_ns": texts[0], "ns": texts[1:], "tokens": tokens}
+            events.emit("generation", prompt_length=length, **told)
+
+
+def _write_text(cache: Any, prompt: list[int], count: int) -> tuple[list[int], list[int]]:
+    """The most probable tokens after a prompt, and the nanoseconds that each took; the first with all of the prompt."""
+    clock = time.perf_counter_ns
+    cache.reset()
+    given, tokens, times = prompt, list[int](), list[int]()
+    while len(tokens) < count:
+        started = clock()
+        tokens.append(int(cache.feed(given)[-1].argmax()))
+        times.append(clock() - started)
+        given = tokens[-1:]
+    return tokens, times
+
+
+@contextlib.contextmanager
+def _as_far_as_it_goes(events: Events, what: str) -> Iterator[None]:
+    """Go on after a length that a file can't do: not all say how far their positions go."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - runtimes raise what they like; whoever reads the events hears of it
+        events.emit("warning", message=f"{what}: {_one_line(error)}")
+
+
+def _fill_contexts(engine: Any, job: dict[str, Any], events: Events, before_bytes: int | None, _: Path) -> None:
+    cache = _cache_of(engine, job)
+    for length in sorted(job["contexts"]):
+        if cache.limit and length > cache.limit:
+            events.emit("warning", message=f"a context of {length} tokens: its cache has room for {cache.limit}")
+            continue
+        with _as_far_as_it_goes(events, f"a context of {length} tokens"):
+            _forget_peak()
+            tokens = _prompt(job, cache, length)
+            cache.reset()
+            if length > 1:
+                cache.feed(tokens[:-1])
+            cache.feed(tokens[-1:])
+            peak_bytes = _memory_bytes("VmHWM")
+            if before_bytes is not None and peak_bytes is not None:
+                events.emit("context", length=length, added_bytes=max(0, peak_bytes - before_bytes))
+
+
+def _judge_windows(engine: Any, job: dict[str, Any], events: Events, *_: object) -> None:
+    """Negative log-likelihoods of texts, by the file itself: of each the mean over its tokens, in nats, and how many."""
+    import numpy as np
+
+    cache, nats, counts = _cache_of(engine, job), list[float](), list[int]()
+    if not job.get("inputs"):
+        raise JobError("inputs_unfit", "likelihood needs inputs")
+    windows = np.load(job["inputs"], mmap_mode="r", allow_pickle=False)
+    following = np.load(job["labels"], mmap_mode="r", allow_pickle=False) if job.get("labels") else None
+    for index, window in enumerate(windows):
+        tokens = [int(each) for each in window]
+        targets = np.array([*tokens[1:], -1] if following is None else following[index], dtype=np.int64)
+        told = np.flatnonzero(targets >= 0)
+        if not len(told):
+            raise JobError("inputs_unfit", f"text {index} has no token that follows another")
+        cache.reset()
+        used = tokens[: int(told[-1]) + 1]
+        rows = cache.feed(used)
+        if len(rows) < len(used):  # the file tells those of the last token alone
+            cache.reset()
+            rows = np.concatenate([np.array(cache.feed([each])) for each in used])
+        if max(targets.max(), max(tokens)) >= rows.shape[1]:
+            raise JobError("inputs_unfit", f"text {index} has tokens past the model's {rows.shape[1]}")
+        chosen = np.asarray(rows, np.float64)[told]
+        highest = chosen.max(axis=1)
+        total = highest + np.log(np.exp(chosen - highest[:, None]).sum(axis=1))
+        nats.append(float((total - chosen[np.arange(len(told)), targets[told]]).mean()))
+        counts.append(len(told))
+    events.emit("likelihood", nats=nats, counts=counts)
 
 
 def main(argv: list[str]) -> int:

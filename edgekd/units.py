@@ -14,6 +14,7 @@ UNITS: dict[str, dict[str, float]] = {
     "size": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
     "time": {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0},
     "energy": {"nJ": 1e-9, "uJ": 1e-6, "µJ": 1e-6, "mJ": 1e-3, "J": 1.0},
+    "rate": {"tokens/s": 1.0},
     "power": {"µW": 1e-6, "uW": 1e-6, "mW": 1e-3, "W": 1.0},
     "share": {"%": 0.01},
     "drop": {"pt": 0.01, "%": 0.01},
@@ -22,12 +23,13 @@ UNITS: dict[str, dict[str, float]] = {
     "ratio": {"%": 0.01},
 }
 # What a size or the like has more of than that of the last release: in its own unit, or as a share of it.
-UNITS |= {f"more {each}": {**UNITS[each], "%": 0.01} for each in ("size", "time", "energy")}
+UNITS |= {f"more {each}": {**UNITS[each], "%": 0.01} for each in ("size", "time", "energy", "rate")}
 BASE_UNIT = {
     "size": "B",
     "time": "s",
     "energy": "J",
     "power": "W",
+    "rate": "tokens/s",
     "share": "1",
     "drop": "1",
     "number": "",
@@ -36,7 +38,23 @@ BASE_UNIT = {
     "more size": "B",
     "more time": "s",
     "more energy": "J",
+    "more rate": "tokens/s",
 }
+Estimator = Literal[
+    "exact",
+    "count",
+    "largest",
+    "quantile",
+    "proportion",
+    "mean",
+    "area",
+    "recall",
+    "confusion",
+    "calibration",
+    "perplexity",
+    "bits",
+    "formula",
+]
 _TEACHER_OR_STUDENT: tuple[Reference, ...] = ("teacher", "student", "baseline")
 
 
@@ -47,23 +65,26 @@ class Metric:
     Attributes:
         dimension: A key of `UNITS`.
         bound: Whether a budget bounds it from above or below.
-        estimator: What the samples say: they are one `exact` fact, or `count` several; the `largest` counts; a
-            `quantile`; a `proportion` of right and wrong answers; a `mean`; an `area` under the ROC curve, of scores
+        estimator: What the samples say: they are one `exact` fact, or `count` several; the `largest` counts, of rates
+            the smallest; a `quantile`, of rates that which so many reach; a `proportion` of right and wrong answers; a `mean`; an `area` under the ROC curve, of scores
             and labels; a `recall`, of predicted and true classes; a `calibration`, of confidences and right or wrong;
-            or several metrics in a `formula`.
+            a `confusion` of the same; a `perplexity` or `bits`, of nats per token or byte in each window, with tokens or bytes of it as labels; or
+            several metrics in a `formula`.
         source: Of drops and increases: the metric that one model has less or more of than another.
         references: Of drops and increases: whose metric that may be.
+        has_parts: Whether its samples are of several things, one of which a budget may be about.
+        told_by: The metric whose measurements say it too, where it has none of its own.
     """
 
     name: str
     dimension: str
     bound: Bound
     summary: str
-    estimator: Literal[
-        "exact", "count", "largest", "quantile", "proportion", "mean", "area", "recall", "calibration", "formula"
-    ]
+    estimator: Estimator
     source: str | None = None
     references: tuple[Reference, ...] = ()
+    has_parts: bool = False
+    told_by: str | None = None
 
     @property
     def unit(self) -> str:
@@ -76,12 +97,32 @@ class Metric:
         return self.references == ("baseline",)
 
 
-def _share(name: str, summary: str, estimator: Literal["proportion", "mean", "area", "exact", "recall"]) -> Metric:
-    return Metric(name=name, dimension="share", bound="at least", summary=summary, estimator=estimator)
+def _share(name: str, summary: str, estimator: Estimator, *, has_parts: bool = False) -> Metric:
+    return Metric(
+        name=name, dimension="share", bound="at least", summary=summary, estimator=estimator, has_parts=has_parts
+    )
 
 
-def _number(name: str, summary: str, estimator: Literal["mean", "count"] = "mean") -> Metric:
-    return Metric(name=name, dimension="number", bound="at most", summary=summary, estimator=estimator)
+def _number(name: str, summary: str, estimator: Estimator = "mean") -> Metric:
+    return Metric(
+        name=name,
+        dimension="number",
+        bound="at most",
+        summary=summary,
+        estimator=estimator,
+        has_parts=estimator == "count",
+    )
+
+
+def _confusion(name: str, dimension: str, summary: str) -> Metric:
+    return Metric(
+        name=name,
+        dimension=dimension,
+        bound="at least",
+        summary=summary,
+        estimator="confusion",
+        told_by="recall",
+    )
 
 
 def _size(name: str, summary: str, estimator: Literal["exact", "largest"] = "exact") -> Metric:
@@ -101,6 +142,45 @@ _SCORES = (
     _number("mean_squared_error", "squared error, mean over outputs and test samples"),
     _number("mean_absolute_error", "absolute error, mean over outputs and test samples"),
     _number("reconstruction_error", "squared error of what a normal test sample is rebuilt as"),
+    _confusion("mcc", "number", "Matthews' correlation of predicted and true classes"),
+    _confusion("macro_f1", "share", "F1 of each class, mean over classes"),
+    _number("perplexity", "e to the power of the mean negative log-likelihood of a token", "perplexity"),
+    _number("bits_per_byte", "mean negative log-likelihood of a byte of text, in bits", "bits"),
+)
+# Of causal language models; `part` is the number of tokens before the first new one, or in the cache.
+_OF_TOKENS = (
+    Metric(
+        name="prefill_rate",
+        dimension="rate",
+        bound="at least",
+        summary="tokens of a prompt that a language model reads in a second, the smallest seen",
+        estimator="largest",
+        has_parts=True,
+    ),
+    Metric(
+        name="decode_rate",
+        dimension="rate",
+        bound="at least",
+        summary="tokens that a language model gives in a second, of each token by itself",
+        estimator="quantile",
+        has_parts=True,
+    ),
+    Metric(
+        name="time_to_first_token",
+        dimension="time",
+        bound="at most",
+        summary="time from a prompt to the first token after it",
+        estimator="largest",
+        has_parts=True,
+    ),
+    Metric(
+        name="context_memory",
+        dimension="size",
+        bound="at most",
+        summary="peak resident memory added by a language model with so many tokens in its cache",
+        estimator="largest",
+        has_parts=True,
+    ),
 )
 _OTHERS = (
     _size("file_size", "bytes of the file"),
@@ -110,6 +190,7 @@ _OTHERS = (
         "recall",
         "share of a class's test samples that are predicted right; of the worst, or of each in `part`",
         "recall",
+        has_parts=True,
     ),
     Metric(
         name="calibration_error",
@@ -131,6 +212,7 @@ _OTHERS = (
         estimator="mean",
     ),
     _size("peak_memory", "peak resident memory added by the model", "largest"),
+    *_OF_TOKENS,
     _size("arena_size", "tensor arena of TFLite Micro"),
     _size("sram_size", "SRAM that Vela plans for on an Ethos-U"),
     _size("dram_size", "DRAM that Vela plans for on an Ethos-U"),
@@ -145,7 +227,7 @@ _OTHERS = (
 
 def _loss_of(score: Metric) -> Metric:
     """The metric that says how much worse one model is than another."""
-    what = score.name.replace("_", " ").replace("auc", "AUC").replace("f1", "F1")
+    what = score.name.replace("_", " ").replace("auc", "AUC").replace("f1", "F1").replace("mcc", "MCC")
     if score.dimension == "share":
         return Metric(
             name=f"{score.name}_drop",
@@ -156,11 +238,13 @@ def _loss_of(score: Metric) -> Metric:
             source=score.name,
             references=_TEACHER_OR_STUDENT,
         )
+    is_error = score.bound == "at most"
     return Metric(
-        name=f"{score.name}_increase",
+        name=f"{score.name}_{'increase' if is_error else 'drop'}",
         dimension="increase",
         bound="at most",
-        summary=f"{what} added to that of the teacher or student: '0.02', or '2 %' of the reference",
+        summary=f"{what} {'added to' if is_error else 'lost against'} that of the teacher or student: '0.02', or "
+        "'2 %' of the reference",
         estimator=score.estimator,
         source=score.name,
         references=_TEACHER_OR_STUDENT,
@@ -184,6 +268,7 @@ def _regression_of(metric: Metric) -> Metric:
         estimator=metric.estimator,
         source=metric.name,
         references=("baseline",),
+        has_parts=metric.has_parts,
     )
 
 
@@ -274,6 +359,8 @@ def human(value: float, unit: str) -> str:
 
     >>> human(98496, "B"), human(0.000078, "s"), human(0.0052, "J"), human(0.8766, "1"), human(0.051234, "")
     ('98.5 kB', '78.0 µs', '5.2 mJ', '87.66 %', '0.05123')
+    >>> human(21.5, "tokens/s"), human(1234.5, "tokens/s")
+    ('21.5 tokens/s', '1,234 tokens/s')
     """
     if unit == "B":
         for factor, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
@@ -288,6 +375,8 @@ def human(value: float, unit: str) -> str:
         return f"{value / 1e-9:.0f} n{unit}"
     if unit == "1":
         return f"{value * 100:.2f} %"
+    if unit == "tokens/s":
+        return f"{value:,.0f} {unit}" if abs(value) >= 100 else f"{value:.3g} {unit}"
     return f"{value:g} {unit}" if unit else f"{value:.4g}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgekd.formats._numbers import integers, options_of
 from edgekd.formats._objects import read_objects, refusing_damage
-from edgekd.inspection import Anatomy, DtypeTotal, Layer, Node, Value
+from edgekd.inspection import Anatomy, DtypeTotal, Layer, Node, Signature, Value
 from edgekd.records import TensorSpec
 
 # Sub-byte dtypes are packed.
@@ -89,7 +89,20 @@ class _Reader:
             metadata=self.metadata(),
             nodes=tuple(self.nodes()),
             versions={"schema": int(self.model.version)},
+            signatures=tuple(self.signatures()),
         )
+
+    def signatures(self) -> Iterator[Signature]:
+        """Ways to call the file, each with tensors of a graph of its own."""
+        main = self.graph
+        for each in self.model.signatureDefs or []:
+            self.graph = self.model.subgraphs[each.subgraphIndex]
+            inputs, outputs = (
+                {_text(tensor.name): self.spec(int(tensor.tensorIndex)) for tensor in tensors or []}
+                for tensors in (each.inputs, each.outputs)
+            )
+            yield Signature(name=_text(each.signatureKey), inputs=inputs, outputs=outputs)
+        self.graph = main
 
     def nodes(self) -> Iterator[Node]:
         """Operators of all graphs; tensors are numbered in each graph anew."""

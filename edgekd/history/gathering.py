@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekd.records import Check, Measurement, PastFigure, PastGate, Release, Run
 from edgekd.store import fingerprint
-from edgekd.units import METRICS
+from edgekd.units import METRICS, Metric
 
 # What has no budget is kept as one number without an interval, which would take longer than the whole gate. These are
 # the estimators that have such a number; areas and calibration errors are kept where a budget asks for them.
@@ -104,7 +104,7 @@ def _unchecked(checks: Sequence[Check], measurements: Sequence[Measurement]) -> 
             latest[key] = each
     for each in latest.values():
         metric = METRICS.get(each.metric)
-        observed = _finite(_estimate(metric.estimator, each.samples)) if metric else None
+        observed = _finite(_estimate(metric, each.samples)) if metric else None
         if metric is None or observed is None:
             continue
         yield PastFigure(
@@ -119,13 +119,14 @@ def _unchecked(checks: Sequence[Check], measurements: Sequence[Measurement]) -> 
         )
 
 
-def _estimate(estimator: str, samples: Sequence[float]) -> float | None:
+def _estimate(metric: Metric, samples: Sequence[float]) -> float | None:
+    estimator = metric.estimator
     if estimator == _COUNT:  # of nothing, too: no finding of lint is none
         return sum(samples)
     if not samples:
         return None
     if estimator in _FACTS:
-        return max(samples)
+        return min(samples) if metric.dimension == "rate" else max(samples)
     if estimator in _MEANS:
         return sum(samples) / len(samples)
     if estimator == _QUANTILE:

@@ -19,6 +19,8 @@ _OF_TASK: dict[Task, tuple[str, ...]] = {
     "regression": ("mean_squared_error", "mean_absolute_error"),
     "reconstruction": ("auc", "reconstruction_error"),
 }
+# Functions of `edgekd.stats` with the name of the metric.
+_NO_MEANS = ("auc", "perplexity", "bits_per_byte")
 # An area needs two samples of each kind before anything can be said of its error.
 _LEAST_OF_A_KIND = 2
 
@@ -29,7 +31,9 @@ class Scores:
 
     Attributes:
         samples: One score for each sample, in the order of the split; of `reconstruction_error` for each normal one.
-        labels: Of `auc`: 1 for anomalies and 0 for normal samples; empty for all others.
+            Of `perplexity` and `bits_per_byte` the nats per token and per byte, mean over each window.
+        labels: Of `auc`: 1 for anomalies and 0 for normal samples. Of `perplexity` and `bits_per_byte`: the tokens and
+            the bytes of each window. Empty for all others.
     """
 
     metric: str
@@ -38,10 +42,13 @@ class Scores:
 
     @property
     def value(self) -> float:
-        """The mean of the samples; of `auc` the area under the ROC curve."""
+        """The mean of the samples; of metrics that are none, what `edgekd.stats` makes of samples and labels."""
         from edgekd import stats
 
-        return stats.auc(self.samples, self.labels) if self.labels else sum(self.samples) / len(self.samples)
+        if self.metric in _NO_MEANS:
+            value: float = getattr(stats, self.metric)(self.samples, self.labels)
+            return value
+        return sum(self.samples) / len(self.samples)
 
 
 def metrics_of(task: Task, labels: NDArray[Any] | None = None) -> tuple[str, ...]:

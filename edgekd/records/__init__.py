@@ -73,7 +73,7 @@ from edgekd.records.results import (
     TensorSpec,
     TermShare,
 )
-from edgekd.records.specs import BenchmarkSpec, Recipe, Target
+from edgekd.records.specs import BenchmarkSpec, GenerationSpec, Recipe, Target
 from edgekd.records.text import Tokens
 
 __all__ = [
@@ -108,6 +108,7 @@ __all__ = [
     "Finding",
     "Format",
     "GateSpec",
+    "GenerationSpec",
     "Head",
     "IoType",
     "LayerCost",

@@ -85,10 +85,12 @@ class Measurement:
     Attributes:
         samples: In `unit`. Accuracy and parity hold one 0 or 1 per data sample, in the order of the
             split; exact facts such as a file's size hold one number.
-        labels: Of metrics that no mean over samples gives: the true class of each sample (`auc`, `recall`), or whether
-            it is predicted right (`calibration_error`).
+        labels: Of metrics that no mean over samples gives: the true class of each sample (`auc`, `recall`), whether
+            it is predicted right (`calibration_error`), or how many tokens or bytes a window has (`perplexity`,
+            `bits_per_byte`).
         parts: Of what each number is, where they are of several things: kinds of `operators`, `severity/rule` of
-            `lint`; of `recall` the names of the classes, in order.
+            `lint`, tokens before those of a rate, a time or a memory of a language model; of `recall` the names of the
+            classes, in order.
         warmup: Samples taken before the steady state, kept apart; of `sustained_latency` those of the start.
         course: Of `sustained_latency`, all of the run, second by second; of merged ones that of the first.
         started_at: ISO 8601, UTC.
@@ -147,7 +149,8 @@ class Measurement:
                 f"measurements differ in {', '.join(different)} ({mine!r} and {theirs!r})",
                 next_step="measure both again under the same conditions",
             )
-        return replace(self, samples=self.samples + other.samples, warmup=self.warmup + other.warmup)
+        parts = self.parts + other.parts if len(self.parts) == len(self.samples) else self.parts
+        return replace(self, samples=self.samples + other.samples, warmup=self.warmup + other.warmup, parts=parts)
 
 
 def _array_of(numbers: tuple[float, ...]) -> NDArray[np.float64]:

@@ -15,6 +15,10 @@ from edgekd.records.names import Format, Head, Ranges, Role
 from edgekd.records.profiling import OperatorTime
 
 
+# What ONNX files call the cache of a language model: edgekd's, and those of optimum and most others.
+_PAST = ("past_key", "past_value")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
     """An input or output of a model file; `None` in the shape is a dynamic dimension."""
@@ -37,6 +41,7 @@ class Model:
         input_scale: What the raw values of the data are multiplied by before they go in; 1 where nothing is.
         head: What its output is.
         operators: Kinds and how many of each, of a file that other programs read.
+        signatures: Names of the ways to call it, of a TFLite file with several.
     """
 
     name: str
@@ -54,6 +59,13 @@ class Model:
     input_scale: float = 1.0
     head: Head = "logits"
     operators: tuple[tuple[str, int], ...] = ()
+    signatures: tuple[str, ...] = ()
+
+    @property
+    def has_cache(self) -> bool:
+        """Whether it is a causal language model that keeps keys and values between calls."""
+        in_turns = any(each.name.startswith(_PAST) for each in self.inputs)
+        return in_turns or ("decode" in self.signatures and any(each.startswith("prefill") for each in self.signatures))
 
 
 @dataclass(frozen=True, kw_only=True)

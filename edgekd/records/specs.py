@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Ge
 
 from edgekd.records.gating import Budget, GateSpec, Tolerances, Waiver
 from edgekd.records.learning import AssistantSpec, DataSpec, DistillSpec, NetworkSpec, TeacherSpec, TransferSpec
 from edgekd.records.making import ExportSpec, PackageSpec
 from edgekd.records.names import Basis, Count, IoType, NotNegative, Positive, Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationSpec:
+    """What is measured of files of causal language models, beside what is of all files.
+
+    Attributes:
+        prompt_lengths: In tokens; the latency of such a file is that of one token after the first of them.
+        new_tokens: Given after each prompt, always the most probable.
+        contexts: Tokens in the cache with which the memory is looked at.
+    """
+
+    prompt_lengths: tuple[Count, ...] = (16, 128)
+    new_tokens: Annotated[int, Ge(2)] = 64
+    contexts: tuple[Count, ...] = (128, 256, 512)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +43,7 @@ class BenchmarkSpec:
         sustained_s: How long each file runs without a break, after all else, for `sustained_latency`:
             the last minute against the first, or halves of less than two; 0 is not at all.
         threads: `None` takes the target's own number.
+        generation: Of causal language models.
     """
 
     targets: tuple[str, ...] = ("host",)
@@ -33,6 +52,7 @@ class BenchmarkSpec:
     time_limit_s: Positive = 5.0
     sustained_s: NotNegative = 0.0
     threads: Count | None = None
+    generation: GenerationSpec = GenerationSpec()
 
 
 @dataclass(frozen=True, kw_only=True)

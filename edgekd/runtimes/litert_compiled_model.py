@@ -9,6 +9,7 @@ from edgekd.runtimes._interpreter import interpreter_job
 
 FORMATS: tuple[str, ...] = ("tflite",)
 REQUIRES = "ai_edge_litert"
+FEEDS_CACHE = True
 
 
 def prepare(

@@ -8,6 +8,7 @@ from edgekd.records import Target
 
 FORMATS: tuple[str, ...] = ("onnx",)
 REQUIRES = "onnxruntime"
+FEEDS_CACHE = True
 
 
 def prepare(

@@ -9,6 +9,7 @@ from edgekd.runtimes._interpreter import interpreter_job
 
 FORMATS: tuple[str, ...] = ("tflite",)
 REQUIRES = "tensorflow"
+FEEDS_CACHE = True
 
 
 def prepare(

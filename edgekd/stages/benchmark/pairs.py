@@ -29,6 +29,8 @@ def pair_of(model: Model, target: Target) -> Pair | None:
     """Find what measures a file on a target: the first of its runtimes that reads the file; none where none does."""
     loaded = [registry.load("runtimes", name) for name in target.runtimes]
     readers = [each for each in loaded if model.format in each.FORMATS]
+    if model.has_cache:
+        readers = [each for each in readers if registry.feeds_cache(each)] or readers
     if not readers:
         return None
     givers = [each for each in readers if getattr(each, "GIVES_OUTPUTS", True)]

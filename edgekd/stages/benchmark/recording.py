@@ -12,7 +12,7 @@ from edgekd.stages.benchmark.pairs import Pair
 from edgekd.units import METRICS
 
 # What a hot or throttled target makes worthless; it computes the same, and in as much memory.
-_TAINTABLE = ("time", "energy")
+_TAINTABLE = ("time", "energy", "rate")
 
 
 def measurement(
@@ -57,6 +57,7 @@ def record(
     basis: Basis,
     warmup: Sequence[float] = (),
     labels: Sequence[float] = (),
+    parts: Sequence[str] = (),
 ) -> Measurement:
     """Make the record of samples that a process gave, under its conditions."""
     taint = events.taint(may_heat=metric == "sustained_latency")
@@ -69,6 +70,7 @@ def record(
         basis=basis,
         warmup=warmup,
         labels=labels,
+        parts=parts,
         conditions=replace(events.conditions(), tainted=taint if METRICS[metric].dimension in _TAINTABLE else ""),
     )
 

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 import edgekd
 from edgekd import registry
 from edgekd.errors import TargetError
+from edgekd.metrics import metrics_of
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.agreement import Predicted, predictions_of
 from edgekd.stages.benchmark.classes import class_scores
 from edgekd.stages.benchmark.energy import joules_of
 from edgekd.stages.benchmark.events import Events, course_of, first_and_last, parse_events
 from edgekd.stages.benchmark.failures import TooBigError, check_file, failure, where
+from edgekd.stages.benchmark.generating import contexts_of, generation_of, likelihood_of
 from edgekd.stages.benchmark.pairs import Pair
 from edgekd.stages.benchmark.recording import now, record
 from edgekd.stages.benchmark.samples import choose_samples, fit_layout
@@ -139,6 +141,11 @@ class Session:
             ModelError: The runtime rejects it.
             TargetError: The target took too long, or can't be reached any more.
         """
+        if pair.model.has_cache and not registry.feeds_cache(pair.runtime):
+            name = pair.runtime.__name__.rpartition(".")[2]
+            words = "%s: %s gives a language model no cache, so that nothing of it is measured there"
+            _LOG.warning(words, where(pair), name)
+            return
         self._stopped.wait(self._rest_s)
         self._rest_s = self._target.cooldown_s
         with self._working:
@@ -156,7 +163,9 @@ class Session:
         yield self._memory(pair, memory)
 
         processes = [latency, memory]
-        if inputs and self._labels is not None and pair.stand_in:
+        if pair.model.has_cache:
+            yield list(self._judge_windows(pair, remote, inputs))
+        elif inputs and self._labels is not None and pair.stand_in:
             patience_s = _PATIENCE_S + 20 * len(self._labels) * statistics.median(samples)
             scored = self._run(replace(pair, runtime=pair.stand_in), "accuracy", remote, inputs, patience_s)
             for each in scored.all("warning"):
@@ -179,8 +188,28 @@ class Session:
             if all(each.of(event) for each in processes)  # not every program tells all of them
         ]
         energy = self._energy(pair, remote, inputs) if latency.of("environment").get("power_source") else ()
+        generated = self._generate(pair, remote, inputs) if pair.model.has_cache else ()
         # Last of all: what comes after would meet a hot machine.
-        yield [*times, *energy, *(self._sustain(pair, remote, inputs) if self._spec.sustained_s else ())]
+        yield [*times, *energy, *generated, *(self._sustain(pair, remote, inputs) if self._spec.sustained_s else ())]
+
+    def _generate(self, pair: Pair, remote: str, inputs: str | None) -> Iterator[Measurement]:
+        """Texts after prompts of several lengths, and the memory of caches of several lengths, in a process each."""
+        patience_s = _PATIENCE_S + _PATIENCE_PER_SAMPLE_S * len(self._spec.generation.prompt_lengths)
+        patience_s += self._spec.time_limit_s * len(self._spec.generation.prompt_lengths)
+        with self._timing:
+            generated = self._run(pair, "generate", remote, inputs, patience_s)
+        contexts = self._run(pair, "contexts", remote, inputs, patience_s)
+        for each in (*generated.all("warning"), *contexts.all("warning")):
+            _LOG.warning("%s: %s; it is not measured", where(pair), each["message"])
+        yield from generation_of(pair, generated, self._target.time_basis)
+        yield from contexts_of(pair, contexts, self._target.memory_basis)
+
+    def _judge_windows(self, pair: Pair, remote: str, inputs: str | None) -> Iterator[Measurement]:
+        """How likely texts are to the file itself; of other tasks than writing on, nothing."""
+        if inputs is None or self._labels is None or metrics_of(self._task)[0] != "perplexity":
+            return
+        patience_s = _PATIENCE_S + _PATIENCE_PER_SAMPLE_S * len(self._labels)
+        yield from likelihood_of(pair, self._run(pair, "likelihood", remote, inputs, patience_s), self._labels)
 
     def _energy(self, pair: Pair, remote: str, inputs: str | None) -> Iterator[Measurement]:
         if self._target.time_basis != "measured":
@@ -331,9 +360,10 @@ class Session:
 
         A runtime with a program of its own takes them from here, and makes of them what its program takes.
         """
-        if self._inputs is None or len(model.inputs) > 1:
+        if self._inputs is None or (len(model.inputs) > 1 and not model.has_cache):
             return None
-        fitted, stays = fit_layout(self._inputs, model), hasattr(runtime, "run")
+        fitted = self._inputs if model.has_cache else fit_layout(self._inputs, model)
+        stays = hasattr(runtime, "run")
         if (fitted.shape, stays) not in self._given_inputs:
             local = self._local / f"inputs-{len(self._given_inputs)}.npy"
             np.save(local, np.ascontiguousarray(fitted, dtype=np.float32))
@@ -356,6 +386,8 @@ class Session:
 
     def _run(self, pair: Pair, mode: str, model: str, inputs: str | None, patience_s: float = _PATIENCE_S) -> Events:
         job = {**self._job(pair.runtime, pair.target, pair.model.path, mode), "model": model, "inputs": inputs}
+        if pair.model.has_cache:
+            job |= {"cached": True, **asdict(self._spec.generation)}
         if hasattr(pair.runtime, "run"):
             job["working"] = self._working
         events = self._execute(pair.runtime, job, pair.model.path, patience_s + 3 * self._spec.time_limit_s)

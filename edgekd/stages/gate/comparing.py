@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +11,20 @@ import numpy as np
 from edgekd import stats
 from edgekd.errors import MeasurementError
 from edgekd.records import Comparison, Measurement
-from edgekd.stages.gate.evidence import FRACTION, Seen, exactly, look
+from edgekd.stages.gate.evidence import FRACTION, Seen, exactly, look, sampled_of, samples_of
 from edgekd.stages.gate.rules import Rule
 from edgekd.stats import Interval
 
 # Of the same samples in the same order, so that most of what scatters is the same on both sides.
-_PAIRED = ("proportion", "mean", "area")
+_PAIRED = ("proportion", "mean", "area", "confusion", "perplexity", "bits")
+# Of those that need labels.
+_BOUND_OF_DROP: Mapping[str, Callable[..., Interval]] = {
+    "auc": stats.auc_drop_interval,
+    "mcc": stats.mcc_drop_interval,
+    "macro_f1": stats.macro_f1_drop_interval,
+    "perplexity": stats.perplexity_drop_interval,
+    "bits_per_byte": stats.bits_drop_interval,
+}
 # Times of two machines or two settings say nothing of two files.
 _SETTING = ("cpu", "arch", "runtime", "threads", "delegate", "batch", "energy_source")
 # Fewer processes may all have fallen on the same side by chance; as `edgekd compare` has it.
@@ -56,16 +64,18 @@ def _paired(rule: Rule, candidate: Measurement, reference: Measurement) -> Seen:
     if _is_same(candidate, reference) and candidate.samples == reference.samples:
         return Seen(interval=exactly(0.0), what="the same file on the same runtime, with the same answers")
     if rule.metric.estimator == "proportion":
-        bound = stats.relative_drop_interval if rule.is_relative else stats.paired_drop_interval
-        interval = bound(before, after, confidence)
+        drop = stats.relative_drop_interval if rule.is_relative else stats.paired_drop_interval
+        interval = drop(before, after, confidence)
     elif rule.metric.estimator == "mean":
         interval = stats.mean_drop_interval(before, after, confidence, relative=rule.is_relative, bounds=bounds)
     else:
-        interval = stats.auc_drop_interval(before, after, candidate.label_values, confidence, relative=rule.is_relative)
+        bound = _BOUND_OF_DROP[rule.source.name]
+        interval = bound(before, after, candidate.label_values, confidence, relative=rule.is_relative)
     if rule.source.bound == "at most":
         interval = replace(interval, estimate=-interval.estimate, low=-interval.high, high=-interval.low)
-    what = f"{_against(rule, reference)} in {len(after)} samples"
-    return Seen(interval=interval, what=what, sampled="samples", count=len(after))
+    sampled = sampled_of(rule.source)
+    what = f"{_against(rule, reference)} in {len(after)} {sampled}"
+    return Seen(interval=interval, what=what, sampled=sampled, count=len(after))
 
 
 def _apart(rule: Rule, candidate: Measurement, reference: Measurement) -> Seen:
@@ -73,7 +83,7 @@ def _apart(rule: Rule, candidate: Measurement, reference: Measurement) -> Seen:
     halved = replace(rule, confidence=1 - (1 - rule.confidence) / 2)
     seen, before = (_spread(halved, each) for each in (candidate, reference))
     after, earlier = seen.interval, before.interval
-    sign = 1 if rule.source.bound == "at most" else -1
+    sign = 1 if rule.source.bound == "at most" else -1  # what is lost of a rate is above 0, too
     if rule.is_relative:
         if earlier.low <= 0:
             raise MeasurementError(f"{rule.source.name} of {reference.model} may be 0, of which nothing is a share")
@@ -90,7 +100,7 @@ def _spread(rule: Rule, measurement: Measurement) -> Seen:
     """As `look`, but of what is judged by the largest of a few, all of them: one that is out of line proves nothing."""
     if rule.metric.estimator != "largest":
         return look(rule, measurement)
-    samples = measurement.values
+    samples = samples_of(rule, measurement)
     interval = Interval(estimate=float(np.median(samples)), low=float(samples.min()), high=float(samples.max()))
     return Seen(interval=interval, sampled="runs" if len(samples) > 1 else "", count=len(samples))
 

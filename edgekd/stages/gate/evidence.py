@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -14,13 +15,29 @@ from edgekd.errors import MeasurementError
 from edgekd.records import Measurement
 from edgekd.stages.gate.rules import BASES, Rule
 from edgekd.stats import Interval
-from edgekd.units import Metric
+from edgekd.units import METRICS, Metric
 
 FRACTION = (0.0, 1.0)
 # Clocks of targets need not be right to the hour.
 _SKEW = timedelta(days=1)
-# What labels belong to: scores, predicted classes, confidences.
-_LABELLED = ("area", "recall", "calibration")
+# What labels belong to: scores, predicted classes, confidences, likelihoods of windows.
+_LABELLED = ("area", "recall", "confusion", "calibration", "perplexity", "bits")
+
+
+# Of metrics that no mean over samples gives, but labels beside them.
+_BOUND_OF: Mapping[str, Callable[..., Interval]] = {
+    "auc": stats.auc_interval,
+    "mcc": stats.mcc_interval,
+    "macro_f1": stats.macro_f1_interval,
+    "perplexity": stats.perplexity_interval,
+    "bits_per_byte": stats.bits_interval,
+}
+# What is taken of metrics that are not told from single samples of the data.
+_SAMPLED = {
+    **dict.fromkeys(("energy", "latency", "sustained_latency"), "runs"),
+    **dict.fromkeys(("perplexity", "bits_per_byte"), "windows"),
+    "decode_rate": "tokens",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +71,9 @@ def find_fault(rule: Rule, measurement: Measurement, now: datetime) -> str | Non
 
 def _find_wrong_samples(metric: Metric, measurement: Measurement) -> str | None:
     """Say what is wrong with samples of a metric, if something is."""
-    if measurement.unit != metric.unit:
-        return f"is in '{measurement.unit}' where '{metric.unit}' is wanted"
+    unit = METRICS[metric.told_by].unit if metric.told_by else metric.unit
+    if measurement.unit != unit:
+        return f"is in '{measurement.unit}' where '{unit}' is wanted"
     samples = measurement.values
     if not samples.size:
         return "has no samples"
@@ -85,14 +103,22 @@ def _find_impossible(metric: Metric, samples: NDArray[np.float64], measurement: 
         fault = "has samples above 1"
     elif metric.estimator in _LABELLED and len(labels) != samples.size:
         fault = f"has {samples.size} scores but {len(labels)} labels"
-    elif metric.estimator == "recall" and not (_are_classes(samples) and _are_classes(measurement.label_values)):
+    elif metric.estimator in ("recall", "confusion") and not (
+        _are_classes(samples) and _are_classes(measurement.label_values)
+    ):
         fault = "has classes that are no numbers from 0 on"
+    elif metric.estimator in ("perplexity", "bits") and not measurement.label_values.min() > 0:
+        fault = "has windows without tokens or bytes"
     elif metric.estimator == "count" and len(parts) != samples.size:
         fault = f"has {samples.size} counts of {len(parts)} things"
     elif metric.estimator == "exact" and smallest != largest:
         fault = "is no single number"
     elif metric.dimension == "size" and smallest <= 0:
         fault = "is no size above 0"
+    elif metric.dimension == "rate" and smallest <= 0:
+        fault = "is no rate above 0"
+    elif parts and metric.has_parts and metric.estimator != "recall" and len(parts) != samples.size:
+        fault = f"has {samples.size} samples of {len(parts)} parts"
     return fault
 
 
@@ -111,15 +137,17 @@ def look(rule: Rule, candidate: Measurement) -> Seen:
     Raises:
         MeasurementError: The samples don't allow it.
     """
-    samples, count, confidence = candidate.values, len(candidate.samples), rule.confidence
+    samples, confidence = samples_of(rule, candidate), rule.confidence
+    count = len(samples)
     name, estimator = rule.source.name, rule.metric.estimator
     if needs_runs(rule, candidate):
-        interval = stats.series_quantile_interval(samples, rule.quantile, confidence)
-        return Seen(interval=interval, what=f"{rule.statistic} of {count} runs", sampled="runs", count=count)
+        interval, sampled = stats.series_quantile_interval(samples, rule.quantile, confidence), sampled_of(rule.source)
+        return Seen(interval=interval, what=f"{rule.statistic} of {count} {sampled}", sampled=sampled, count=count)
     if estimator in {"exact", "largest", "quantile"}:
-        largest = float(samples.max())
-        what = f"largest of {count} seen" if estimator == "largest" else ""
-        return Seen(interval=exactly(largest), what=what)
+        is_rate = rule.source.dimension == "rate"
+        extreme = float(samples.min() if is_rate else samples.max())
+        what = f"{'smallest' if is_rate else 'largest'} of {count} seen" if estimator == "largest" else ""
+        return Seen(interval=exactly(extreme), what=what)
     if estimator == "count":
         return Seen(interval=exactly(float(_count(rule, candidate))), what=rule.budget.part or "")
     if estimator == "recall":
@@ -133,9 +161,30 @@ def look(rule: Rule, candidate: Measurement) -> Seen:
     elif estimator == "calibration":
         interval = stats.calibration_interval(samples, candidate.label_values, confidence)
     else:
-        interval = stats.auc_interval(samples, candidate.label_values, confidence)
-    sampled = "runs" if name == "energy" else "samples"
+        interval = _BOUND_OF[name](samples, candidate.label_values, confidence)
+    sampled = sampled_of(rule.source)
     return Seen(interval=interval, what=f"{name} of {count} {sampled}", sampled=sampled, count=count)
+
+
+def sampled_of(metric: Metric) -> str:
+    """What more of makes the interval of a metric narrower."""
+    return _SAMPLED.get(metric.name, "samples")
+
+
+def samples_of(rule: Rule, measurement: Measurement) -> NDArray[np.float64]:
+    """The samples that a budget is about: those of its part, where it names one that samples are of.
+
+    Raises:
+        MeasurementError: There are none of that part.
+    """
+    pattern, parts = rule.budget.part, measurement.parts
+    if pattern is None or not rule.metric.has_parts or rule.metric.estimator in ("count", "recall"):
+        return measurement.values
+    chosen = np.array([fnmatchcase(each, pattern) for each in parts], dtype=bool)
+    if not chosen.any():
+        known = ", ".join(dict.fromkeys(parts)) or "none"
+        raise MeasurementError(f"no {rule.source.name} of '{pattern}'", allowed=known)
+    return measurement.values[chosen]
 
 
 def exactly(value: float) -> Interval:

@@ -14,7 +14,7 @@ from edgekd.errors import MeasurementError
 from edgekd.formulas import Formula
 from edgekd.records import Check, Comparison, Measurement, Status
 from edgekd.stages.gate.comparing import compare, is_paired
-from edgekd.stages.gate.evidence import Seen, find_fault, look, needs_runs
+from edgekd.stages.gate.evidence import Seen, find_fault, look, needs_runs, sampled_of, samples_of
 from edgekd.stages.gate.reasons import explain, explain_nothing, explain_sources
 from edgekd.stages.gate.rules import Rule
 from edgekd.stages.gate.selecting import FILE, find_lost, find_predecessors, find_references, select, ships
@@ -52,7 +52,7 @@ class Evidence:
 
     def before(self, rule: Rule) -> Sequence[Measurement]:
         """Measurements of a rule's metric of the last release."""
-        return [each for each in self.baseline if each.metric == rule.source.name]
+        return [each for each in self.baseline if each.metric == rule.told_by]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def judge(rule: Rule, evidence: Evidence) -> Iterator[Judgement]:
     if rule.formula is not None:
         yield from _judge_formula(rule, rule.formula, evidence)
         return
-    of_metric = evidence.measured.get(rule.source.name, ())
+    of_metric = evidence.measured.get(rule.told_by, ())
     selected = candidates = select(rule, of_metric)
     lost: list[Measurement] = []
     if rule.reference == "baseline" and evidence.baseline:
@@ -148,7 +148,7 @@ def _why_not_paired(rule: Rule, candidate: Measurement, references: Sequence[Mea
 def _judge_formula(rule: Rule, formula: Formula, evidence: Evidence) -> Iterator[Judgement]:
     """Hold a formula against each file on each target where all its terms are known."""
     rules = [rule.of(term) for term in formula.terms]
-    found = [select(each, evidence.measured.get(each.source.name, ()), with_file=True) for each in rules]
+    found = [select(each, evidence.measured.get(each.told_by, ()), with_file=True) for each in rules]
     for each, measured in zip(rules, found, strict=True):
         if not measured:
             yield _open(rule, None, explain_nothing(each, evidence.measured))
@@ -199,8 +199,12 @@ def _check(
         if fault := find_fault(own, measurement, evidence.now):
             name = f"{own.source.name} of {measurement.model} on {measurement.target}"
             return _with(opened, reason=f"{name} {fault}")
-        if missing := _missing_runs(own, measurement):
-            observed = float(np.quantile(measurement.values, own.quantile)) if own is rule else None
+        try:
+            missing = _missing_runs(own, measurement)
+        except MeasurementError as error:
+            return _with(opened, reason=str(error))
+        if missing:
+            observed = float(np.quantile(samples_of(own, measurement), own.quantile)) if own is rule else None
             return _with(opened, observed=observed, status="inconclusive", reason=missing)
     try:
         seen = see(rule)
@@ -221,13 +225,15 @@ def _check(
 def _missing_runs(rule: Rule, measurement: Measurement) -> str | None:
     if not needs_runs(rule, measurement) or rule.metric.dimension == "ratio":
         return None
-    count, needed = len(measurement.samples), stats.runs_needed(rule.quantile, rule.confidence)
+    samples, sampled = samples_of(rule, measurement), sampled_of(rule.source)
+    # The lower tail needs as many as the upper one.
+    count, needed = len(samples), stats.runs_needed(max(rule.quantile, 1 - rule.quantile), rule.confidence)
     if count >= needed:
         return None
-    observed = rule.write(float(np.quantile(measurement.values, rule.quantile)))
+    observed = rule.write(float(np.quantile(samples, rule.quantile)))
     return (
-        f"{rule.statistic} of {count} runs, {observed}, proves nothing: "
-        f"{100 * rule.confidence:g} % confidence needs {needed} runs; take {needed - count} more"
+        f"{rule.statistic} of {count} {sampled}, {observed}, proves nothing: "
+        f"{100 * rule.confidence:g} % confidence needs {needed} {sampled}; take {needed - count} more"
     )
 
 

@@ -43,7 +43,7 @@ def explain_sources(evidence: Sequence[Measurement]) -> str:
 def explain_nothing(rule: Rule, measured: Mapping[str, Sequence[Measurement]]) -> str:
     """Say what was looked for, and what there is instead."""
     budget = rule.budget
-    same_metric = measured.get(rule.source.name, ())
+    same_metric = measured.get(rule.told_by, ())
     wanted = " ".join(part for part in (budget.role, budget.format, budget.precision) if part)
     where = f" on {budget.target}" if budget.target else ""
     if same_metric:

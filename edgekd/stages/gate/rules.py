@@ -15,7 +15,6 @@ from edgekd.records import Basis, Budget, Reference, Role
 
 BASES: tuple[str, ...] = get_args(Basis)  # from the strongest evidence to the weakest
 _WORDS = (("reference", get_args(Reference)), ("role", get_args(Role)), ("basis", BASES))
-_WITH_PARTS = ("recall", "count")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +38,11 @@ class Rule:
         return units.METRICS[self.metric.source] if self.metric.source else self.metric
 
     @property
+    def told_by(self) -> str:
+        """The metric whose measurements tell of its source."""
+        return self.source.told_by or self.source.name
+
+    @property
     def formula(self) -> Formula | None:
         """Of a budget on several metrics together, what to compute."""
         return parse_formula(self.budget.metric) if self.metric.estimator == "formula" else None
@@ -60,8 +64,9 @@ class Rule:
 
     @property
     def quantile(self) -> float:
-        """Which quantile of a latency, in (0, 1)."""
-        return float(self.statistic.removeprefix("p")) / 100
+        """Which quantile of a latency, in (0, 1); of rates the one that so many reach: p90 is the tenth from below."""
+        share = float(self.statistic.removeprefix("p")) / 100
+        return 1 - share if self.source.dimension == "rate" else share
 
     def of(self, term: Term) -> Rule:
         """The same selectors for one of the metrics of a formula, whose own limit means nothing."""
@@ -140,8 +145,8 @@ def _problems(budget: Budget) -> Iterator[EdgekdError]:
             yield ConfigError(f"unknown statistic '{budget.statistic}'", allowed="p50 to p99.9")
     if budget.reference in get_args(Reference) and budget.reference not in (*metric.references, None):
         yield _no_reference(budget, metric)
-    if budget.part is not None and metric.estimator not in _WITH_PARTS:
-        parted = ", ".join(each.name for each in units.METRICS.values() if each.estimator in _WITH_PARTS)
+    if budget.part is not None and not metric.has_parts:
+        parted = ", ".join(each.name for each in units.METRICS.values() if each.has_parts)
         yield ConfigError(f"part '{budget.part}' has no meaning for {budget.metric}", allowed=parted)
     if budget.bound is not None and not is_formula(budget.metric):
         yield ConfigError(f"bound '{budget.bound}' of {budget.metric}", allowed=f"it is always {metric.bound}")
@@ -165,7 +170,7 @@ def _what_can_be_met(metric: units.Metric, limit: float) -> str | None:
         if metric.estimator == "exact":
             return "at most 100 %" if limit > 1 else None
         return "less than 100 %, which no number of samples proves" if limit >= 1 else None
-    if metric.dimension in ("size", "time", "energy") and metric.estimator != "formula" and limit <= 0:
+    if metric.dimension in ("size", "time", "energy", "rate") and metric.estimator != "formula" and limit <= 0:
         return "more than 0"
     return None
 

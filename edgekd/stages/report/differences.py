@@ -23,6 +23,9 @@ TWO_SESSIONS = (
 )
 # Predictions and kinds of operators are no numbers that are better or worse.
 _LEFT_OUT = ("recall", "operators", "lint")
+# Held against each other sample by sample, or by their labels too.
+_LABELLED = ("area", "perplexity", "bits")
+_SCORES = ("proportion", "mean", *_LABELLED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +231,7 @@ def _differences(key: tuple[str, str], old: _Measured, new: _Measured) -> Iterat
 
 def _is_score(metric: str) -> bool:
     known = METRICS.get(metric)
-    return known is not None and known.estimator in ("proportion", "mean", "area") and metric != "energy"
+    return known is not None and known.estimator in _SCORES and metric != "energy"
 
 
 def _figures(measurement: Measurement) -> list[tuple[str, Figure]]:
@@ -247,7 +250,8 @@ def _same_samples(key: tuple[str, str], old: _Measured, new: _Measured) -> bool:
     """Whether the true classes that both runs know are the same, or as many samples where they know none."""
     labels = [each[target, "recall"].labels for each in (old, new) for target in [key[0]] if (target, "recall") in each]
     sizes = {len(each[key].samples) for each in (old, new)}
-    own = {each[key].labels for each in (old, new) if key[1] == "auc"}
+    known = METRICS.get(key[1])
+    own = {each[key].labels for each in (old, new) if known and known.estimator in _LABELLED}
     return len(sizes) == 1 and len(own) < 2 and (len(labels) < 2 or labels[0] == labels[1])
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from edgekd.records import Measurement, Run
 from edgekd.stages.report.quality import label_of, lower_is_better, points_text, primary_metric
 from edgekd.stages.report.seeds import seed_of
-from edgekd.stages.report.summary import Figure, gain_between, oriented, recovered_between, score_of
+from edgekd.stages.report.summary import Figure, gain_between, has_mean, oriented, recovered_between, score_of
 
 ARMS = {"distilled": "with teachers", "control": "without"}
 NO_CONTROL = "no control was trained: set distill.control = true to know what distilling gained"
@@ -132,8 +132,8 @@ def _compared(
         notes.append(NO_GAP)
     else:
         recovered = recovered_between(students, controls, teacher)
-        # An area of one seed has no interval of its share, whatever the gap; the note on one seed stands.
-        if recovered.low is None and not (found.metric == "auc" and len(students) == 1):
+        # What is no mean has no interval of its share with one seed, whatever the gap; the note on one seed stands.
+        if recovered.low is None and (has_mean(teacher) or len(students) > 1):
             notes.append(SMALL_GAP)
     method = f"{len(students)} seeds, paired t" if len(students) > 1 else f"1 seed, {len(students[0].samples)} samples"
     return replace(found, gain=gain_between(students, controls), recovered=recovered, method=method, notes=tuple(notes))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from edgekd.records import Check
 from edgekd.stages.report.classes import ClassFigures
 from edgekd.stages.report.comparison import Row, TargetFigures
+from edgekd.stages.report.languages import language_rows
 from edgekd.stages.report.provenance import recipe_hash, tools_of
 from edgekd.stages.report.quality import points_text, score_text
 from edgekd.stages.report.release import leave_of
@@ -78,6 +79,7 @@ def _parts(found: Findings, worth: Sequence[str]) -> Iterator[_Part]:
     yield _Part(title="What to know", lines=tuple(f"{markdown_text(capitalised(line))}." for line in worth))
     yield _files(found)
     yield _latencies(found.rows)
+    yield _languages(found)
     yield _classes(found)
     yield _waivers(found)
     yield _provenance(found)
@@ -133,6 +135,26 @@ def _latencies(rows: Sequence[Row]) -> _Part:
             if place.p50
         ),
     )
+
+
+def _languages(found: Findings) -> _Part:
+    head = (
+        *(("file", "left"), ("target", "left"), ("tokens before", "right"), ("first token", "right")),
+        *(("prefill", "right"), ("decode", "right"), ("perplexity", "right")),
+    )
+    rows = tuple(
+        (
+            markdown_name(row.model),
+            markdown_text(row.target),
+            length,
+            _time(row.first.get(length)),
+            *(_marked(figure_text(each, "tokens/s"), each) for each in (row.prefill.get(length), rate)),
+            _marked(figure_text(row.perplexity, ""), row.perplexity),
+        )
+        for row in language_rows(found.run.measurements)
+        for length, rate in row.decode.items()
+    )
+    return _Part(title="Language models", head=head, rows=rows)
 
 
 def _time(figure: Figure | None) -> str:

@@ -17,6 +17,7 @@ from edgekd.stages.report.frontier import frontier_of
 from edgekd.stages.report.gain import arms_of, gain_lines, gain_of
 from edgekd.stages.report.history import history_charts, past_trends
 from edgekd.stages.report.kernels import kernel_rows
+from edgekd.stages.report.languages import language_charts, language_rows
 from edgekd.stages.report.latency import latencies
 from edgekd.stages.report.layers import layer_chart, layer_tables, parted_lines
 from edgekd.stages.report.mixed import mixed_chart, mixed_lines, mixed_tables
@@ -203,6 +204,13 @@ def _energy(found: Findings) -> Section | None:
     )
 
 
+def _languages(found: Findings) -> Section | None:
+    rows = language_rows(found.run.measurements)
+    if not rows:
+        return None
+    return Section(name="languages", title="Language models", facts={"languages": rows}, charts=language_charts(rows))
+
+
 def _sustained(found: Findings) -> Section | None:
     runs = long_runs(found.run.measurements)
     if not runs:
@@ -265,6 +273,7 @@ _ORDER: tuple[Callable[[Findings], Section | None], ...] = (
     _corrections,
     _lint,
     _latency,
+    _languages,
     _sustained,
     _operators,
     _energy,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Literal
@@ -16,7 +16,16 @@ from edgekd.records import Basis, Conditions, Measurement
 from edgekd.stages.report.quality import is_share, lower_is_better
 from edgekd.units import METRICS
 
-Kind = Literal["quantiles", "proportion", "mean", "area", "fact", "count", "calibration", "classes"]
+Kind = Literal[
+    "quantiles", "proportion", "mean", "area", "fact", "count", "calibration", "classes", "perplexity", "bits"
+]
+# Of scores that are no means of their samples: the score, its interval, and that of a drop.
+_NO_MEANS: Mapping[str, tuple[Callable[..., float], Callable[..., stats.Interval], Callable[..., stats.Interval]]] = {
+    "area": (stats.auc, stats.auc_interval, stats.auc_drop_interval),
+    "perplexity": (stats.perplexity, stats.perplexity_interval, stats.perplexity_drop_interval),
+    "bits": (stats.bits_per_byte, stats.bits_interval, stats.bits_drop_interval),
+}
+_SCORED = ("proportion", "mean", "count", "calibration", *_NO_MEANS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +83,8 @@ def kind_of(measurement: Measurement) -> Kind:
     known = METRICS.get(measurement.metric)
     if known and known.dimension == "size":
         return "fact"
-    if known and known.estimator in ("proportion", "mean", "area", "count", "calibration"):
-        return known.estimator
+    if known and known.estimator in _SCORED:
+        return known.estimator  # type: ignore[return-value]  # they have the same names
     if known and known.estimator == "recall":
         return "classes"
     if measurement.unit == "1" and len(measurement.samples) > 1 and set(measurement.samples) <= {0, 1}:
@@ -140,7 +149,7 @@ def _summarise(measurement: Measurement) -> Summary:
     if kind == "calibration" and count < stats.CALIBRATION_BINS:
         return summary
     summary = replace(summary, minimum=float(measurement.values.min()), maximum=float(measurement.values.max()))
-    if kind in ("proportion", "mean", "area", "count", "calibration"):
+    if kind in _SCORED:
         return replace(summary, figure=score_figure(measurement))
     if kind == "fact":
         # Memory may have been read several times; what must fit is the largest.
@@ -157,10 +166,16 @@ def _summarise(measurement: Measurement) -> Summary:
     return replace(summary, figure=quantiles.get("p50"), quantiles=quantiles)
 
 
+def has_mean(measurement: Measurement) -> bool:
+    """Whether a score is the mean of its samples, so that samples of two files can be held against each other."""
+    return kind_of(measurement) not in _NO_MEANS
+
+
 def score_of(measurement: Measurement) -> float:
-    """The score that samples give: their mean, or the area under the curve that they rank to."""
-    if measurement.metric == "auc":
-        return stats.auc(measurement.values, measurement.label_values)
+    """The score that samples give: their mean, or what else their metric makes of them."""
+    if kind_of(measurement) in _NO_MEANS:
+        score, _, _ = _NO_MEANS[kind_of(measurement)]
+        return score(measurement.values, measurement.label_values)
     return fmean(measurement.samples)
 
 
@@ -171,18 +186,19 @@ def oriented(measurement: Measurement) -> float:
 
 
 def score_figure(measurement: Measurement) -> Figure:
-    """A score with its interval: of a share of ones, of a mean, or of an area under the curve; or a count."""
+    """A score with its interval, of whichever kind; or a count."""
     samples = measurement.values
     if kind_of(measurement) == "count":
         return Figure(value=float(samples.sum()), basis=measurement.basis)
     if kind_of(measurement) == "calibration":
         return _figure(measurement, stats.calibration_interval(samples, measurement.label_values))
-    if measurement.metric == "auc":
-        return _figure(measurement, stats.auc_interval(samples, measurement.label_values))
     if kind_of(measurement) == "proportion":
         return _figure(measurement, stats.proportion_interval(round(float(samples.sum())), len(samples)))
     if len(samples) < 2:
-        return Figure(value=float(samples[0]), samples=1, basis=measurement.basis)
+        return Figure(value=score_of(measurement), samples=1, basis=measurement.basis)
+    if kind_of(measurement) in _NO_MEANS:
+        _, interval_of, _ = _NO_MEANS[kind_of(measurement)]
+        return _figure(measurement, interval_of(samples, measurement.label_values))
     bounds = (0.0, 1.0) if is_share(measurement.metric) else None
     return _figure(measurement, stats.mean_interval(samples, bounds=bounds))
 
@@ -195,8 +211,10 @@ def gain_between(candidates: Sequence[Measurement], references: Sequence[Measure
         references: Of the same seeds in the same order.
     """
     first = candidates[0]
-    if first.metric == "auc" and len(candidates) == 1:
-        interval = stats.auc_drop_interval(first.values, references[0].values, first.label_values)
+    if kind_of(first) in _NO_MEANS and len(candidates) == 1 < len(first.samples):
+        _, _, drop_of = _NO_MEANS[kind_of(first)]
+        upper, lower = (references[0], first) if lower_is_better(first.metric) else (first, references[0])
+        interval = drop_of(upper.values, lower.values, first.label_values)
     else:
         ours, theirs = _per_seed(candidates), _per_seed(references)
         if len(ours) == len(ours[0]) == 1 and not is_share(first.metric):
@@ -233,9 +251,9 @@ def _recovered_interval(
 
 
 def _per_seed(measurements: Sequence[Measurement]) -> list[stats.Samples]:
-    """Scores of each seed so that more is better; an area is one number, whatever it was made of."""
-    if measurements[0].metric == "auc":
-        return [[score_of(each)] for each in measurements]
+    """Scores of each seed so that more is better; what is no mean is one number, whatever it was made of."""
+    if kind_of(measurements[0]) in _NO_MEANS:
+        return [[oriented(each)] for each in measurements]
     if lower_is_better(measurements[0].metric):
         return [-each.values for each in measurements]
     return [each.values for each in measurements]

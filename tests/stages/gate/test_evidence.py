@@ -19,6 +19,9 @@ HARD = RNG.exponential(0.08, 300)
 OF_TEACHER = tuple((HARD + RNG.exponential(0.02, 300)).tolist())
 OF_FILE = tuple((HARD + RNG.exponential(0.04, 300)).tolist())
 LABELS = (0.0,) * 200 + (1.0,) * 100
+# The same numbers, as nats of windows of so many tokens or bytes.
+TOKENS = tuple(map(float, RNG.integers(30, 60, 300)))
+PERPLEXITIES = [float(np.exp(np.average(each, weights=TOKENS))) for each in (OF_TEACHER, OF_FILE)]
 # Anomaly scores, of areas near 0.92 and 0.86.
 NOISE = RNG.normal(0, 0.8, 300)
 GOOD = tuple((np.array(LABELS) * 2.0 + NOISE + RNG.normal(0, 0.6, 300)).tolist())
@@ -39,7 +42,7 @@ def _measured(metric: str, samples: tuple[float, ...], role: Role = "student", *
         "metric": metric,
         "unit": units.METRICS[metric].unit,
         "samples": samples,
-        "labels": LABELS if metric == "auc" else (),
+        "labels": {"auc": LABELS, "perplexity": TOKENS, "bits_per_byte": TOKENS}.get(metric, ()),
     }
     return Measurement(**fields | more)
 
@@ -58,6 +61,8 @@ def _check(budget: Budget, *measurements: Measurement) -> Check:
         ("f1", F1_FILE, stats.mean_interval(F1_FILE, bounds=(0, 1))),
         ("auc", WORSE, stats.auc_interval(WORSE, LABELS)),
         ("exact_match", (1.0,) * 250 + (0.0,) * 50, stats.proportion_interval(250, 300)),
+        ("perplexity", OF_FILE, stats.perplexity_interval(OF_FILE, TOKENS)),
+        ("bits_per_byte", OF_FILE, stats.bits_interval(OF_FILE, TOKENS)),
     ],
 )
 def test_a_metric_is_judged_by_the_interval_of_its_kind(
@@ -76,8 +81,9 @@ def test_a_metric_is_judged_by_the_interval_of_its_kind(
         assert check.status == status, check.reason
         assert (check.observed, check.low, check.high) == (interval.estimate, interval.low, interval.high)
         assert check.unit == units.METRICS[metric].unit
-        assert check.reason.startswith(f"{metric} of 300 samples, ")
-        assert ("more samples would decide" in check.reason or "hardly decide" in check.reason) == (
+        sampled = "windows" if metric in ("perplexity", "bits_per_byte") else "samples"
+        assert check.reason.startswith(f"{metric} of 300 {sampled}, ")
+        assert (f"more {sampled} would decide" in check.reason or "hardly decide" in check.reason) == (
             status == "inconclusive"
         )
 
@@ -91,6 +97,9 @@ DROPS = [
     ("mean_squared_error_increase", "", OF_TEACHER, OF_FILE, np.mean(OF_FILE) - np.mean(OF_TEACHER)),
     ("mean_absolute_error_increase", "%", OF_TEACHER, OF_FILE, np.mean(OF_FILE) / np.mean(OF_TEACHER) - 1),
     ("reconstruction_error_increase", "%", OF_TEACHER, OF_FILE, np.mean(OF_FILE) / np.mean(OF_TEACHER) - 1),
+    ("perplexity_increase", "%", OF_TEACHER, OF_FILE, PERPLEXITIES[1] / PERPLEXITIES[0] - 1),
+    ("perplexity_increase", "", OF_TEACHER, OF_FILE, PERPLEXITIES[1] - PERPLEXITIES[0]),
+    ("bits_per_byte_increase", "%", OF_TEACHER, OF_FILE, np.dot(OF_FILE, TOKENS) / np.dot(OF_TEACHER, TOKENS) - 1),
 ]
 
 
@@ -112,7 +121,8 @@ def test_what_is_lost_against_the_teacher_is_paired(
         check = _check(Budget(metric=metric, limit=f"{limit * factor:.9f} {unit}"), student, teacher)
         assert check.status == status, check.reason
         word = "increase over" if metric.endswith("increase") else "drop from"
-        assert check.reason.startswith(f"{word} teacher.torch in 300 samples, ")
+        sampled = "windows" if source in ("perplexity", "bits_per_byte") else "samples"
+        assert check.reason.startswith(f"{word} teacher.torch in 300 {sampled}, ")
 
 
 def test_reasons_write_errors_as_numbers_and_increases_as_they_were_limited() -> None:
@@ -248,3 +258,71 @@ def test_a_reference_is_of_drops_only(metric: str, limit: str, next_step: str) -
     with pytest.raises(ConfigError) as caught:
         gate([], budgets=[Budget(metric=metric, limit=limit, reference="teacher")])
     assert str(caught.value) == f"budget 1 ({metric}): reference 'teacher' has no meaning for {metric}{next_step}"
+
+
+# --- what several things have a part in ------------------------------------------------------------
+
+RATES = tuple(np.random.default_rng(2).uniform(18, 30, 400).tolist())
+BEFORE = ("16",) * 200 + ("128",) * 200
+
+
+def test_a_rate_is_one_that_so_many_tokens_reach() -> None:
+    measured = _measured("decode_rate", RATES, parts=BEFORE)
+    check = _check(Budget(metric="decode_rate", limit="15 tokens/s"), measured)
+    assert (check.status, check.unit) == ("pass", "tokens/s")
+    assert check.observed == pytest.approx(np.quantile(RATES, 0.1)), "90 % of tokens are faster"
+    assert check.reason.startswith("p90 of 400 tokens, 19.")
+    assert _check(Budget(metric="decode_rate", limit="28 tokens/s"), measured).status == "fail"
+    half = _check(Budget(metric="decode_rate", limit="20 tokens/s", statistic="p50"), measured)
+    assert half.status == "pass"
+    assert half.observed == pytest.approx(np.median(RATES))
+
+
+def test_a_budget_may_be_about_one_length_of_the_prompt() -> None:
+    rates = (10.0,) * 200 + (40.0,) * 200
+    measured = _measured("decode_rate", rates, parts=BEFORE)
+    for part, seen in (("16", 10), ("128", 40), ("1*", 10)):
+        check = _check(Budget(metric="decode_rate", limit="1 tokens/s", part=part), measured)
+        assert check.observed == pytest.approx(seen)
+    missing = _check(Budget(metric="decode_rate", limit="1 tokens/s", part="64"), measured)
+    assert (missing.status, missing.reason) == ("unmeasured", "no decode_rate of '64'; allowed: 16, 128")
+    few = replace(measured, samples=rates[:30], parts=BEFORE[:30])
+    reason = "p90 of 30 tokens, 10 tokens/s, proves nothing: 95 % confidence needs 46 tokens; take 16 more"
+    assert _check(Budget(metric="decode_rate", limit="1 tokens/s"), few).reason == reason
+
+
+def test_the_slowest_prompt_and_the_fullest_cache_count() -> None:
+    prefill = _measured("prefill_rate", (900.0, 700.0, 800.0), parts=("16", "128", "128"))
+    check = _check(Budget(metric="prefill_rate", limit="750 tokens/s"), prefill)
+    assert (check.status, check.observed) == ("fail", 700.0)
+    assert _check(Budget(metric="prefill_rate", limit="750 tokens/s", part="16"), prefill).status == "pass"
+    memory = _measured("context_memory", (4e6, 9e6), parts=("128", "512"))
+    assert _check(Budget(metric="context_memory", limit="8 MB"), memory).status == "fail"
+    assert _check(Budget(metric="context_memory", limit="8 MB", part="128"), memory).status == "pass"
+    first = _measured("time_to_first_token", (0.2, 0.3), parts=("16", "128"))
+    assert _check(Budget(metric="time_to_first_token", limit="300 ms"), first).reason == (
+        "largest of 2 seen, 300.0 ms, keeps the limit 300.0 ms"
+    )
+
+
+def test_correlation_and_macro_f1_are_told_by_the_predicted_classes() -> None:
+    rng = np.random.default_rng(4)
+    true = tuple(map(float, rng.integers(0, 2, 300)))
+    teacher, file = (
+        tuple(np.where(rng.uniform(size=300) < right, true, 1 - np.array(true)).tolist()) for right in (0.97, 0.85)
+    )
+    student, best = _measured("recall", file, labels=true), _measured("recall", teacher, "teacher", labels=true)
+    for metric, limit, interval in (
+        ("mcc", "0.5", stats.mcc_interval(file, true)),
+        ("macro_f1", "70 %", stats.macro_f1_interval(file, true)),
+    ):
+        check = _check(Budget(metric=metric, limit=limit), student)
+        assert (check.status, check.observed, check.low, check.high) == (
+            *("pass", interval.estimate),
+            *(interval.low, interval.high),
+        )
+    lost = stats.mcc(teacher, true) - stats.mcc(file, true)
+    check = _check(Budget(metric="mcc_drop", limit="0.1"), student, best)
+    assert (check.status, check.observed) == ("fail", pytest.approx(lost))
+    assert _check(Budget(metric="macro_f1_drop", limit="30 pt"), student, best).status == "pass"
+    assert _check(Budget(metric="mcc", limit="0.5")).reason.startswith("no mcc of a student file; nothing was measured")
