@@ -35,8 +35,6 @@ A language model with a cache is known by the names of its inputs (see `GrowingC
     prompt_lengths of generate: how many tokens there are before the first that the model gives
     new_tokens     of generate: how many it gives, always the most probable
     contexts       of contexts: with how many tokens in the cache the memory is looked at
-    labels         of likelihood: path of an .npy, int64, the token that follows each of `inputs`, below 0 for none;
-                   where it is absent, that is the next of the same row
 
 Times are nanoseconds, sizes bytes. Statistics are made elsewhere, from these raw samples.
 """
@@ -1274,7 +1272,7 @@ def run_job(job_path: Path, events: Events, step: list[str]) -> None:
 
 
 def _open_engine(job: dict[str, Any]) -> Any:
-    """The engine of a job; of LiteRT the newer interface for a cache, which the interpreter would copy at each token."""
+    """The engine of a job; for a cache LiteRT's newer interface, since its interpreter copies all at each token."""
     if job["engine"] == "litert" and job["cached"]:
         with contextlib.suppress(ImportError):
             return CompiledModel(job)
@@ -1554,33 +1552,29 @@ def _fill_contexts(engine: Any, job: dict[str, Any], events: Events, before_byte
 
 
 def _judge_windows(engine: Any, job: dict[str, Any], events: Events, *_: object) -> None:
-    """Negative log-likelihoods of texts, by the file itself: of each the mean over its tokens, in nats, and how many."""
+    """How likely texts are to the file: of each the mean negative log-likelihood of its tokens but the first."""
     import numpy as np
 
     cache, nats, counts = _cache_of(engine, job), list[float](), list[int]()
     if not job.get("inputs"):
         raise JobError("inputs_unfit", "likelihood needs inputs")
     windows = np.load(job["inputs"], mmap_mode="r", allow_pickle=False)
-    following = np.load(job["labels"], mmap_mode="r", allow_pickle=False) if job.get("labels") else None
+    if windows.ndim != 2 or windows.shape[1] < 2:
+        raise JobError("inputs_unfit", f"texts of shape {windows.shape}, not (N, tokens), 2 or more")
     for index, window in enumerate(windows):
         tokens = [int(each) for each in window]
-        targets = np.array([*tokens[1:], -1] if following is None else following[index], dtype=np.int64)
-        told = np.flatnonzero(targets >= 0)
-        if not len(told):
-            raise JobError("inputs_unfit", f"text {index} has no token that follows another")
+        if not 0 <= min(tokens) <= max(tokens) < cache.vocabulary:
+            raise JobError("inputs_unfit", f"text {index} has tokens past the model's {cache.vocabulary}")
         cache.reset()
-        used = tokens[: int(told[-1]) + 1]
-        rows = cache.feed(used)
-        if len(rows) < len(used):  # the file tells those of the last token alone
+        rows = cache.feed(tokens[:-1])
+        if len(rows) < len(tokens) - 1:  # the file tells those of the last token alone
             cache.reset()
-            rows = np.concatenate([np.array(cache.feed([each])) for each in used])
-        if max(targets.max(), max(tokens)) >= rows.shape[1]:
-            raise JobError("inputs_unfit", f"text {index} has tokens past the model's {rows.shape[1]}")
-        chosen = np.asarray(rows, np.float64)[told]
-        highest = chosen.max(axis=1)
-        total = highest + np.log(np.exp(chosen - highest[:, None]).sum(axis=1))
-        nats.append(float((total - chosen[np.arange(len(told)), targets[told]]).mean()))
-        counts.append(len(told))
+            rows = np.concatenate([np.array(cache.feed([each])) for each in tokens[:-1]])
+        rows = np.asarray(rows, np.float64)
+        highest = rows.max(axis=1)
+        total = highest + np.log(np.exp(rows - highest[:, None]).sum(axis=1))
+        nats.append(float((total - rows[np.arange(len(rows)), tokens[1:]]).mean()))
+        counts.append(len(rows))
     events.emit("likelihood", nats=nats, counts=counts)
 
 

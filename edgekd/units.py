@@ -66,9 +66,10 @@ class Metric:
         dimension: A key of `UNITS`.
         bound: Whether a budget bounds it from above or below.
         estimator: What the samples say: they are one `exact` fact, or `count` several; the `largest` counts, of rates
-            the smallest; a `quantile`, of rates that which so many reach; a `proportion` of right and wrong answers; a `mean`; an `area` under the ROC curve, of scores
-            and labels; a `recall`, of predicted and true classes; a `calibration`, of confidences and right or wrong;
-            a `confusion` of the same; a `perplexity` or `bits`, of nats per token or byte in each window, with tokens or bytes of it as labels; or
+            the smallest; a `quantile`, of rates that which so many reach; a `proportion` of right and wrong answers; a
+            `mean`; an `area` under the ROC curve, of scores and labels; a `recall`, or another score of the
+            `confusion`, of predicted and true classes; a `calibration`, of confidences and right or wrong; a
+            `perplexity` or `bits`, of nats per token or byte in each window, with its tokens or bytes as labels; or
             several metrics in a `formula`.
         source: Of drops and increases: the metric that one model has less or more of than another.
         references: Of drops and increases: whose metric that may be.
@@ -370,14 +371,12 @@ def human(value: float, unit: str) -> str:
     if unit in ("s", "J", "W"):
         for factor, prefix in ((1.0, ""), (1e-3, "m"), (1e-6, "µ")):
             if abs(value) >= factor:
-                digits = ".3g" if value / factor < 10 else ".1f"
-                return f"{value / factor:{digits}} {prefix}{unit}"
+                return f"{value / factor:{'.3g' if value / factor < 10 else '.1f'}} {prefix}{unit}"
         return f"{value / 1e-9:.0f} n{unit}"
     if unit == "1":
         return f"{value * 100:.2f} %"
-    if unit == "tokens/s":
-        return f"{value:,.0f} {unit}" if abs(value) >= 100 else f"{value:.3g} {unit}"
-    return f"{value:g} {unit}" if unit else f"{value:.4g}"
+    digits = (",.0f" if abs(value) >= 100 else ".3g") if unit == "tokens/s" else "g" if unit else ".4g"
+    return f"{value:{digits}} {unit}".rstrip()
 
 
 def human_as(limit: str, value: float, unit: str) -> str:

@@ -51,7 +51,7 @@ class Llama(nn.Module):
     def normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * weight
 
-    def answer(self, tokens, positions, mask, remember):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201 - traced
+    def answer(self, tokens, positions, mask, remember):  # type: ignore[no-untyped-def]
         """Logits (1, T, V); `remember(layer, keys, values)` gives all keys and values so far, (1, kv_heads, N, d)."""
         sizes = self.sizes
         x = self.tok[tokens]
@@ -131,7 +131,7 @@ class Fixed(nn.Module):
         return outputs
 
 
-def random_llama(sizes: Sizes = Sizes(), seed: int = 1) -> Llama:  # noqa: B008 - frozen
+def random_llama(sizes: Sizes = Sizes(), seed: int = 1) -> Llama:
     """Of random weights, large enough that its answers vary."""
     generator = torch.Generator().manual_seed(seed)
     shapes = _shapes(sizes)
@@ -192,6 +192,12 @@ def write_onnx(llama: Llama, path: Path, *, last_only: bool = False, optimum: bo
 
 def write_litert(llama: Llama, path: Path, prefill_lengths: Sequence[int]) -> Path:
     """With one signature for each length of a prompt, and one for a single token."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of what the converter calls
+        return _write_litert(llama, path, prefill_lengths)
+
+
+def _write_litert(llama: Llama, path: Path, prefill_lengths: Sequence[int]) -> Path:
     import litert_torch
 
     sizes = llama.sizes

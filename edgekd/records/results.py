@@ -14,7 +14,6 @@ from edgekd.records.measuring import Measurement
 from edgekd.records.names import Format, Head, Ranges, Role
 from edgekd.records.profiling import OperatorTime
 
-
 # What ONNX files call the cache of a language model: edgekd's, and those of optimum and most others.
 _PAST = ("past_key", "past_value")
 

@@ -93,7 +93,6 @@ def _is_ahead(started_at: str, now: datetime) -> bool:
 def _find_impossible(metric: Metric, samples: NDArray[np.float64], measurement: Measurement) -> str | None:
     """Say which values a metric can't have, if there are some."""
     smallest, largest = samples.min(), samples.max()
-    labels, parts = measurement.labels, measurement.parts
     fault = None
     if metric.estimator == "proportion" and not np.isin(samples, FRACTION).all():
         fault = "has samples other than 0 and 1"
@@ -101,22 +100,25 @@ def _find_impossible(metric: Metric, samples: NDArray[np.float64], measurement: 
         fault = "has negative samples"
     elif metric.estimator in ("mean", "exact", "calibration") and metric.unit == "1" and largest > 1:
         fault = "has samples above 1"
-    elif metric.estimator in _LABELLED and len(labels) != samples.size:
-        fault = f"has {samples.size} scores but {len(labels)} labels"
-    elif metric.estimator in ("recall", "confusion") and not (
-        _are_classes(samples) and _are_classes(measurement.label_values)
-    ):
+    elif metric.estimator == "exact" and smallest != largest:
+        fault = "is no single number"
+    elif metric.dimension in ("size", "rate") and smallest <= 0:
+        fault = f"is no {metric.dimension} above 0"
+    return fault or _find_unfit(metric, samples, measurement)
+
+
+def _find_unfit(metric: Metric, samples: NDArray[np.float64], measurement: Measurement) -> str | None:
+    """Say which labels or parts don't belong to the samples, if there are some."""
+    labels, parts = measurement.label_values, measurement.parts
+    fault = None
+    if metric.estimator in _LABELLED and labels.size != samples.size:
+        fault = f"has {samples.size} scores but {labels.size} labels"
+    elif metric.estimator in ("recall", "confusion") and not (_are_classes(samples) and _are_classes(labels)):
         fault = "has classes that are no numbers from 0 on"
-    elif metric.estimator in ("perplexity", "bits") and not measurement.label_values.min() > 0:
+    elif metric.estimator in ("perplexity", "bits") and not labels.min() > 0:
         fault = "has windows without tokens or bytes"
     elif metric.estimator == "count" and len(parts) != samples.size:
         fault = f"has {samples.size} counts of {len(parts)} things"
-    elif metric.estimator == "exact" and smallest != largest:
-        fault = "is no single number"
-    elif metric.dimension == "size" and smallest <= 0:
-        fault = "is no size above 0"
-    elif metric.dimension == "rate" and smallest <= 0:
-        fault = "is no rate above 0"
     elif parts and metric.has_parts and metric.estimator != "recall" and len(parts) != samples.size:
         fault = f"has {samples.size} samples of {len(parts)} parts"
     return fault
