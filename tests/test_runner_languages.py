@@ -140,9 +140,9 @@ def test_stories_are_told_as_they_were_published(shared_data: Path, tmp_path: Pa
     tokens = one(events, "generation")["tokens"]
     assert tokens == llama.greedy([1], 200)
     words = read_vocabulary(shared_data / "lm_stories260k" / "tok512.bin")
-    text = "".join(words[each] for each in tokens).lstrip()
+    text = "".join(words[each] for each in tokens).lstrip().replace("<0x0A>", "\n")
     published = (shared_data / "lm_stories260k" / "stories260K.md").read_text(encoding="utf-8")
-    assert text[:300] in published
+    assert text in published
 
 
 def read_vocabulary(path: Path) -> list[str]:
