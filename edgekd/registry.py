@@ -70,6 +70,7 @@ EXTRAS = {
     "images": (("pillow", "PIL"),),
     "hub": (("datasets", "datasets"),),
     "keras": (("tensorflow", "tensorflow"), ("tf2onnx", "tf2onnx")),
+    "text": (("tokenizers", "tokenizers"),),
     "transformers": (("transformers", "transformers"), ("optimum-onnx", "optimum")),
 }
 EXTRA_OF = {module: extra for extra, packages in EXTRAS.items() if extra for _, module in packages}
