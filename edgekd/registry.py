@@ -51,7 +51,7 @@ PASSED = {
     "announcers": {"release", "run", "places"},
     "packagers": {"cargo", "folder"},
     "augmentations": {"seed", "view", "indices", "inputs", "partners"},
-    "losses": {"student", "teacher", "labels", "indices", "student_feature", "teacher_feature", "projector"},
+    "losses": {"student", "teacher", "labels", "indices", "student_feature", "teacher_feature", "mask", "projector"},
 }
 # What each extra brings: distributions and the modules in them. The empty one is the base.
 EXTRAS = {

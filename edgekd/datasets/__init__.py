@@ -20,6 +20,7 @@ from edgekd.datasets._samples import Scaled as Scaled
 from edgekd.datasets._samples import read_samples as read_samples
 from edgekd.datasets._splits import UNLABELLED, choose_held_out
 from edgekd.datasets._splits import hash_of_split as hash_of_split
+from edgekd.datasets._texts import Texts
 from edgekd.errors import ConfigError, DataError, did_you_mean
 from edgekd.records import DataSpec, Preprocessing, Task, Tokens, TransferSpec
 
@@ -72,19 +73,24 @@ class Source:
         standardise: Axis of the inputs whose entries (channels, features) are each made mean 0 and deviation 1 over
             the training split, once it is drawn; floats only. `front_end` then tells both, and comes before `scale`.
         test: The source's own test split; without one, a share of `train` is held out.
+        validation: The source's own validation split; without one, a share of `train`.
         front_end: How inputs were made of what was recorded (a spectrogram's parameters), for the firmware that
             must do the same.
         tokens: What the inputs' numbers mean, where they are tokens of texts.
+        texts: Where inputs are (N, 1), numbers of texts: those, which become tokens once the training split is drawn, so
+            that a tokenizer learns from no other.
     """
 
     train: Split
     classes: tuple[str, ...]
     scale: float
     test: Split | None = None
+    validation: Split | None = None
     task: Task = "single_label"
     front_end: Mapping[str, Any] = field(default_factory=dict)
     standardise: int | None = None
     tokens: Tokens | None = None
+    texts: Texts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +191,10 @@ def open_dataset(spec: DataSpec) -> Dataset:
     rest, test = source.train, source.test
     if test is None:  # a group must be left for validation, and one to train on
         rest, test = _part(source.train, source, spec.test, spec.seed, leave=1 + (spec.validation > 0))
-    train, validation = _part(rest, source, spec.validation, spec.seed + 1)
+    if source.validation is None:
+        train, validation = _part(rest, source, spec.validation, spec.seed + 1)
+    else:
+        train, validation = rest, source.validation
     if source.task == "reconstruction":
         train = train.take(train.labels == 0)
     for name, split in (("training", train), ("validation", validation), ("test", test)):
@@ -195,6 +204,10 @@ def open_dataset(spec: DataSpec) -> Dataset:
                 where=f"data source '{spec.source}'",
                 next_step="give more samples (or groups), or another share in data.validation or data.test",
             )
+    tokens = source.tokens
+    if source.texts is not None:
+        tokens = source.texts.learn(train.inputs[:, 0])
+        train, validation, test = _tokenise(source.texts, tokens, train, validation, test)
     front_end = dict(source.front_end)
     if source.standardise is not None:
         mean, deviation = measure(train.inputs, source.standardise)
@@ -209,7 +222,7 @@ def open_dataset(spec: DataSpec) -> Dataset:
         name=spec.source,
         task=source.task,
         front_end=front_end,
-        tokens=source.tokens,
+        tokens=tokens,
     )
 
 
@@ -241,6 +254,9 @@ def transfer_split(spec: TransferSpec, data: Dataset) -> Split:
         split, classes = data.train, data.classes
     else:
         source = _load(spec.source, spec.options)
+        if source.texts is not None and data.tokens is not None:
+            (train,) = _tokenise(source.texts, data.tokens, source.train)
+            source = replace(source, train=train, tokens=data.tokens)
         split, classes = source.train, source.classes
         check_like(source, data, where)
         split = _standardise(split, data.front_end)
@@ -310,13 +326,14 @@ def check_source(source: Source, where: str) -> None:
     if not isinstance(source, Source):
         raise DataError(f"gives a {type(source).__name__}", where=where, allowed="an edgekd.datasets.Source")
     _check_split(source.train, source, where)
-    if source.test is None:
-        return
-    _check_split(source.test, source, where)
-    if source.test.inputs.shape[1:] != source.train.inputs.shape[1:]:
-        raise DataError("training and test samples differ in shape", where=where)
-    if source.test.inputs.dtype != source.train.inputs.dtype:  # one scale would not fit both
-        raise DataError("training and test samples differ in type", where=where)
+    for name, split in (("validation", source.validation), ("test", source.test)):
+        if split is None:
+            continue
+        _check_split(split, source, where)
+        if split.inputs.shape[1:] != source.train.inputs.shape[1:]:
+            raise DataError(f"training and {name} samples differ in shape", where=where)
+        if split.inputs.dtype != source.train.inputs.dtype:  # one scale would not fit both
+            raise DataError(f"training and {name} samples differ in type", where=where)
 
 
 def check_like(source: Source, data: Dataset, where: str) -> None:
@@ -415,6 +432,11 @@ def _part(split: Split, source: Source, share: float, seed: int, *, leave: int =
     by_class = source.task in ("single_label", "reconstruction")
     held = choose_held_out(split.labels, split.groups, share, seed, by_class=by_class, leave=leave)
     return split.take(~held), split.take(held)
+
+
+def _tokenise(texts: Texts, tokens: Tokens, *splits: Split) -> tuple[Split, ...]:
+    encoded = texts.encode([split.inputs[:, 0] for split in splits], tokens)
+    return tuple(replace(split, inputs=inputs) for split, inputs in zip(splits, encoded, strict=True))
 
 
 def _standardise(split: Split, front_end: Mapping[str, Any]) -> Split:

@@ -51,6 +51,7 @@ class Classifier(nn.Module):
         """
         super().__init__()
         self.network, self.kind, self.pad_token = network, kind, pad_token
+        self.takes_tokens = kind == "text"
         self.config: Any = network.config
 
     def __getstate__(self) -> dict[str, Any]:
@@ -68,7 +69,7 @@ class Classifier(nn.Module):
         if self.kind != "text":
             logits: Tensor = self.network(**{_LOADERS[self.kind][1]: inputs}).logits
             return logits.float()
-        tokens = inputs.round().long()
+        tokens = (inputs.round() if inputs.is_floating_point() else inputs).long()
         mask = torch.ones_like(tokens) if self.pad_token is None else (tokens != self.pad_token).long()
         logits = self.network(input_ids=tokens, attention_mask=mask).logits
         return logits.float()
