@@ -77,8 +77,8 @@ class Source:
         front_end: How inputs were made of what was recorded (a spectrogram's parameters), for the firmware that
             must do the same.
         tokens: What the inputs' numbers mean, where they are tokens of texts.
-        texts: Where inputs are (N, 1), numbers of texts: those, which become tokens once the training split is drawn, so
-            that a tokenizer learns from no other.
+        texts: Where inputs are (N, 1), numbers of texts: those. They become tokens once the training split is drawn,
+            so that a tokenizer learns from no other.
     """
 
     train: Split

@@ -12,6 +12,7 @@ from edgekd.records import Tokens
 # Two digits of this base name a bucket: both are whole numbers that int8 holds, whatever a table's scale is.
 _BASE = 127
 MAX_BUCKETS = _BASE * _BASE
+_DEVIATION = 0.1  # of first weights
 _KNUTH = 2_654_435_761  # 2^32 over the golden ratio (Knuth, The Art of Computer Programming, vol. 3, section 6.4)
 
 
@@ -40,7 +41,7 @@ def embeddings(network: str, tokens: Tokens, width: int, buckets: int | None) ->
         ConfigError: Fewer than two buckets, or more than two digits name.
     """
     if buckets is None:
-        return nn.Embedding(tokens.vocabulary, width, padding_idx=tokens.pad)
+        return _table(tokens.vocabulary, width, tokens.pad)
     if isinstance(buckets, bool) or not 2 <= buckets <= MAX_BUCKETS:
         raise ConfigError(f"buckets = {buckets!r}", where=f"network {network}", allowed=f"2 to {MAX_BUCKETS}")
     return HashedEmbedding(tokens, width, buckets)
@@ -69,7 +70,7 @@ class HashedEmbedding(nn.Module):
         self.register_buffer("low", (rows % _BASE).float()[:, None])
         self.high: Tensor
         self.low: Tensor
-        self.table = nn.Embedding(buckets, width, padding_idx=None if tokens.pad is None else 0)
+        self.table = _table(buckets, width, None if tokens.pad is None else 0)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """From (B, T) whole numbers to (B, T, width)."""
@@ -79,3 +80,11 @@ class HashedEmbedding(nn.Module):
         high, low = (functional.embedding(line, each).round().to(torch.int32) for each in (self.high, self.low))
         rows: Tensor = self.table((high * _BASE + low).reshape(-1))
         return rows.reshape(*tokens.shape, -1)
+
+
+def _table(rows: int, width: int, pad: int | None) -> nn.Embedding:
+    """Make a table whose rows are small: with torch's own, of deviation 1, words are learned far slower."""
+    table = nn.Embedding(rows, width, padding_idx=pad)
+    with torch.no_grad():
+        table.weight.mul_(_DEVIATION)
+    return table

@@ -69,12 +69,12 @@ def first_weights(
     if differing := [key for key in own.shapes | other.shapes if own.shapes.get(key) != other.shapes.get(key)]:
         key = differing[0]
         raise ModelError(
-            f"a layer's '{key}' is {own.shapes.get(key, 'missing')} in the student, {other.shapes.get(key, 'missing')} in "
-            f"{origin}",
+            f"a layer's '{key}' is {own.shapes.get(key, 'missing')} in the student, "
+            f"{other.shapes.get(key, 'missing')} in {origin}",
             where=f"{name}: init",
             allowed="layers of one kind and width",
-            next_step="give the student the teacher's widths, or leave init out and let it learn the teacher's features "
-            "by the losses 'hint' or 'cosine', which project",
+            next_step="give the student the teacher's widths, or leave init out and let it learn features by losses "
+            "that project: 'hint' or 'cosine'",
         )
     chosen = _choose(spec, own, other, name, origin)
     taken = {
