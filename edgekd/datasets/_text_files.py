@@ -93,8 +93,11 @@ def _parted(line: str, path: Path, number: int, *, fine: bool) -> tuple[str, str
 def _read_table(
     content: str, path: Path, layout: Layout, text: Sequence[str], label: str | None, *, header: bool
 ) -> Read:
-    delimiter, quoting = (",", csv.QUOTE_MINIMAL) if layout == "csv" else ("\t", csv.QUOTE_NONE)
-    rows = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
+    stream = io.StringIO(content, newline="")
+    if layout == "csv":
+        rows = csv.reader(stream, strict=True)
+    else:
+        rows = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
     texts, labels, lines = [], [], []
     names: list[str] = []
     try:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
+from edgekd import losses
+from edgekd.datasets import Dataset, Split
 from edgekd.errors import ConfigError, DataError
 from edgekd.networks import bert
-from edgekd.records import Tokens
+from edgekd.records import DistillSpec, InitSpec, LossTerm, Tokens
+from edgekd.stages.distill import distill
 
 TOKENS = Tokens(vocabulary=60, pad=0)
 SMALL: dict[str, Any] = {"classes": 3, "input_shape": (8,), "tokens": TOKENS, "layers": 2, "hidden": 16, "heads": 4}
@@ -79,3 +83,47 @@ def test_other_data_than_texts_are_refused() -> None:
         bert.build(**{**SMALL, "tokens": None})
     with pytest.raises(DataError, match="allowed: texts"):
         bert.build(**{**SMALL, "input_shape": (3, 8, 8)})
+
+
+def test_a_student_of_half_the_layers_learns_relations_hidden_states_and_embeddings() -> None:
+    chance = np.random.default_rng(0)
+    texts = chance.integers(3, 60, (40, 8)).astype(np.int32)
+    labels = np.arange(40) % 3
+    texts[:, 0] = labels  # of which 0 is the pad, too
+    texts[::2, 5:] = 0
+    split = Split(inputs=texts, labels=labels)
+    names = ("a", "b", "c")
+    data = Dataset(classes=names, scale=1.0, train=split, validation=split, test=split, tokens=TOKENS)
+    torch.manual_seed(0)
+    teacher, student = bert.build(**{**SMALL, "layers": 4}), bert.build(**SMALL)
+    layer = "network.bert.encoder.layer"
+    own, other = f"{layer}.1.attention.self", f"{layer}.3.attention.self"
+    terms: tuple[LossTerm, ...] = (
+        *(
+            losses.minilm(student_layer=f"{own}.{each}", teacher_layer=f"{other}.{each}", heads=8)
+            for each in ("query", "key", "value")
+        ),
+        losses.minilm(
+            student_layer=f"{own}.query+{own}.key",
+            teacher_layer=f"{other}.query+{other}.key",
+            heads=4,
+            relation="query_key",
+        ),
+        losses.cosine(student_layer=f"{layer}.1", teacher_layer=f"{layer}.3"),
+        losses.hint(student_layer="network.bert.embeddings", teacher_layer="network.bert.embeddings"),
+        losses.kl(temperature=2.0),
+    )
+    spec = DistillSpec(
+        epochs=2,
+        batch_size=20,
+        learning_rate=1e-3,
+        optimizer="adamw",
+        losses=terms,
+        weak_teachers="warn",
+        init=InitSpec(),
+    )
+    trained = distill(student, data=data, teachers=[teacher], spec=spec)
+    shares = trained.history[0].terms
+    assert [each.name for each in shares] == [term.name for term in terms]
+    assert all(each.gradient > 0 for each in shares)
+    assert trained.history[1].train_loss < trained.history[0].train_loss

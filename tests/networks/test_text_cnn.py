@@ -65,9 +65,10 @@ def test_its_integer_file_runs_in_tflite_micro(
     tmp_path: Path, vocabulary: int, buckets: int | None, limit: int
 ) -> None:
     litert_torch = pytest.importorskip("litert_torch")
-    micro = pytest.importorskip("tflite_micro.runtime")
+    pytest.importorskip("tflite_micro")
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import qtyping, quantizer, recipe
+    from tflite_micro import runtime
 
     torch.manual_seed(0)
     tokens = Tokens(vocabulary=vocabulary, pad=0)
@@ -98,7 +99,7 @@ def test_its_integer_file_runs_in_tflite_micro(
     interpreter.allocate_tensors()
     given, gives = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     scale, zero = gives["quantization"]
-    on_micro = micro.Interpreter.from_bytes(bytes(made), arena_size=200_000)
+    on_micro = runtime.Interpreter.from_bytes(bytes(made), arena_size=200_000)
     for text in texts[20:]:
         wanted = network(torch.from_numpy(text)).detach().numpy()
         interpreter.set_tensor(given["index"], text)

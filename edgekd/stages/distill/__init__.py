@@ -293,7 +293,7 @@ def rehearse(
     views = Views(transfer or data.train, data, spec.augmentations, spec.augmentation_seed, device)
     needs_features = any(term.needs_features for term in terms)
     if spec.init and (teacher is not None or spec.init.weights is not None):
-        first_weights(student, spec.init, teachers=[teacher] if teacher is not None else [], name=name)
+        first_weights(student, spec.init, teachers=[teacher] if teacher is not None else [], name=name, quiet=True)
     if spec.quantization:
         Rehearsal(student, data, spec, terms, name)
     if spec.cache != "off" and not needs_features:

@@ -39,7 +39,12 @@ class _Stack:
 
 
 def first_weights(
-    student: nn.Module, spec: InitSpec, *, teachers: Sequence[nn.Module | Teacher], name: str = "student"
+    student: nn.Module,
+    spec: InitSpec,
+    *,
+    teachers: Sequence[nn.Module | Teacher],
+    name: str = "student",
+    quiet: bool = False,
 ) -> None:
     """Let a student begin as its first teacher, or a file, with fewer layers.
 
@@ -51,6 +56,7 @@ def first_weights(
         spec: Which layers.
         teachers: The first one is loaded where the spec names no file.
         name: For messages.
+        quiet: Say nothing: it is a rehearsal.
 
     Raises:
         ConfigError: Layers that there are not, or no teacher to take them from.
@@ -84,6 +90,8 @@ def first_weights(
     }
     beside, left = _beside(state, source, own, other) if spec.others else ({}, [])
     student.load_state_dict({**state, **taken, **beside})
+    if quiet:
+        return
     _log.info("%s: begins with layers %s of %s", name, ", ".join(map(str, chosen)), origin)
     if left:
         more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""

@@ -229,7 +229,7 @@ class Objective(nn.Module):
     def _prepare(self, index: int, term: Term, samples: int) -> None:
         """Check the shapes of a term's features, and build what is learned to compare them."""
         features = self._features_or_raise(term)
-        shapes = {f"{role}_shape": tuple(features[f"{role}_feature"].shape[1:]) for role in ("student", "teacher")}
+        shapes = {name.replace("feature", "shape"): tuple(each.shape[1:]) for name, each in features.items()}
         module = inspect.getmodule(term.loss)
         given = {**shapes, "samples": samples, **term.options(0.0)}
         for name in ("check_shapes", "build_projector"):
