@@ -60,6 +60,7 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], words: str) -
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the converter and its libraries
 @pytest.mark.parametrize(("vocabulary", "buckets", "limit"), [(5000, None, 256_000), (30_522, 2048, 256_000)])
 def test_its_integer_file_runs_in_tflite_micro(
     tmp_path: Path, vocabulary: int, buckets: int | None, limit: int
