@@ -206,7 +206,7 @@ def open_dataset(spec: DataSpec) -> Dataset:
             )
     tokens = source.tokens
     if source.texts is not None:
-        tokens = source.texts.learn(train.inputs[:, 0])
+        tokens = source.texts.learn(train.inputs[:, 0].astype(np.int64))
         train, validation, test = _tokenise(source.texts, tokens, train, validation, test)
     front_end = dict(source.front_end)
     if source.standardise is not None:
@@ -327,7 +327,7 @@ def _part(split: Split, source: Source, share: float, seed: int, *, leave: int =
 
 
 def _tokenise(texts: Texts, tokens: Tokens, *splits: Split) -> tuple[Split, ...]:
-    encoded = texts.encode([split.inputs[:, 0] for split in splits], tokens)
+    encoded = texts.encode([split.inputs[:, 0].astype(np.int64) for split in splits], tokens)
     return tuple(replace(split, inputs=inputs) for split, inputs in zip(splits, encoded, strict=True))
 
 

@@ -209,13 +209,13 @@ def _as_split(
         known = number_classes(values, classes, _PURPOSE)
     else:
         known = number_classes([_text(value) for value in table[labels[0]]], classes, _PURPOSE)
-    values: NDArray[np.generic]
+    found: NDArray[np.generic]
     if _is_text(table, inputs):
-        values = np.arange(len(table))[:, None]
+        found = np.arange(len(table))[:, None]
     else:
-        values = _pictures(table, inputs[0], *picture) if _is_picture(table, inputs) else _numbers(table, inputs)
+        found = _pictures(table, inputs[0], *picture) if _is_picture(table, inputs) else _numbers(table, inputs)
     return Split(
-        inputs=values,
+        inputs=found,
         labels=known,
         groups=None if group is None else number_groups(list(table[group])),
     )

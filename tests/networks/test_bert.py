@@ -44,9 +44,10 @@ def test_padding_changes_nothing(options: dict[str, Any]) -> None:
 
 
 def test_factorised_embeddings_are_narrower_and_projected() -> None:
+    chosen: tuple[dict[str, Any], ...] = ({}, {"embedding": 6})
     sizes = [
         sum(each.numel() for name, each in bert.build(**SMALL, **options).named_parameters() if "word_emb" in name)
-        for options in ({}, {"embedding": 6})
+        for options in chosen
     ]
     assert sizes == [60 * 16, 60 * 6]
 

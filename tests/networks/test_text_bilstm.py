@@ -47,6 +47,6 @@ def test_it_learns_which_of_two_words_comes_first() -> None:
     texts[:, 2], texts[:, 5] = 1 + labels, 2 - labels
     for _ in range(60):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(network(texts), labels).backward()
+        torch.nn.functional.cross_entropy(network(texts), labels).backward()  # type: ignore[no-untyped-call]  # torch's stubs
         optimizer.step()
     assert (network(texts).argmax(1) == labels).float().mean() > 0.95

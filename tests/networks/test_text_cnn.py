@@ -92,7 +92,7 @@ def test_its_integer_file_runs_in_tflite_micro(
             weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.INTEGER, explicit_dequantize=False
         ),
     )
-    calibration = {"serving_default": [{"args_0": text} for text in texts[:20]]}
+    calibration = {"serving_default": [{"args_0": text} for text in texts]}
     made = quantizing.quantize(quantizing.calibrate(calibration)).quantized_model
     (tmp_path / "int8.tflite").write_bytes(made)
     assert len(made) <= limit

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -188,7 +189,8 @@ def test_losses_of_texts_are_told_what_is_padding_and_layers_lie_side_by_side(ow
     made(network(batch.inputs), None, batch, 0.0)
     from edgekd import registry
 
-    (both, mask), (vectors, none) = registry.function("losses", f"{name}:seen")
+    seen: Any = registry.function("losses", f"{name}:seen")
+    (both, mask), (vectors, none) = seen
     assert torch.equal(both, torch.cat([network.query(batch.inputs.long()), network.key(batch.inputs.long())], dim=2))
     assert mask.tolist() == (tokens != 0).tolist()
     assert (vectors.shape, none) == ((3, 4), None), "there is no token that a whole text's vector belongs to"
