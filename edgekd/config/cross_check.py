@@ -71,6 +71,8 @@ def _check_teachers(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
                 f"distill.losses.{index}",
                 ConfigError(f"loss '{term.name}' needs a teacher", next_step="add [[teachers]]"),
             )
+    if recipe.distill.init and recipe.distill.init.weights is None:
+        yield "distill.init", ConfigError("no teacher to take layers from", next_step="add [[teachers]], or weights")
     if recipe.distill.control:
         yield "distill.control", ConfigError("without teachers every training is the control")
 
