@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgekd import losses
     from edgekd.api import benchmark, compare, distill, export
-    from edgekd.datasets import Dataset, Split
+    from edgekd.datasets import Dataset, Split, open_dataset
     from edgekd.errors import EdgekdError
     from edgekd.records import (
         BenchmarkSpec,
         Budget,
+        DataSpec,
         DistillSpec,
+        InitSpec,
         MixedPrecisionSpec,
         QuantizationTraining,
         Release,
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
 __all__ = [
     "BenchmarkSpec",
     "Budget",
+    "DataSpec",
     "Dataset",
     "DistillSpec",
     "EdgekdError",
+    "InitSpec",
     "MixedPrecisionSpec",
     "QuantizationTraining",
     "Release",
@@ -41,14 +45,17 @@ __all__ = [
     "export",
     "gate",
     "losses",
+    "open_dataset",
 ]
 
 _HOME = {
     "BenchmarkSpec": "records",
     "Budget": "records",
+    "DataSpec": "records",
     "Dataset": "datasets",
     "DistillSpec": "records",
     "EdgekdError": "errors",
+    "InitSpec": "records",
     "MixedPrecisionSpec": "records",
     "QuantizationTraining": "records",
     "Release": "records",
@@ -59,6 +66,7 @@ _HOME = {
     "distill": "api",
     "export": "api",
     "gate": "stages.gate",
+    "open_dataset": "datasets",
 }
 
 

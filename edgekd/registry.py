@@ -51,7 +51,7 @@ PASSED = {
     "announcers": {"release", "run", "places"},
     "packagers": {"cargo", "folder"},
     "augmentations": {"seed", "view", "indices", "inputs", "partners"},
-    "losses": {"student", "teacher", "labels", "indices", "student_feature", "teacher_feature", "projector"},
+    "losses": {"student", "teacher", "labels", "indices", "student_feature", "teacher_feature", "mask", "projector"},
 }
 # What each extra brings: distributions and the modules in them. The empty one is the base.
 EXTRAS = {
@@ -70,6 +70,7 @@ EXTRAS = {
     "images": (("pillow", "PIL"),),
     "hub": (("datasets", "datasets"),),
     "keras": (("tensorflow", "tensorflow"), ("tf2onnx", "tf2onnx")),
+    "text": (("tokenizers", "tokenizers"),),
     "transformers": (("transformers", "transformers"), ("optimum-onnx", "optimum")),
 }
 EXTRA_OF = {module: extra for extra, packages in EXTRAS.items() if extra for _, module in packages}

@@ -71,6 +71,8 @@ def _check_teachers(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
                 f"distill.losses.{index}",
                 ConfigError(f"loss '{term.name}' needs a teacher", next_step="add [[teachers]]"),
             )
+    if recipe.distill.init and recipe.distill.init.weights is None:
+        yield "distill.init", ConfigError("no teacher to take layers from", next_step="add [[teachers]], or weights")
     if recipe.distill.control:
         yield "distill.control", ConfigError("without teachers every training is the control")
 
@@ -128,6 +130,8 @@ def _check_trainings(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
                 parse_size(spec.cache_budget)
             except ConfigError as error:
                 yield f"{key}.cache_budget", error
+        if key.startswith("teachers.") and spec.init and spec.init.weights is None:
+            yield f"{key}.init", ConfigError("a teacher has no teacher to take layers from", next_step="leave it out")
         for field, neutral in (("control", False), ("seeds", 1), ("quantization", None)):
             if key != "distill" and getattr(spec, field) != neutral:
                 yield f"{key}.{field}", ConfigError("is for the student only", next_step="leave it out")

@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 
 from edgekd import registry, store
 from edgekd.datasets._arrays import measure, standardise, take_mapped
+from edgekd.datasets._checks import STANDARDISATION as STANDARDISATION
+from edgekd.datasets._checks import check_labels as check_labels
+from edgekd.datasets._checks import check_like as check_like
+from edgekd.datasets._checks import check_source as check_source
 from edgekd.datasets._places import root_of
 from edgekd.datasets._samples import Scaled as Scaled
 from edgekd.datasets._samples import read_samples as read_samples
 from edgekd.datasets._splits import UNLABELLED, choose_held_out
 from edgekd.datasets._splits import hash_of_split as hash_of_split
+from edgekd.datasets._texts import Texts
 from edgekd.errors import ConfigError, DataError, did_you_mean
 from edgekd.records import DataSpec, Preprocessing, Task, Tokens, TransferSpec
-
-# What the front end of standardised data says of it.
-STANDARDISATION = ("standardised_axis", "mean", "deviation")
-_NUMBERS = "biuf"  # numpy's kinds: bool, int, unsigned int, float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,19 +73,24 @@ class Source:
         standardise: Axis of the inputs whose entries (channels, features) are each made mean 0 and deviation 1 over
             the training split, once it is drawn; floats only. `front_end` then tells both, and comes before `scale`.
         test: The source's own test split; without one, a share of `train` is held out.
+        validation: The source's own validation split; without one, a share of `train`.
         front_end: How inputs were made of what was recorded (a spectrogram's parameters), for the firmware that
             must do the same.
         tokens: What the inputs' numbers mean, where they are tokens of texts.
+        texts: Where inputs are (N, 1), numbers of texts: those. They become tokens once the training split is drawn,
+            so that a tokenizer learns from no other.
     """
 
     train: Split
     classes: tuple[str, ...]
     scale: float
     test: Split | None = None
+    validation: Split | None = None
     task: Task = "single_label"
     front_end: Mapping[str, Any] = field(default_factory=dict)
     standardise: int | None = None
     tokens: Tokens | None = None
+    texts: Texts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +191,10 @@ def open_dataset(spec: DataSpec) -> Dataset:
     rest, test = source.train, source.test
     if test is None:  # a group must be left for validation, and one to train on
         rest, test = _part(source.train, source, spec.test, spec.seed, leave=1 + (spec.validation > 0))
-    train, validation = _part(rest, source, spec.validation, spec.seed + 1)
+    if source.validation is None:
+        train, validation = _part(rest, source, spec.validation, spec.seed + 1)
+    else:
+        train, validation = rest, source.validation
     if source.task == "reconstruction":
         train = train.take(train.labels == 0)
     for name, split in (("training", train), ("validation", validation), ("test", test)):
@@ -195,6 +204,10 @@ def open_dataset(spec: DataSpec) -> Dataset:
                 where=f"data source '{spec.source}'",
                 next_step="give more samples (or groups), or another share in data.validation or data.test",
             )
+    tokens = source.tokens
+    if source.texts is not None:
+        tokens = source.texts.learn(train.inputs[:, 0].astype(np.int64))
+        train, validation, test = _tokenise(source.texts, tokens, train, validation, test)
     front_end = dict(source.front_end)
     if source.standardise is not None:
         mean, deviation = measure(train.inputs, source.standardise)
@@ -209,7 +222,7 @@ def open_dataset(spec: DataSpec) -> Dataset:
         name=spec.source,
         task=source.task,
         front_end=front_end,
-        tokens=source.tokens,
+        tokens=tokens,
     )
 
 
@@ -241,6 +254,9 @@ def transfer_split(spec: TransferSpec, data: Dataset) -> Split:
         split, classes = data.train, data.classes
     else:
         source = _load(spec.source, spec.options)
+        if source.texts is not None and data.tokens is not None:
+            (train,) = _tokenise(source.texts, data.tokens, source.train)
+            source = replace(source, train=train, tokens=data.tokens)
         split, classes = source.train, source.classes
         check_like(source, data, where)
         split = _standardise(split, data.front_end)
@@ -297,117 +313,10 @@ def _load(name: str, options: Mapping[str, Any]) -> Source:
         source: Source = registry.function("datasets", name)(**options)
     except OSError as error:
         raise DataError(f"can't read it: {error.strerror or error}", where=where) from None
-    check_source(source, where)
-    return source
-
-
-def check_source(source: Source, where: str) -> None:
-    """Check what a plug-in, which may be the user's own, returned.
-
-    Raises:
-        DataError: It is no source, or its splits can't be meant.
-    """
     if not isinstance(source, Source):
         raise DataError(f"gives a {type(source).__name__}", where=where, allowed="an edgekd.datasets.Source")
-    _check_split(source.train, source, where)
-    if source.test is None:
-        return
-    _check_split(source.test, source, where)
-    if source.test.inputs.shape[1:] != source.train.inputs.shape[1:]:
-        raise DataError("training and test samples differ in shape", where=where)
-    if source.test.inputs.dtype != source.train.inputs.dtype:  # one scale would not fit both
-        raise DataError("training and test samples differ in type", where=where)
-
-
-def check_like(source: Source, data: Dataset, where: str) -> None:
-    """Check that other data can be used in the place of a dataset's own.
-
-    Raises:
-        DataError: Its samples differ in shape, type, scale, or in how they were made.
-    """
-    if (
-        source.train.inputs.shape[1:] != data.train.inputs.shape[1:]
-        or source.train.inputs.dtype != data.train.inputs.dtype
-    ):
-        raise DataError(
-            f"samples of shape {source.train.inputs.shape[1:]} and type {source.train.inputs.dtype}",
-            where=where,
-            allowed=f"those of the data: {data.input_shape}, {data.train.inputs.dtype}",
-        )
-    if not math.isclose(source.scale, data.scale):
-        raise DataError(f"its scale is {source.scale:g}", where=where, allowed=f"the data's, {data.scale:g}")
-    for key in sorted({*source.front_end, *data.front_end} - {*STANDARDISATION}):
-        other, wanted = source.front_end.get(key), data.front_end.get(key)
-        if other != wanted:
-            raise DataError(f"its front end has {key} = {other}", where=where, allowed=f"the data's, {wanted}")
-    if source.tokens != data.tokens:
-        raise DataError("other tokens", where=where, allowed="those of the data: the same tokenizer")
-    if source.standardise != data.front_end.get("standardised_axis"):
-        raise DataError("the one is standardised and the other is not", where=where, allowed="both or none")
-
-
-def _check_split(split: Split, source: Source, where: str) -> None:
-    inputs, labels = split.inputs, split.labels
-    if not 2 <= inputs.ndim <= 4:
-        raise DataError(
-            f"inputs of shape {inputs.shape}", where=where, allowed="(N, C, H, W), (N, C, T) or (N, features)"
-        )
-    if inputs.dtype.kind not in _NUMBERS or not inputs.dtype.isnative:
-        raise DataError(f"inputs of type {inputs.dtype}", where=where, allowed="numbers in native byte order")
-    if len(inputs) != len(labels):
-        raise DataError(f"{len(inputs)} inputs but {len(labels)} labels", where=where)
-    if split.groups is not None and split.groups.shape != labels.shape[:1]:
-        raise DataError(f"{len(inputs)} inputs but groups of shape {split.groups.shape}", where=where)
-    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
-        raise DataError("inputs hold NaN or infinity", where=where)
-    if source.standardise is not None and (inputs.dtype.kind != "f" or not 0 < source.standardise < inputs.ndim):
-        raise DataError(
-            f"can't standardise axis {source.standardise} of {inputs.dtype} inputs of shape {inputs.shape}",
-            where=where,
-            allowed="an axis of floats, from 1",
-        )
-    if source.tokens is not None:
-        _check_tokens(inputs, source.tokens, where)
-    check_labels(labels, source.task, len(source.classes), where)
-
-
-def _check_tokens(inputs: NDArray[np.generic], tokens: Tokens, where: str) -> None:
-    if inputs.ndim != 2 or inputs.dtype.kind not in "iu":
-        raise DataError(
-            f"tokens of shape {inputs.shape} and type {inputs.dtype}", where=where, allowed="integers of shape (N, T)"
-        )
-    low, high = (int(inputs.min()), int(inputs.max())) if inputs.size else (0, 0)
-    if low < 0 or high >= tokens.vocabulary:
-        raise DataError(
-            f"tokens from {low} to {high}",
-            where=where,
-            allowed=f"0 to {tokens.vocabulary - 1}, the tokenizer's",
-            next_step="take the tokenizer that made them",
-        )
-
-
-def check_labels(labels: NDArray[Any], task: Task, classes: int, where: str) -> None:
-    """Check that labels are what the task wants.
-
-    Raises:
-        DataError: Other shapes or types, classes that do not exist, or values that are no numbers.
-
-    >>> check_labels(np.array([0, 1, -1]), "single_label", 2, "data")
-    """
-    wide = task in ("multi_label", "regression")
-    if labels.shape[1:] != ((classes,) if wide else ()):
-        raise DataError(
-            f"labels of shape {labels.shape} for {task}", where=where, allowed=f"(N, {classes})" if wide else "(N,)"
-        )
-    if task == "regression":
-        if labels.dtype.kind != "f" or not np.isfinite(labels).all():
-            raise DataError(f"labels of type {labels.dtype}", where=where, allowed="finite floats")
-        return
-    if labels.dtype.kind not in "iub":
-        raise DataError(f"labels of type {labels.dtype}", where=where, allowed="integers")
-    low, high = (UNLABELLED if task == "single_label" else 0), (classes - 1 if task == "single_label" else 1)
-    if labels.size and not low <= labels.min() <= labels.max() <= high:
-        raise DataError(f"labels from {labels.min()} to {labels.max()} for {classes} classes", where=where)
+    check_source(source, where)
+    return source
 
 
 def _part(split: Split, source: Source, share: float, seed: int, *, leave: int = 1) -> tuple[Split, Split]:
@@ -415,6 +324,11 @@ def _part(split: Split, source: Source, share: float, seed: int, *, leave: int =
     by_class = source.task in ("single_label", "reconstruction")
     held = choose_held_out(split.labels, split.groups, share, seed, by_class=by_class, leave=leave)
     return split.take(~held), split.take(held)
+
+
+def _tokenise(texts: Texts, tokens: Tokens, *splits: Split) -> tuple[Split, ...]:
+    encoded = texts.encode([split.inputs[:, 0].astype(np.int64) for split in splits], tokens)
+    return tuple(replace(split, inputs=inputs) for split, inputs in zip(splits, encoded, strict=True))
 
 
 def _standardise(split: Split, front_end: Mapping[str, Any]) -> Split:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -13,6 +15,7 @@ from edgekd import registry
 from edgekd.datasets import Source, Split
 from edgekd.datasets._labels import number_classes, number_groups, sort_classes
 from edgekd.datasets._pictures import to_square
+from edgekd.datasets._texts import Texts, Tokenization
 from edgekd.errors import ConfigError, DataError, did_you_mean
 
 _PURPOSE = "dataset 'huggingface'"
@@ -29,6 +32,7 @@ def load(
     file: Path | None = None,
     test_file: Path | None = None,
     train_split: str = "train",
+    validation_split: str | None = None,
     test_split: str | None = None,
     group: str | None = None,
     task: Literal["single_label", "multi_label", "regression"] = "single_label",
@@ -37,13 +41,22 @@ def load(
     channels: Literal[1, 3] = 3,
     fit: Literal["crop", "stretch"] = "crop",
     scale: float | None = None,
+    length: int = 128,
+    longer: Literal["cut", "refuse"] = "cut",
+    tokenizer: Path | None = None,
+    hub_tokenizer: str | None = None,
+    tokenizer_revision: str = "main",
+    kind: Literal["wordpiece", "bpe", "word"] = "wordpiece",
+    vocabulary: int = 8000,
+    lowercase: bool = True,
 ) -> Source:
     """Load a dataset by `datasets.load_dataset`.
 
     Args:
         path: A builder for local files (`imagefolder`, `csv`, `json`, `parquet`), which needs no network, or a
             dataset's name on the hub. No code of a dataset is run.
-        inputs: One column of pictures or of equally long lists of numbers, or several columns of numbers.
+        inputs: One column of pictures or of equally long lists of numbers, or several columns of numbers; or columns of
+            texts, which are joined by spaces.
         labels: One column of classes; for `multi_label` and `regression` one or more of numbers.
         config: A dataset's configuration on the hub.
         revision: Commit on the hub; give one, so that the data stay the same.
@@ -51,6 +64,7 @@ def load(
         file: For a local builder: one file.
         test_file: Beside `file`: the test samples.
         train_split: As the library writes splits, e.g. `train` or `train[:10%]`.
+        validation_split: For choices; else a share of the training samples is held out.
         test_split: Kept for the end; with `test_file` it is `test`.
         group: Column that says what belongs together; no split parts a group.
         task: What is learned.
@@ -59,6 +73,14 @@ def load(
         channels: Of pictures: 3 for colours, 1 for grey.
         fit: Whether pictures that are no squares lose their margins or their proportions.
         scale: What values are multiplied by; 1/255 for bytes and pictures and 1 for floats by default.
+        length: Of texts, in tokens; shorter ones are filled up.
+        longer: `cut` longer texts, and say how many; or `refuse` them.
+        tokenizer: A `tokenizer.json`, BERT's `vocab.txt`, or a folder that `save_pretrained` wrote.
+        hub_tokenizer: A tokenizer's name on the hub.
+        tokenizer_revision: Its branch, tag or commit.
+        kind: Of tokenizer to train on the training split's texts, where none is given.
+        vocabulary: How many tokens that one knows at most.
+        lowercase: Whether it drops case and accents.
 
     Raises:
         DataError: The library can't load it, or columns are missing or of other kinds.
@@ -76,19 +98,41 @@ def load(
         "data_dir": str(folder) if folder else None,
         "data_files": data_files,
     }
-    tables = [_open(library, path, train_split, options)]
-    if split := test_split or ("test" if test_file else None):
-        tables.append(_open(library, path, split, options))
-    names = tuple(classes) if classes else _names(tables[0], labels, task)
+    asked = {
+        "train": train_split,
+        "validation": validation_split,
+        "test": test_split or ("test" if test_file else None),
+    }
+    tables = {name: _open(library, path, split, options) for name, split in asked.items() if split}
+    names = tuple(classes) if classes else _names(tables["train"], labels, task)
     picture = (size, channels, fit)
-    train, *test = (_as_split(table, inputs, labels, group, task, names, picture) for table in tables)
+    how = Tokenization(
+        length=length,
+        longer=longer,
+        tokenizer=tokenizer,
+        hub_tokenizer=hub_tokenizer,
+        revision=tokenizer_revision,
+        kind=kind,
+        vocabulary=vocabulary,
+        lowercase=lowercase,
+    )
+    splits = {name: _as_split(table, inputs, labels, group, task, names, picture) for name, table in tables.items()}
+    train, texts = splits["train"], None
+    if _is_text(tables["train"], inputs):
+        texts = _texts(tables, inputs, how)
+        begin = 0
+        for name, split in splits.items():  # their texts lie one after another
+            splits[name] = replace(split, inputs=split.inputs + begin)
+            begin += len(split)
     usual = 1 / 255 if train.inputs.dtype == np.uint8 else 1.0
     return Source(
         train=train,
-        test=test[0] if test else None,
+        validation=splits.get("validation"),
+        test=splits.get("test"),
         classes=names,
         scale=usual if scale is None else scale,
         task=task,
+        texts=texts,
     )
 
 
@@ -107,7 +151,11 @@ def _open(library: ModuleType, path: str, split: str, options: dict[str, Any]) -
         library.exceptions.DatasetsError,
     ) as error:
         reason = next((line for line in str(error.__cause__ or error).splitlines() if line), type(error).__name__)
-        raise DataError(f"can't load split '{split}': {reason}", where=f"data.path = '{path}'") from None
+        raise DataError(
+            f"can't load split '{split}': {reason}",
+            where=f"data.path = '{path}'",
+            next_step='without the hub: path = "csv" (json, parquet, imagefolder) with file or folder',
+        ) from None
     finally:
         if shown:
             library.enable_progress_bars()
@@ -161,11 +209,30 @@ def _as_split(
         known = number_classes(values, classes, _PURPOSE)
     else:
         known = number_classes([_text(value) for value in table[labels[0]]], classes, _PURPOSE)
+    found: NDArray[np.generic]
+    if _is_text(table, inputs):
+        found = np.arange(len(table))[:, None]
+    else:
+        found = _pictures(table, inputs[0], *picture) if _is_picture(table, inputs) else _numbers(table, inputs)
     return Split(
-        inputs=_pictures(table, inputs[0], *picture) if _is_picture(table, inputs) else _numbers(table, inputs),
+        inputs=found,
         labels=known,
         groups=None if group is None else number_groups(list(table[group])),
     )
+
+
+def _is_text(table: Any, inputs: tuple[str, ...]) -> bool:
+    return all(getattr(table.features[name], "dtype", None) in ("string", "large_string") for name in inputs)
+
+
+def _texts(tables: Mapping[str, Any], inputs: tuple[str, ...], how: Tokenization) -> Texts:
+    texts: list[str] = []
+    places: list[str] = []
+    for split, table in tables.items():
+        columns = [[_text(value).strip() for value in table[name]] for name in inputs]
+        texts += [" ".join(each) for each in zip(*columns, strict=True)]
+        places += [f"sample {index} of '{split}'" for index in range(len(table))]
+    return Texts(texts=texts, places=places, where=_PURPOSE, how=how)
 
 
 def _is_picture(table: Any, inputs: tuple[str, ...]) -> bool:

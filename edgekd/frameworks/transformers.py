@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from edgekd import registry
 from edgekd.errors import ModelError
 from edgekd.frameworks import optimum
+from edgekd.records import Tokens
 
 ALLOWED = "a folder with config.json and model.safetensors"
 CONFIG_FILE = "config.json"
@@ -51,6 +52,7 @@ class Classifier(nn.Module):
         """
         super().__init__()
         self.network, self.kind, self.pad_token = network, kind, pad_token
+        self.takes_tokens = kind == "text"
         self.config: Any = network.config
 
     def __getstate__(self) -> dict[str, Any]:
@@ -68,7 +70,7 @@ class Classifier(nn.Module):
         if self.kind != "text":
             logits: Tensor = self.network(**{_LOADERS[self.kind][1]: inputs}).logits
             return logits.float()
-        tokens = inputs.round().long()
+        tokens = (inputs.round() if inputs.is_floating_point() else inputs).long()
         mask = torch.ones_like(tokens) if self.pad_token is None else (tokens != self.pad_token).long()
         logits = self.network(input_ids=tokens, attention_mask=mask).logits
         return logits.float()
@@ -192,6 +194,52 @@ def _plain_weights(network: nn.Module) -> None:
         if parametrize.is_parametrized(module):
             for name in list(module.parametrizations):  # type: ignore[arg-type]  # a ModuleDict
                 parametrize.remove_parametrizations(module, name)
+
+
+def check_tokens(classifier: Classifier, tokens: Tokens, length: int, place: str | Path, *, revision: str) -> None:
+    """Check that a classifier of texts means by token numbers what the data mean.
+
+    Args:
+        classifier: Of `open_classifier`.
+        tokens: Of the data.
+        length: Of the data's samples, in tokens.
+        place: Where the classifier is from; its own tokenizer, if there is one beside it, is compared.
+        revision: Branch, tag or commit on the hub.
+
+    Raises:
+        ModelError: It is no classifier of texts, has other tokens, or takes shorter texts.
+    """
+    where, config = str(place), classifier.config
+    if classifier.kind != "text":
+        raise ModelError(f"classifies {classifier.kind}, the data are texts", where=where)
+    own = (
+        f'give the data its tokenizer: tokenizer = "{where}"'
+        if isinstance(place, Path)
+        else (f'give the data its tokenizer: hub_tokenizer = "{where}"')
+    )
+    if tokens.vocabulary > config.vocab_size:
+        raise ModelError(
+            f"it knows {config.vocab_size} tokens, the data's tokenizer {tokens.vocabulary}", where=where, next_step=own
+        )
+    if None not in (tokens.pad, classifier.pad_token) and tokens.pad != classifier.pad_token:
+        raise ModelError(
+            f"it fills up with token {classifier.pad_token}, the data with {tokens.pad}", where=where, next_step=own
+        )
+    longest = getattr(config, "max_position_embeddings", None)
+    if longest is not None and length > longest:
+        raise ModelError(
+            f"it takes {longest} tokens, the data's texts have {length}", where=where, next_step="lower data.length"
+        )
+    beside = find_beside(place, "tokenizer.json", revision=revision)
+    if beside is None or not tokens.tokenizer:
+        return
+    library = registry.require("tokenizers", "the tokenizer of a teacher")
+    try:
+        known, used = library.Tokenizer.from_file(str(beside)), library.Tokenizer.from_str(tokens.tokenizer)
+    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing more special
+        raise ModelError(f"its tokenizer can't be read: {first_line(error)}", where=str(beside)) from None
+    if known.get_vocab() != used.get_vocab():
+        raise ModelError("another tokenizer than its own made the data's tokens", where=where, next_step=own)
 
 
 def try_out(classifier: Classifier, input_shape: tuple[int, ...], where: str) -> None:

@@ -2,7 +2,8 @@
 
 Each file has one function `loss(*, ...)` that returns a scalar, and is passed those of these inputs that it names:
 `student` and `teacher` (B, C) logits or outputs, `labels`, `indices` (B,) of samples in the training split,
-`student_feature` and `teacher_feature` (B, ...) of the modules that the term names, and `projector`, which is what the
+`student_feature` and `teacher_feature` (B, ...) of the modules that the term names, `mask` (B, T), false where a
+sequence of tokens is filled up and `None` where features are no such sequences, and `projector`, which is what the
 file's `build_projector` made. A feature loss that needs no projector has `check_shapes` instead. All else are options.
 """
 

@@ -81,11 +81,12 @@ def _pool(maps: torch.Tensor, size: list[int]) -> torch.Tensor:
     return maps if max(blocks) == 1 else functional.avg_pool2d(maps, blocks)
 
 
-def vectors(feature: torch.Tensor) -> torch.Tensor:
+def vectors(feature: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Make one vector of each sample's feature: maps are averaged over space, sequences over tokens.
 
     Args:
         feature: (B, D), (B, T, D) or (B, D, H, W).
+        mask: (B, T), false where a sequence is filled up.
 
     Returns:
         (B, D).
@@ -95,4 +96,41 @@ def vectors(feature: torch.Tensor) -> torch.Tensor:
     """
     if feature.ndim == 4:
         return feature.mean(dim=(2, 3))
+    if feature.ndim == 3 and mask is not None:
+        return without_padding(feature, mask).sum(dim=1) / _lengths(mask, feature.dtype)[:, None]
     return feature.mean(dim=1) if feature.ndim == 3 else feature
+
+
+def without_padding(feature: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Set to 0 what a network says of padding.
+
+    Args:
+        feature: (B, T, D) where there is a mask.
+        mask: (B, T), false where a sequence is filled up; `None` where none is.
+
+    >>> without_padding(torch.ones(1, 2, 2), torch.tensor([[True, False]])).tolist()
+    [[[1.0, 1.0], [0.0, 0.0]]]
+    """
+    return feature if mask is None else feature.masked_fill(~mask[..., None], 0)
+
+
+def mean_over_tokens(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Average over the tokens of each sample, then over samples: a long text counts as much as a short one.
+
+    Args:
+        values: (B, T), one for each token.
+        mask: (B, T), false where a sequence is filled up; `None` where none is.
+
+    Returns:
+        Scalar.
+
+    >>> float(mean_over_tokens(torch.tensor([[1.0, 5.0], [2.0, 4.0]]), torch.tensor([[True, False], [True, True]])))
+    2.0
+    """
+    if mask is None:
+        return values.mean()
+    return (values.masked_fill(~mask, 0).sum(dim=1) / _lengths(mask, values.dtype)).mean()
+
+
+def _lengths(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return mask.sum(dim=1).clamp(min=1).to(dtype)

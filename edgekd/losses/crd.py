@@ -18,6 +18,7 @@ def loss(
     teacher_feature: torch.Tensor,
     indices: torch.Tensor,
     projector: nn.Module,
+    mask: torch.Tensor | None = None,
     temperature: float = 0.07,
     dimension: int = 128,
     negatives: int = 4096,
@@ -40,6 +41,7 @@ def loss(
         teacher_feature: (B, ...), likewise.
         indices: (B,) int64 numbers of the samples in the training split.
         projector: What `build_projector` made.
+        mask: (B, T), false where a sequence is filled up: padding does not count.
         temperature: Tau, above 0.
         dimension: Of the embeddings.
         negatives: N.
@@ -54,7 +56,8 @@ def loss(
     True
     """
     del dimension  # the projector has it
-    value: torch.Tensor = projector(student_feature, teacher_feature, indices, temperature, negatives, momentum)
+    features = (vectors(each, mask) for each in (student_feature, teacher_feature))
+    value: torch.Tensor = projector(*features, indices, temperature, negatives, momentum)
     return value
 
 
@@ -125,8 +128,8 @@ class _Contrast(nn.Module):
         momentum: float,
     ) -> torch.Tensor:
         """Give the loss, and remember the batch."""
-        student = functional.normalize(self.student(vectors(student_feature)), dim=1)
-        teacher = functional.normalize(self.teacher(vectors(teacher_feature)), dim=1)
+        student = functional.normalize(self.student(student_feature), dim=1)
+        teacher = functional.normalize(self.teacher(teacher_feature), dim=1)
         samples = len(self.student_memory)
         # One draw serves the whole batch: from all but one sample, then past each sample's own place.
         draw = torch.randint(samples - 1, (negatives,), device=indices.device)

@@ -6,10 +6,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from edgekd.losses._features import check_maps, check_not_empty, equal_size, refuse
+from edgekd.losses._features import check_maps, check_not_empty, equal_size, mean_over_tokens, refuse
 
 
-def loss(*, student_feature: torch.Tensor, teacher_feature: torch.Tensor, projector: nn.Module) -> torch.Tensor:
+def loss(
+    *,
+    student_feature: torch.Tensor,
+    teacher_feature: torch.Tensor,
+    projector: nn.Module,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
     r"""Compare the regressed feature with the teacher's.
 
     .. math:: \frac{1}{2} \| u - r(v) \|^2
@@ -22,6 +28,7 @@ def loss(*, student_feature: torch.Tensor, teacher_feature: torch.Tensor, projec
         student_feature: (B, C, H, W) maps, (B, C) vectors or (B, T, C) sequences.
         teacher_feature: (B, D, H', W'), (B, D) or (B, T, D).
         projector: What `build_projector` made.
+        mask: (B, T), false where a sequence is filled up: padding does not count.
 
     Returns:
         Scalar, in squared units of the teacher's feature, 0 when it is predicted exactly.
@@ -32,6 +39,8 @@ def loss(*, student_feature: torch.Tensor, teacher_feature: torch.Tensor, projec
     predicted = projector(student_feature)
     if predicted.ndim == 4:
         predicted, teacher_feature = equal_size(predicted, teacher_feature)
+    if mask is not None:
+        return mean_over_tokens((predicted - teacher_feature).square().mean(dim=-1), mask) / 2
     return functional.mse_loss(predicted, teacher_feature) / 2
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from edgekd.losses._features import check_not_empty
+from edgekd.losses._features import check_not_empty, without_padding
 
 
 def loss(
     *,
     student_feature: torch.Tensor,
     teacher_feature: torch.Tensor,
+    mask: torch.Tensor | None = None,
     distance: float = 1.0,
     angle: float = 2.0,
 ) -> torch.Tensor:
@@ -28,6 +29,7 @@ def loss(
     Args:
         student_feature: (B, ...), flattened.
         teacher_feature: (B, ...), flattened; another shape than the student's is fine.
+        mask: (B, T), false where a sequence is filled up: padding does not count.
         distance: Lambda of the distances, 0 or more.
         angle: Lambda of the angles, 0 or more.
 
@@ -38,7 +40,9 @@ def loss(
     >>> float(loss(student_feature=feature, teacher_feature=feature))
     0.0
     """
-    student, teacher = (_Geometry(feature.flatten(1)) for feature in (student_feature, teacher_feature))
+    student, teacher = (
+        _Geometry(without_padding(feature, mask).flatten(1)) for feature in (student_feature, teacher_feature)
+    )
     batch = len(student_feature)
     by_distance = functional.smooth_l1_loss(student.distances(), teacher.distances(), reduction="sum")
     # Where two samples coincide in either network there is no angle to compare.

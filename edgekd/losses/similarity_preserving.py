@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from edgekd.losses._features import check_not_empty
+from edgekd.losses._features import check_not_empty, without_padding
 
 
-def loss(*, student_feature: torch.Tensor, teacher_feature: torch.Tensor) -> torch.Tensor:
+def loss(
+    *, student_feature: torch.Tensor, teacher_feature: torch.Tensor, mask: torch.Tensor | None = None
+) -> torch.Tensor:
     r"""Compare the similarities of all pairs of samples.
 
     .. math:: \frac{1}{B^2} \| G^{teacher} - G^{student} \|_F^2, \quad
@@ -19,6 +21,7 @@ def loss(*, student_feature: torch.Tensor, teacher_feature: torch.Tensor) -> tor
     Args:
         student_feature: (B, ...), flattened.
         teacher_feature: (B, ...), flattened; another shape than the student's is fine.
+        mask: (B, T), false where a sequence is filled up: padding does not count.
 
     Returns:
         Scalar, no unit, 0 for features equal up to a factor and a rotation.
@@ -27,7 +30,7 @@ def loss(*, student_feature: torch.Tensor, teacher_feature: torch.Tensor) -> tor
     >>> float(loss(student_feature=feature, teacher_feature=feature))
     0.0
     """
-    student, teacher = (_similarities(feature) for feature in (student_feature, teacher_feature))
+    student, teacher = (_similarities(without_padding(feature, mask)) for feature in (student_feature, teacher_feature))
     return (student - teacher).square().mean()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgekd.errors import ConfigError, DataError, did_you_mean
+from edgekd.records import Tokens
 
 
 def check_count(network: str, option: str, value: int, *, at_least: int = 1) -> None:
@@ -66,3 +67,39 @@ def check_image(network: str, input_shape: Sequence[int], *, at_least: int) -> i
             next_step="use a smaller stem_stride, larger images or a network with fewer strides",
         )
     return channels
+
+
+def check_share(network: str, option: str, value: float) -> None:
+    """Refuse an option that is not a share of at least 0, below 1.
+
+    >>> check_share("bert", "dropout", 0.1)
+    """
+    if isinstance(value, bool) or not 0 <= value < 1:
+        raise ConfigError(f"{option} = {value!r}", where=f"network {network}", allowed="0 to 1, 1 excluded")
+
+
+def check_tokens(network: str, input_shape: Sequence[int], tokens: Tokens | None) -> tuple[int, Tokens]:
+    """Refuse data that are no texts.
+
+    Args:
+        network: For the message.
+        input_shape: (tokens,).
+        tokens: What the data's numbers mean.
+
+    Returns:
+        How many tokens a text has, filled up, and what they are.
+
+    Raises:
+        DataError: The data are no tokens.
+
+    >>> check_tokens("bert", (64,), Tokens(vocabulary=100))[0]
+    64
+    """
+    if tokens is None or len(input_shape) != 1:
+        raise DataError(
+            f"the data has shape {tuple(input_shape)}" + (" and no tokens" if tokens is None else ""),
+            where=f"network {network}",
+            allowed="texts: token numbers of shape (tokens,)",
+            next_step="take a source of texts, such as 'text'",
+        )
+    return int(input_shape[0]), tokens

@@ -262,8 +262,12 @@ def teach_parameters(space: Workspace) -> object:
     plug_ins += [("teachers", spec.source) for spec in teachers]
     plug_ins += [each for spec in teachers for each in _plug_ins(spec.train)]
     # What is in the files counts, not where they lie; nor how much a teacher counts later.
-    specs = [replace(spec, weights=None, weight=1.0) for spec in teachers]
-    return [space.data_fingerprint, specs, weights, code_of(*plug_ins)]
+    specs = [
+        replace(spec, weights=None, weight=1.0, train=_what_counts(spec.train) if spec.train else None)
+        for spec in teachers
+    ]
+    beginnings = [_beginning(spec.train) if spec.train else None for spec in teachers]
+    return [space.data_fingerprint, specs, weights, beginnings, code_of(*plug_ins)]
 
 
 def assist_parameters(space: Workspace) -> object:
@@ -273,7 +277,10 @@ def assist_parameters(space: Workspace) -> object:
         return None
     plug_ins = [("networks", spec.model) for spec in recipe.assistants]
     plug_ins += [each for spec in recipe.assistants for each in _plug_ins(spec.train or recipe.distill)]
-    schedules = [_what_counts(_schedule_of(spec, recipe)) for spec in recipe.assistants]
+    schedules = [
+        (_what_counts(schedule), _beginning(schedule))
+        for schedule in (_schedule_of(spec, recipe) for spec in recipe.assistants)
+    ]
     networks = [(spec.model, spec.options) for spec in recipe.assistants]
     return [space.data_fingerprint, space.transfer_fingerprint, networks, schedules, _shares(space), code_of(*plug_ins)]
 
@@ -292,6 +299,7 @@ def distil_parameters(space: Workspace) -> object:
         code_of(*plug_ins),
         # Others learn nothing of it.
         store.code_fingerprint("simulation") if recipe.distill.quantization else None,
+        _beginning(recipe.distill),
     ]
 
 
@@ -306,7 +314,13 @@ def _schedule_of(spec: AssistantSpec, recipe: Recipe) -> DistillSpec:
 
 def _what_counts(spec: DistillSpec) -> DistillSpec:
     """A schedule without what changes nothing in its result."""
-    return replace(spec, cache_folder=None, trackers=())
+    init = replace(spec.init, weights=None) if spec.init else None
+    return replace(spec, cache_folder=None, trackers=(), init=init)
+
+
+def _beginning(spec: DistillSpec) -> str | None:
+    """Hash the file that a training begins with; not where it lies."""
+    return hash_of_path(spec.init.weights) if spec.init and spec.init.weights else None
 
 
 def _shares(space: Workspace) -> list[float]:

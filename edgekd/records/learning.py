@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from edgekd.records.names import Count, NotNegative, Options, Positive, Seed, Share
+from edgekd.records.names import Count, NotNegative, Options, Positive, Seed, Share, Whole
 
 Combine = Literal["logits", "probabilities", "confidence"]
 
@@ -92,7 +92,8 @@ class LossTerm:
     """One weighted term of the training loss, by plug-in name.
 
     Attributes:
-        student_layer: Path of the module whose output a feature loss compares, as `named_modules` calls it.
+        student_layer: Path of the module whose output a feature loss compares, as `named_modules` calls it; of several,
+            with `+` between them, the outputs lie side by side along their last axis.
         teacher_layer: The same in the teacher.
         options: Of the plug-in; a number may be a `Schedule`.
     """
@@ -132,6 +133,22 @@ class QuantizationTraining:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InitSpec:
+    """What an untrained student takes over from its first teacher, which is as wide as it.
+
+    Attributes:
+        layers: Numbers, from 0, of the teacher's layers that become the student's, in order; empty spreads them evenly:
+            every second one where the student has half as many (Sanh et al. 2019, arXiv:1910.01108, section 3).
+        others: Take over too what lies beside the layers and has the same name and shape: embeddings, the head.
+        weights: A file of weights in place of the teacher, such as a student of general distillation.
+    """
+
+    layers: tuple[Whole, ...] = ()
+    others: bool = True
+    weights: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistillSpec:
     """How a network is trained, with teachers (a student) or without (a teacher).
 
@@ -161,6 +178,7 @@ class DistillSpec:
         seeds: How often to repeat it all with other seeds; the best on validation data is kept.
         trackers: Experiment trackers of accelerate: `tensorboard`, `mlflow`, `wandb`.
         quantization: Of the student that ships, when it is trained; `None` leaves its files to calibration.
+        init: Weights that training begins with; `None` draws them by the seed. A control begins with them too.
     """
 
     epochs: Count = 30
@@ -195,6 +213,7 @@ class DistillSpec:
     seeds: Count = 1
     trackers: tuple[str, ...] = ()
     quantization: QuantizationTraining | None = None
+    init: InitSpec | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

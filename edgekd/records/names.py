@@ -24,6 +24,7 @@ Options = Mapping[str, Any]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Ge(1)]
+Whole = Annotated[int, Ge(0)]
 Seed = Annotated[int, Interval(ge=0, lt=2**63)]  # what NumPy and torch both take
 Share = Annotated[float, Interval(ge=0, lt=1)]
 

@@ -73,13 +73,28 @@ def load(*, network: nn.Module, weights: Path) -> nn.Module:
     (True, False, False)
     """
     path = Path(weights)
-    state = _unwrap(_read(path), path)
+    state = read_state(path)
     _compare(state, network.state_dict(), path)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:  # a network with loading rules of its own
         raise ModelError(f"the weights do not fit: {_one_line(error)}", where=str(path)) from None
     return network.eval().requires_grad_(False)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a file of weights, whatever network they are of; no code of it runs.
+
+    Args:
+        path: safetensors, or a torch state dict, alone or in a checkpoint.
+
+    Returns:
+        Tensors by name, without the prefixes of wrappers.
+
+    Raises:
+        ModelError: No such file, not a weights file, or one that holds code.
+    """
+    return _unwrap(_read(path), path)
 
 
 def _read(path: Path) -> object:

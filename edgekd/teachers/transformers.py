@@ -7,7 +7,8 @@ from pathlib import Path
 from torch import nn
 
 from edgekd.errors import ModelError
-from edgekd.frameworks.transformers import open_classifier, try_out
+from edgekd.frameworks.transformers import check_tokens, open_classifier, try_out
+from edgekd.records import Tokens
 
 
 def load(
@@ -16,6 +17,7 @@ def load(
     input_shape: tuple[int, ...],
     model: str | None = None,
     weights: Path | None = None,
+    tokens: Tokens | None = None,
     revision: str = "main",
 ) -> nn.Module:
     """Load an image, audio or text classifier as a frozen teacher.
@@ -29,6 +31,7 @@ def load(
             token indices.
         model: Its name on the hub, where there is no folder.
         weights: The folder that `save_pretrained` wrote.
+        tokens: Of data that are texts: the teacher must mean the same by them.
         revision: Branch, tag or commit on the hub; a commit can't change.
 
     Returns:
@@ -49,5 +52,7 @@ def load(
         raise ModelError("neither a folder nor a name", allowed="weights = 'folder', or model = 'name on the hub'")
     place = Path(weights) if weights is not None else str(model)
     teacher = open_classifier(place, outputs=outputs, revision=revision).requires_grad_(False)
+    if tokens is not None:
+        check_tokens(teacher, tokens, input_shape[0], place, revision=revision)
     try_out(teacher, tuple(input_shape), str(place))
     return teacher

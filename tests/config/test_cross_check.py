@@ -16,6 +16,7 @@ from edgekd.records import (
     Budget,
     DistillSpec,
     ExportSpec,
+    InitSpec,
     LossTerm,
     MixedPrecisionSpec,
     QuantizationTraining,
@@ -108,6 +109,14 @@ def test_what_fits_together_passes() -> None:
         (
             {"assistants": (AssistantSpec(model="mlp", train=DistillSpec(quantization=QuantizationTraining())),)},
             "own.toml: assistants.0.train.quantization: is for the student only; leave it out",
+        ),
+        (
+            {"teachers": (replace(RECIPE.teachers[0], train=DistillSpec(init=InitSpec())),)},
+            "own.toml: teachers.0.train.init: a teacher has no teacher to take layers from; leave it out",
+        ),
+        (
+            {"teachers": (), "distill": DistillSpec(init=InitSpec())},
+            "own.toml: distill.init: no teacher to take layers from; add [[teachers]], or weights",
         ),
         (
             {"budgets": (replace(ACCURACY, role="simulated"),)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def test_what_can_t_be_used_says_why(tmp_path: Path, pictures: Path) -> None:
     good: dict[str, Any] = {"path": "csv", "file": tmp_path / "own.csv", "inputs": ("a",), "labels": ("kind",)}
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"inputs": ("aa",)}, "no column 'aa'; allowed: a, b, kind, who"),
-        ({"inputs": ("who",)}, "column 'who'; allowed: numbers"),
+        ({"inputs": ("a", "who")}, "column 'a'; allowed: numbers"),
         ({"labels": ("knid",)}, "did you mean 'kind'"),
         ({"classes": ("x",)}, "label 'y' is no class"),
         ({"train_split": "training"}, "can't load split 'training'"),
@@ -134,3 +135,29 @@ def test_what_can_t_be_used_says_why(tmp_path: Path, pictures: Path) -> None:
     (pictures / "train" / "cat" / "0.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match="not a readable picture"):
         load(path="imagefolder", folder=pictures, inputs=("image",), labels=("label",), size=16)
+
+
+def test_columns_of_texts_become_tokens(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    rows = [{"title": f"word{n}", "body": "good" if n % 2 else "bad", "label": n % 2} for n in range(40)]
+    pd.DataFrame(rows).to_json(tmp_path / "own.json", orient="records", lines=True)
+    pd.DataFrame(rows[:6]).to_json(tmp_path / "final.json", orient="records", lines=True)
+    options = {
+        "path": "json",
+        "file": tmp_path / "own.json",
+        "test_file": tmp_path / "final.json",
+        "inputs": ("title", "body"),
+        "labels": ("label",),
+        "kind": "word",
+        "length": 5,
+    }
+    data = open_dataset(DataSpec(source="huggingface", validation=0.25, options=options))
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [30, 10, 6]
+    assert data.tokens is not None
+    known = json.loads(data.tokens.tokenizer)["model"]["vocab"]
+    assert (data.train.inputs[:, 2] == np.where(data.train.labels, known["good"], known["bad"])).all()
+    assert (data.validation.inputs[:, 1] == known["[UNK]"]).all(), "words of other splits are not learned"
+    rows[3]["title"] = rows[3]["body"] = ""
+    pd.DataFrame(rows).to_json(tmp_path / "own.json", orient="records", lines=True)
+    with pytest.raises(DataError, match="sample 3 of 'train': an empty text"):
+        open_dataset(DataSpec(source="huggingface", options=options))

@@ -21,7 +21,7 @@ NAMES = registry.names("losses")
 WITHOUT_ZERO = {"cross_entropy", "binary_cross_entropy", "squared_error", "crd"}
 # These relate the samples of a batch to each other or to others; the rest are means over samples.
 RELATE_SAMPLES = {"dist", "rkd", "similarity_preserving", "crd"}
-SEQUENCES = {"minilm"}
+SEQUENCES = {"minilm", "cosine"}
 
 
 def call_of(name: str, *, batch: int, dtype: torch.dtype, scale: float = 1.0, same: bool = False) -> dict[str, Any]:
@@ -130,6 +130,34 @@ def test_is_the_mean_over_samples(name: str) -> None:
         one = {key: value if key == "projector" else value[sample : sample + 1] for key, value in given.items()}
         each.append(repeatable(name, one)(one[learns(one)]))
     torch.testing.assert_close(repeatable(name, given)(given[learns(given)]), torch.stack(each).mean())
+
+
+@pytest.mark.parametrize("name", sorted(name for name in NAMES if "mask" in registry.passed("losses", name)))
+def test_what_a_network_says_of_padding_changes_nothing(name: str) -> None:
+    given = call_of(name, batch=5, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(1)
+    shapes = (5, 6, 12), (5, 6, 24)
+    student, teacher = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    mask = torch.arange(6) < torch.tensor([6, 1, 3, 5, 2])[:, None]
+    module = registry.load("losses", name)
+    if "projector" in given:
+        sizes = {"student_shape": (6, 12), "teacher_shape": (6, 24), "samples": 40}
+        wanted = inspect.signature(module.build_projector).parameters
+        torch.manual_seed(0)
+        given["projector"] = module.build_projector(**{key: sizes[key] for key in wanted if key in sizes}).double()
+    if name == "crd":
+        with torch.no_grad():
+            module.loss(**{**given, "student_feature": student, "teacher_feature": teacher, "mask": mask})
+    found = []
+    for noise in (0.0, 100.0):
+        filled = [each + noise * ~mask[..., None] for each in (student, teacher)]
+        given |= {"teacher_feature": filled[1], "mask": mask}
+        found.append(repeatable(name, given)(filled[0].requires_grad_()))
+    torch.testing.assert_close(found[1], found[0])
+    (gradient,) = torch.autograd.grad(found[1], filled[0])
+    assert not gradient[~mask].any()
+    given["mask"] = None
+    assert not torch.isclose(repeatable(name, given)(filled[0]), found[0]), "it would count otherwise"
 
 
 @pytest.mark.parametrize("name", NAMES)

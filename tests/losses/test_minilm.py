@@ -44,6 +44,49 @@ def test_relations_are_those_of_torch_s_attention() -> None:
     torch.testing.assert_close(minilm(student_feature=student, teacher_feature=teacher, heads=3), expected)
 
 
+def test_padding_is_neither_related_nor_counted() -> None:
+    student, teacher = torch.randn(2, 3, 6, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    lengths = [6, 2, 4]
+    alone = [
+        minilm(student_feature=student[b : b + 1, :length], teacher_feature=teacher[b : b + 1, :length], heads=3)
+        for b, length in enumerate(lengths)
+    ]
+    mask = torch.arange(6) < torch.tensor(lengths)[:, None]
+    found = minilm(student_feature=student, teacher_feature=teacher, heads=3, mask=mask)
+    torch.testing.assert_close(found, torch.stack(alone).mean())
+
+
+def test_queries_and_keys_are_the_attention_of_a_transformer() -> None:
+    # transformers' own probabilities, as MiniLM's equation 4 takes them of the last layer.
+    transformers = pytest.importorskip("transformers")
+    settings = {"vocab_size": 30, "num_hidden_layers": 1, "intermediate_size": 8, "max_position_embeddings": 8}
+    tokens = torch.tensor([[1, 2, 3, 4, 5], [6, 7, 8, 0, 0]])
+    features, attentions = [], []
+    for width in (8, 16):
+        torch.manual_seed(width)
+        config = transformers.BertConfig(**settings, hidden_size=width, num_attention_heads=4, initializer_range=0.5)
+        config._attn_implementation = "eager"
+        network = transformers.BertModel(config).double().eval()
+        seen: dict[str, torch.Tensor] = {}
+        projections = network.encoder.layer[0].attention.self
+        for name in ("query", "key"):
+            getattr(projections, name).register_forward_hook(
+                lambda _module, _inputs, output, name=name, seen=seen: seen.__setitem__(name, output)
+            )
+        with torch.no_grad():
+            found = network(input_ids=tokens, attention_mask=(tokens != 0).long(), output_attentions=True)
+        attentions.append(found.attentions[0].numpy())
+        features.append(torch.cat([seen["query"], seen["key"]], dim=-1))
+    total = 0.0
+    for b, length in enumerate((5, 3)):
+        student, teacher = (each[b, :, :length, :length] for each in attentions)
+        total += rel_entr(teacher, student).sum() / (4 * length)
+    value = minilm(
+        student_feature=features[0], teacher_feature=features[1], heads=4, relation="query_key", mask=tokens != 0
+    )
+    assert float(value) == pytest.approx(total / 2, rel=1e-6)
+
+
 def test_rotation_within_a_head_is_free() -> None:
     teacher = torch.randn(2, 5, 8, dtype=torch.float64)
     turned = torch.stack([teacher[..., 1], -teacher[..., 0], *teacher.unbind(-1)[2:]], dim=-1)

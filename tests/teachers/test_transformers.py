@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
 from edgekd.errors import ModelError
+from edgekd.records import Tokens
 from edgekd.teachers.transformers import load
 
 TEXT = {"vocab_size": 50, "dim": 16, "n_heads": 2, "n_layers": 1, "hidden_dim": 32, "num_labels": 3, "pad_token_id": 0}
@@ -59,6 +62,52 @@ def test_a_text_classifier_takes_tokens_and_ignores_padding(tmp_path: Path) -> N
     found = teacher(tokens.float())
     torch.testing.assert_close(found[:1], network(input_ids=tokens[:1]).logits)
     torch.testing.assert_close(found[1:], network(input_ids=tokens[1:, :3]).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> tuple[Path, Tokens]:
+    """A classifier of texts with its tokenizer, and the tokens of data that it made."""
+    torch.manual_seed(0)
+    transformers.DistilBertForSequenceClassification(transformers.DistilBertConfig(**TEXT)).save_pretrained(tmp_path)
+    words = {"[PAD]": 0, "[UNK]": 1, "good": 2}
+    own = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))  # noqa: S106 - no password
+    own.save(str(tmp_path / "tokenizer.json"))
+    return tmp_path, Tokens(vocabulary=3, pad=0, tokenizer=own.to_str())
+
+
+def test_a_teacher_takes_tokens_of_its_own_tokenizer(reader: tuple[Path, Tokens]) -> None:
+    folder, tokens = reader
+    assert load(weights=folder, outputs=3, input_shape=(6,), tokens=tokens).takes_tokens
+
+
+@pytest.mark.parametrize(
+    ("changes", "length", "words"),
+    [
+        (
+            {"vocabulary": 51},
+            6,
+            "it knows 50 tokens, the data's tokenizer 51; give the data its tokenizer: tokenizer = ",
+        ),
+        ({"pad": 1}, 6, "it fills up with token 0, the data with 1"),
+        ({}, 600, "it takes 512 tokens, the data's texts have 600; lower data.length"),
+        ({"tokenizer": "other"}, 6, "another tokenizer than its own made the data's tokens"),
+    ],
+)
+def test_tokens_that_mean_something_else_are_refused(
+    reader: tuple[Path, Tokens], changes: dict[str, Any], length: int, words: str
+) -> None:
+    folder, tokens = reader
+    if "tokenizer" in changes:
+        other = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[PAD]": 0, "[UNK]": 1, "bad": 2}, unk_token="[UNK]"))  # noqa: S106 - no password
+        changes = {"tokenizer": other.to_str()}
+    with pytest.raises(ModelError) as caught:
+        load(weights=folder, outputs=3, input_shape=(length,), tokens=replace(tokens, **changes))
+    assert words in str(caught.value)
+
+
+def test_a_teacher_of_pictures_reads_no_texts(folder: Path) -> None:
+    with pytest.raises(ModelError, match="classifies image, the data are texts"):
+        load(weights=folder, outputs=4, input_shape=(6,), tokens=Tokens(vocabulary=3, pad=0))
 
 
 def test_weights_that_are_not_there_are_not_made_up(folder: Path) -> None:

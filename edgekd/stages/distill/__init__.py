@@ -20,6 +20,7 @@ from edgekd.records import DistillSpec, EpochRecord, LossTerm, Task, Teaching
 from edgekd.stages.distill.caching import kept_of, open_cache, replay
 from edgekd.stages.distill.classroom import Classroom
 from edgekd.stages.distill.fit import Lesson, fit
+from edgekd.stages.distill.initialising import first_weights
 from edgekd.stages.distill.outcome import describe_weights, measure_network, save_weights, serialise_weights
 from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_student
 from edgekd.stages.distill.processes import find_processes
@@ -140,6 +141,9 @@ def distill(
         "transfer": transfer,
         "progress": progress,
     }
+    if spec.init:
+        first_weights(student, spec.init, teachers=teachers, name=name)
+        spec = replace(spec, init=None)
     if spec.quantization:
         # What it would stumble over is found before hours of training, not after.
         terms = _check(student, data, transfer, spec, has_teachers=bool(teachers), name=name)
@@ -192,7 +196,7 @@ def learn_rounded(
         teachers=teachers,
         teacher_weights=teacher_weights,
         transfer=transfer,
-        spec=rehearsal.spec,
+        spec=replace(rehearsal.spec, init=None),
         folder=folder,
         progress=progress,
         name=name,
@@ -288,6 +292,8 @@ def rehearse(
     check_network(student.to(device), data, name, device)
     views = Views(transfer or data.train, data, spec.augmentations, spec.augmentation_seed, device)
     needs_features = any(term.needs_features for term in terms)
+    if spec.init and (teacher is not None or spec.init.weights is not None):
+        first_weights(student, spec.init, teachers=[teacher] if teacher is not None else [], name=name, quiet=True)
     if spec.quantization:
         Rehearsal(student, data, spec, terms, name)
     if spec.cache != "off" and not needs_features:
@@ -321,6 +327,7 @@ def _objective(
             teacher=teacher,
             sample=views.batch(torch.arange(min(2, len(views)), device=views.device), 0).inputs,
             samples=len(views),
+            pad=views.data.tokens.pad if views.data.tokens else None,
             where=name,
         )
 

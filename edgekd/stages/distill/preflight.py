@@ -158,7 +158,9 @@ def check_spec(spec: DistillSpec, terms: Sequence[Term], data: Dataset, *, has_t
 
 
 def _check_choices(spec: DistillSpec, terms: Sequence[Term], data: Dataset) -> Iterator[tuple[str, str, str]]:
-    if len(data.input_shape) != 3 and any(term.name != "mixup" for term in spec.augmentations):
+    if data.tokens is not None and spec.augmentations:
+        yield "augmentations", "tokens have no values to change or mix", "none"
+    elif len(data.input_shape) != 3 and any(term.name != "mixup" for term in spec.augmentations):
         yield "augmentations", f"inputs of shape {data.input_shape} are no images", "mixup, or none"
     if spec.combine != "logits" and data.task != "single_label":
         yield "combine", f"'{spec.combine}' needs classes; the task is {data.task}", "logits"

@@ -198,6 +198,8 @@ def _likely_cause(
     # Better than chance too: where one class is frequent, chance alone is right often.
     if confusion[rows, columns].sum() > max(0.6, better_than) * len(labels):
         return _order(teacher, data, columns.tolist())
+    if data.tokens is not None:
+        return None  # other numbers would be other words
     good = max(0.3 + 1 / count, better_than)
     done, mean = teacher.spec.input_scale, teacher.spec.input_mean
     for scale in (1 / data.scale, 255.0, 1 / 255, 2.0):

@@ -86,6 +86,7 @@ class Objective(nn.Module):
         teacher: The teacher whose layers are watched; needed by feature losses only.
         sample: A small batch, to learn the shapes of features.
         samples: Size of the training split.
+        pad: Token that fills up short texts; `None` where nothing is filled up.
         where: For messages.
 
     Raises:
@@ -100,10 +101,11 @@ class Objective(nn.Module):
         teacher: nn.Module | None,
         sample: torch.Tensor,
         samples: int,
+        pad: int | None = None,
         where: str,
     ) -> None:
         super().__init__()
-        self.terms = tuple(terms)
+        self.terms, self.pad = tuple(terms), pad
         self.projectors = nn.ModuleDict()
         self._seen: dict[tuple[str, str], torch.Tensor] = {}
         self._hooks: list[Any] = []
@@ -167,17 +169,31 @@ class Objective(nn.Module):
             given: dict[str, Any] = {key: there[key] for key in term.inputs & there.keys()}
             if term.needs_features:
                 given |= self._features(term)
+            if "mask" in term.inputs:
+                given["mask"] = self._mask(batch.inputs, given)
             if str(index) in self.projectors:
                 given["projector"] = self.projectors[str(index)]
             found.append(at(term.spec.weight, progress) * term.loss(**given, **term.options(progress)))
         return found
 
     def _features(self, term: Term) -> dict[str, torch.Tensor]:
-        return {
-            f"{role}_feature": self._seen[role, str(getattr(term.spec, f"{role}_layer"))].float()
-            for role in ("student", "teacher")
-            if f"{role}_feature" in term.inputs
-        }
+        found = {}
+        for role in ("student", "teacher"):
+            if f"{role}_feature" in term.inputs:
+                parts = [self._seen[role, each] for each in _parts(getattr(term.spec, f"{role}_layer"))]
+                found[f"{role}_feature"] = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)).float()
+        return found
+
+    def _mask(self, inputs: torch.Tensor, features: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+        """(B, T), false where a text is filled up; `None` where features are not one vector for each token."""
+        if self.pad is None:
+            return None
+        sequences = [
+            features[name].ndim == 3 and features[name].shape[:2] == inputs.shape
+            for name in _FEATURES
+            if name in features
+        ]
+        return inputs.round() != self.pad if sequences and all(sequences) else None
 
     def _watch(self, role: str, network: nn.Module | None, layer: str | None) -> None:
         if network is None:
@@ -187,9 +203,12 @@ class Objective(nn.Module):
         names = [name for name in layers if name]
         if layer is None:
             raise ConfigError("missing: a feature loss compares two layers", allowed=_some(names))
-        if layer not in names:
-            raise ConfigError(f"no layer '{layer}'", allowed=_some(names), next_step=did_you_mean(layer, names))
+        for each in _parts(layer):
+            if each not in names:
+                raise ConfigError(f"no layer '{each}'", allowed=_some(names), next_step=did_you_mean(each, names))
+            self._watch_one(role, layers[each], each)
 
+    def _watch_one(self, role: str, module: nn.Module, layer: str) -> None:
         def keep(_module: nn.Module, _inputs: object, output: object) -> None:
             if not isinstance(output, torch.Tensor):
                 # Transformers' blocks give their hidden states first.
@@ -197,7 +216,7 @@ class Objective(nn.Module):
             if isinstance(output, torch.Tensor):
                 self._seen[role, layer] = output
 
-        self._hooks.append(layers[layer].register_forward_hook(keep))
+        self._hooks.append(module.register_forward_hook(keep))
 
     def _look(self, student: nn.Module, teacher: nn.Module | None, sample: torch.Tensor) -> None:
         with torch.no_grad():
@@ -210,7 +229,7 @@ class Objective(nn.Module):
     def _prepare(self, index: int, term: Term, samples: int) -> None:
         """Check the shapes of a term's features, and build what is learned to compare them."""
         features = self._features_or_raise(term)
-        shapes = {f"{role}_shape": tuple(features[f"{role}_feature"].shape[1:]) for role in ("student", "teacher")}
+        shapes = {name.replace("feature", "shape"): tuple(each.shape[1:]) for name, each in features.items()}
         module = inspect.getmodule(term.loss)
         given = {**shapes, "samples": samples, **term.options(0.0)}
         for name in ("check_shapes", "build_projector"):
@@ -228,6 +247,10 @@ class Objective(nn.Module):
             role, layer = error.args[0]
             raise ConfigError(
                 f"the {role}'s layer '{layer}' gives no tensor, or is not used", next_step="name another layer"
+            ) from None
+        except RuntimeError:
+            raise ConfigError(
+                "layers between plus signs give other shapes", allowed="layers that differ in their last size only"
             ) from None
 
 
@@ -263,6 +286,11 @@ def _gradient_norm(term: torch.Tensor, weights: Sequence[nn.Parameter]) -> float
     gradients = torch.autograd.grad(term, list(weights), retain_graph=True, allow_unused=True)
     norms = [each.float().norm() for each in gradients if each is not None]
     return float(torch.stack(norms).norm()) if norms else 0.0
+
+
+def _parts(layer: str | None) -> list[str]:
+    """Give the layers whose features lie side by side: those between plus signs."""
+    return str(layer).split("+")
 
 
 def _some(names: Sequence[str], shown: int = 12) -> str:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from edgekd.datasets import Dataset, Split
 from edgekd.errors import ConfigError, DataError, ModelError
-from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
+from edgekd.records import AugmentationTerm, DistillSpec, LossTerm, Tokens
 from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_steady
 from edgekd.stages.distill.terms import Term, load_terms
 
@@ -130,6 +130,13 @@ def test_schedules_that_can_t_be_meant_are_refused(
         check_spec(DistillSpec(**spec), terms(*losses), data, has_teachers=False, name="own")
     assert words in str(caught.value)
     assert "problems" not in str(caught.value)
+
+
+def test_tokens_are_not_augmented(data: Dataset) -> None:
+    read = replace(data, tokens=Tokens(vocabulary=9))
+    spec = DistillSpec(augmentations=(AugmentationTerm(name="mixup"),))
+    with pytest.raises(ConfigError, match="own: augmentations: tokens have no values to change or mix; allowed: none"):
+        check_spec(spec, terms(CE), read, has_teachers=False, name="own")
 
 
 def test_every_problem_of_a_schedule_is_said_at_once(data: Dataset) -> None:

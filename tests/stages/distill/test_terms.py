@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,10 @@ from scipy.special import log_softmax
 from torch import nn
 from torch.nn import functional
 
-from edgekd.datasets import Dataset
+from edgekd.datasets import Dataset, Split
 from edgekd.errors import ConfigError
 from edgekd.progress import Progress
-from edgekd.records import AugmentationTerm, DistillSpec, LossTerm, Schedule
+from edgekd.records import AugmentationTerm, DistillSpec, LossTerm, Schedule, Tokens
 from edgekd.stages.distill import Distilled, Teacher, distill, on_device
 from edgekd.stages.distill.teachers import hash_of
 from edgekd.stages.distill.terms import Objective, load_terms, shares_of
@@ -149,6 +150,53 @@ def test_hooks_are_gone_after_training_and_after_an_error(
     else:
         student = distill(student, data=data, teachers=[teacher], spec=spec).network
     assert not any(module._forward_hooks for network in (student, teacher) for module in network.modules())
+
+
+class Reader(nn.Module):
+    """Gives a vector for each token, and logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.linear = nn.Embedding(9, 4), nn.Embedding(9, 4), nn.Linear(4, 4)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.linear(self.query(inputs.long()).mean(1) + self.key(inputs.long()).mean(1))
+        return outputs
+
+
+def test_losses_of_texts_are_told_what_is_padding_and_layers_lie_side_by_side(own: Own) -> None:
+    name = own(
+        "seen = []\n"
+        "def loss(*, student_feature, mask):\n"
+        "    seen.append((student_feature, mask))\n    return student_feature.mean()\n"
+    )
+    tokens = np.array([[1, 2, 3], [4, 0, 0], [5, 6, 0]])
+    split = Split(inputs=tokens, labels=np.array([0, 1, 2]))
+    data = Dataset(
+        classes=("a", "b", "c", "d"),
+        scale=1.0,
+        train=split,
+        validation=split,
+        test=split,
+        tokens=Tokens(vocabulary=9, pad=0),
+    )
+    views, network = Views(split, data, (), 0, CPU), Reader()
+    terms = load_terms(
+        [LossTerm(name=f"{name}:loss", student_layer=layer, teacher_layer="query") for layer in ("query+key", "linear")]
+    )
+    batch = views.batch(torch.arange(3), 0)
+    made = Objective(terms, student=network, teacher=network, sample=batch.inputs, samples=3, pad=0, where="own")
+    made(network(batch.inputs), None, batch, 0.0)
+    from edgekd import registry
+
+    seen: Any = registry.function("losses", f"{name}:seen")
+    (both, mask), (vectors, none) = seen
+    assert torch.equal(both, torch.cat([network.query(batch.inputs.long()), network.key(batch.inputs.long())], dim=2))
+    assert mask.tolist() == (tokens != 0).tolist()
+    assert (vectors.shape, none) == ((3, 4), None), "there is no token that a whole text's vector belongs to"
+    terms = load_terms([LossTerm(name="hint", student_layer="query+linear", teacher_layer="query")])
+    with pytest.raises(ConfigError, match="layers between plus signs give other shapes"):
+        Objective(terms, student=network, teacher=network, sample=batch.inputs, samples=3, pad=0, where="own")
 
 
 def test_features_are_those_of_the_layers_on_the_very_batch(data: Dataset, make: Make) -> None:
