@@ -65,11 +65,12 @@ class Log(Silent):
 
 def build(model: str, data: Dataset, seed: int, **options: object) -> nn.Module:
     """Build a network whose first weights depend on the seed alone."""
+    make = registry.function("networks", model)
+    if data.tokens is not None:
+        options["tokens"] = data.tokens
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network: nn.Module = registry.function("networks", model)(
-            classes=len(data.classes), input_shape=data.input_shape, **options
-        )
+        network: nn.Module = make(classes=data.outputs, input_shape=data.input_shape, **options)
     return network
 
 

@@ -1,0 +1,220 @@
+"""DistilBERT's promise on a pair of our own: half the layers, faster, and nearly as good (Sanh et al. 2019).
+
+A BERT of six layers learns SST-2 from scratch. Four students of three layers learn from the same data by the same
+schedule: taught and begun as every second of its layers, taught without that, begun so without being taught, and
+neither. Three seeds, of the teacher too. The validation split chooses epochs; the test split is read once by each
+network, at the end. The first seed's pair becomes files, whose speeds are compared in turns.
+
+The folder of SST-2's train.tsv, dev.tsv and test.tsv is asked for by EDGEKD_DATA (text_sst2 below it).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from results_file import Results
+from torch import nn
+from training import WORK, build, errors_of, logits_of, train
+
+from edgekd import api, registry, stats
+from edgekd.datasets import Dataset, open_dataset
+from edgekd.records import DataSpec, DistillSpec, InitSpec, LossTerm, Model
+
+NAME = "distilbert"
+LAYERS, HIDDEN, HEADS = 6, 128, 4
+DROPOUT = 0.2
+SCHEDULE = DistillSpec(
+    epochs=10, batch_size=64, optimizer="adamw", learning_rate=5e-4, weight_decay=0.01, gradient_clip=1.0, cache="off"
+)
+LAST = ("network.bert.encoder.layer.2", "network.bert.encoder.layer.5")
+TAUGHT = (
+    LossTerm(name="kl", weight=0.5, options={"temperature": 2.0}),
+    LossTerm(name="cross_entropy", weight=0.5),
+    LossTerm(name="cosine", weight=0.5, student_layer=LAST[0], teacher_layer=LAST[1]),
+)
+BEGUN = InitSpec(layers=(0, 2, 4))
+LABELS = (LossTerm(name="cross_entropy"),)
+# By name: losses and first weights.
+ARMS = {
+    "distilled": (TAUGHT, BEGUN),
+    "taught": (TAUGHT, None),
+    "begun": (LABELS, BEGUN),
+    "alone": (LABELS, None),
+}
+PRECISIONS = ("fp32", "dynamic_wi8_afp32", "static_wi8_ai8")
+
+
+def main() -> None:
+    """Train what is not there yet, then state what it shows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one seed of one epoch on a tenth of the sentences")
+    quick = parser.parse_args().quick
+    results = Results(NAME, quick=quick, keep=True)
+    data, seeds = open_data(), range(1 if quick else 3)
+    if quick:
+        data = replace(data, train=data.train.take(np.arange(0, len(data.train), 10)))
+    for seed in seeds:
+        spec = replace(SCHEDULE, epochs=1 if quick else SCHEDULE.epochs, seed=seed)
+        learn(results, data, spec, WORK / (f"{NAME}-quick" if quick else NAME) / f"seed-{seed}")
+    if not any(run["kind"] == "files" for run in results.runs):
+        results.add(kind="files", **measure_files(data, WORK / (f"{NAME}-quick" if quick else NAME)))
+    claim(results, data)
+
+
+def open_data() -> Dataset:
+    """Sentences as 48 tokens of 6,000 word pieces, which are learned from the training split."""
+    folder = Path("text_sst2")
+    options = {
+        "path": folder / "train.tsv",
+        "validation_path": folder / "dev.tsv",
+        "test_path": folder / "test.tsv",
+        "layout": "tsv",
+        "header": False,
+        "text": ("1",),
+        "label": "2",
+        "classes": ("negative", "positive"),
+        "first_class": 0,
+        "length": 48,
+        "vocabulary": 6000,
+    }
+    return open_dataset(DataSpec(source="text", options=options))
+
+
+def network(data: Dataset, layers: int, seed: int) -> nn.Module:
+    """Build an encoder with a classifier."""
+    size = {"layers": layers, "hidden": HIDDEN, "heads": HEADS, "intermediate": 4 * HIDDEN, "dropout": DROPOUT}
+    return build("bert", data, seed, **size)
+
+
+def learn(results: Results, data: Dataset, spec: DistillSpec, folder: Path) -> None:
+    """Train one seed's teacher and students; each is kept as it ends."""
+    teacher = train(network(data, LAYERS, spec.seed), data=data, spec=spec, folder=folder / "teacher", name="teacher")
+    keep(results, data, spec.seed, "teacher", teacher.network, teacher.facts)
+    for arm, (losses, init) in ARMS.items():
+        trained = train(
+            # Other first weights than the teacher's.
+            network(data, LAYERS // 2, spec.seed + 1000),
+            data=data,
+            spec=replace(spec, losses=losses, init=init),
+            teachers=[teacher.network],
+            folder=folder / arm,
+            name=f"{arm} {spec.seed}",
+        )
+        keep(results, data, spec.seed, arm, trained.network, trained.facts)
+
+
+def keep(results: Results, data: Dataset, seed: int, arm: str, network: nn.Module, facts: object) -> None:
+    """Try a network on the test split, once, and keep what came out."""
+    if any((run["kind"], run.get("seed"), run.get("arm")) == ("training", seed, arm) for run in results.runs):
+        return
+    logits = logits_of(network, data.test, 1.0)
+    right = (logits.argmax(1) == data.test.labels).astype(int).tolist()
+    encoder = sum(each.numel() for name, each in network.named_parameters() if ".encoder." in name)
+    results.add(
+        kind="training",
+        seed=seed,
+        arm=arm,
+        test_accuracy=1 - errors_of(logits, data.test.labels) / len(data.test),
+        right=right,
+        parameters=sum(each.numel() for each in network.parameters()),
+        encoder_parameters=encoder,
+        facts=facts,
+    )
+    print(seed, arm, results.runs[-1]["test_accuracy"], flush=True)
+
+
+def measure_files(data: Dataset, folder: Path) -> dict[str, object]:
+    """Export the first seed's teacher and student; compare their latencies, and how often files are right."""
+    place = folder / "files"
+    files: dict[str, Model] = {}
+    for arm, layers in (("teacher", LAYERS), ("distilled", LAYERS // 2)):
+        blank = network(data, layers, 0)
+        trained = load(blank, folder / "seed-0" / arm / "weights.safetensors")
+        made = api.export(trained, calibration=data, precisions=PRECISIONS, folder=place / arm)
+        files |= {f"{arm}.{model.precision}.{model.format}": model for model in made.models}
+    compared = {
+        form: api.compare(files[f"teacher.fp32.{form}"].path, files[f"distilled.fp32.{form}"].path, time_limit_s=20)
+        for form in ("onnx", "tflite")
+    }
+    measured = api.benchmark(list(files.values()), data=data, runs=200, time_limit_s=10)
+    right = {each.model: list(each.samples) for each in measured if each.metric == "accuracy"}
+    names = {model.name: name for name, model in files.items()}
+    return {
+        "size_bytes": {name: model.size_bytes for name, model in files.items()},
+        "ratio": {form: [each.ratio, each.low, each.high] for form, each in compared.items()},
+        "right": {names.get(name, name): values for name, values in right.items()},
+    }
+
+
+def load(blank: nn.Module, weights: Path) -> nn.Module:
+    """Give a network the weights of an earlier training."""
+    loaded: nn.Module = registry.function("teachers", "torch")(network=blank, weights=weights)
+    return loaded
+
+
+def claim(results: Results, data: Dataset) -> None:
+    """Hold what came out against what DistilBERT promises."""
+    by_arm: dict[str, list[dict[str, Any]]] = {}
+    for run in sorted((run for run in results.runs if run["kind"] == "training"), key=lambda run: int(run["seed"])):
+        by_arm.setdefault(run["arm"], []).append(run)
+    for arm, runs in by_arm.items():
+        scores = [run["test_accuracy"] for run in runs]
+        results.claim(f"accuracy_{arm}", statistics.fmean(scores), "share", low=min(scores), high=max(scores))
+    teacher, student = by_arm["teacher"], by_arm["distilled"]
+    kept = [one["test_accuracy"] / other["test_accuracy"] for one, other in zip(student, teacher, strict=True)]
+    mean = statistics.fmean(kept)
+    results.claim(
+        "accuracy_kept",
+        mean,
+        "of the teacher's",
+        low=min(kept),
+        high=max(kept),
+        bound="at least 0.97",
+        holds=mean >= 0.97,
+    )
+    for name, arm in (
+        ("over_the_student_alone", "alone"),
+        ("over_other_first_weights", "taught"),
+        ("over_begun", "begun"),
+    ):
+        gain = stats.gain_interval([run["right"] for run in student], [run["right"] for run in by_arm[arm]])
+        needed = name != "over_begun"
+        results.claim(
+            name,
+            gain.estimate,
+            f"share, mean of {len(student)} seeds",
+            low=gain.low,
+            high=gain.high,
+            bound="above 0" if needed else "",
+            holds=gain.estimate > 0 if needed else None,
+        )
+    fewer = 1 - student[0]["encoder_parameters"] / teacher[0]["encoder_parameters"]
+    results.claim("fewer_parameters_in_the_encoder", fewer, "share", bound="at least 0.4", holds=fewer >= 0.4)
+    (files,) = (run for run in results.runs if run["kind"] == "files")
+    for form, (ratio, low, high) in files["ratio"].items():
+        ends = {} if low is None else {"low": 1 / high, "high": 1 / low}
+        results.claim(
+            f"faster_{form}", 1 / ratio, "x, fp32 on one core", **ends, bound="at least 1.6", holds=1 / ratio >= 1.6
+        )
+    for form in ("onnx", "tflite"):
+        for precision in PRECISIONS[1:]:
+            right = [files["right"][f"distilled.{each}.{form}"] for each in ("fp32", precision)]
+            drop = stats.paired_drop_interval(*right)
+            results.claim(
+                f"drop_{precision}_{form}",
+                drop.estimate,
+                f"share of {len(data.test)}",
+                low=drop.low,
+                high=drop.high,
+                bound="at most 0.005",
+                holds=drop.estimate <= 0.005,
+            )
+
+
+if __name__ == "__main__":
+    main()
