@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgekd.errors import ExportError
 from edgekd.exporters._refusals import explained
+from edgekd.exporters._tokens import bound_masks_of_onnx, example_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,14 +22,16 @@ TOOLS = ("torch", "onnxscript")
 _PROTOBUF_LIMIT_BYTES = 2**31 - 1
 
 
-def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> None:
+def export(*, network: nn.Module, example: NDArray[np.float32], path: Path, any_length: bool = False) -> None:
     """Write a network as a float32 ONNX file with input `input` and output `output`.
 
-    A network with a method `write_onnx(example, path)` is asked first, and says whether it did.
+    A network with a method `write_onnx(example, path)` is asked first, and says whether it did. The file of a network
+    with `takes_tokens = True` takes int64.
 
     Args:
         network: In evaluation mode, on the CPU.
-        example: One input, shape (1, C, H, W) or (1, F); the batch stays dynamic in the file.
+        example: One input, shape (1, C, H, W), (1, F) or (1, T); the batch stays dynamic in the file.
+        any_length: Whether the last dimension, T, stays dynamic, too.
         path: Written whole; the stage that calls this moves it into place.
 
     Raises:
@@ -41,19 +44,27 @@ def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> N
     >>> inspection.inspect(file).operators
     (('Gemm', 1),)
     """
+    import onnx
     import torch
 
+    takes_tokens = getattr(network, "takes_tokens", False)
     write_itself = getattr(network, "write_onnx", None)
-    if write_itself is not None and write_itself(example, path):
+    if write_itself is not None and write_itself(example, path, **({"any_length": True} if any_length else {})):
+        if takes_tokens:
+            model = onnx.load(str(path))
+            bound_masks_of_onnx(model)
+            _forget_origin(model)
+            path.write_bytes(model.SerializeToString(deterministic=True))
         return
     # Batch 1 would be taken for a constant.
-    inputs = torch.from_numpy(np.repeat(example, 2, axis=0))
+    inputs = example_of(network, np.repeat(example, 2, axis=0), "int64")
+    free = {0: torch.export.Dim("batch"), **({inputs.ndim - 1: torch.export.Dim("length")} if any_length else {})}
     with explained(path, network, inputs):
         program = torch.onnx.export(
             network,
             (inputs,),
             dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=(free,),
             input_names=["input"],
             output_names=["output"],
             optimize=True,
@@ -64,6 +75,8 @@ def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> N
     model = program.model_proto
     if model.ByteSize() > _PROTOBUF_LIMIT_BYTES:
         raise ExportError("an ONNX file holds 2 GB at most", where=str(path), next_step="choose a smaller student")
+    if takes_tokens:
+        bound_masks_of_onnx(model)
     _forget_origin(model)
     path.write_bytes(model.SerializeToString(deterministic=True))
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgekd.errors import ExportError
 from edgekd.exporters._channels_last import drop_transposes, pad_with_zeros
 from edgekd.exporters._refusals import explained
+from edgekd.exporters._tokens import bound_masks_of_tflite, example_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,13 +25,14 @@ _CHANNELS_LAST = (0, 2, 3, 1)
 
 
 def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> None:
-    """Write a network as a float32 TFLite file that takes (1, H, W, C) or (1, F).
+    """Write a network as a float32 TFLite file that takes (1, H, W, C), (1, F) or (1, T).
 
-    Tensors keep the names that torch gave them, because quantizers find tensors by name.
+    The file of a network with `takes_tokens = True` takes int32. One with a method
+    `write_tflite(example, path)` is asked first, and says whether it did. Tensors keep the names that torch gave them, because quantizers find tensors by name.
 
     Args:
-        network: In evaluation mode, on the CPU; takes (N, C, H, W) or (N, F).
-        example: One input, shape (1, C, H, W) or (1, F).
+        network: In evaluation mode, on the CPU; takes (N, C, H, W), (N, F) or (N, T).
+        example: One input, shape (1, C, H, W), (1, F) or (1, T).
         path: Written whole; the stage that calls this moves it into place.
 
     Raises:
@@ -45,19 +47,25 @@ def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> N
     (('FULLY_CONNECTED', 1),)
     """
     import litert_torch
-    import torch
     from ai_edge_litert.tools import flatbuffer_utils
 
+    write_itself = getattr(network, "write_tflite", None)
+    if write_itself is not None and write_itself(example, path):
+        return
     _pad_in_place()
-    network = _contiguous(network)
+    network, takes_tokens = _contiguous(network), getattr(network, "takes_tokens", False)
     channels_last = example.ndim == 4
     if channels_last:
         network = litert_torch.to_channel_last_io(network, args=[0]).eval()
         example = np.ascontiguousarray(example.transpose(_CHANNELS_LAST))
-    inputs = torch.from_numpy(example)
+    inputs = example_of(network, example, "int32")
     with explained(path, network, inputs):
         converted = litert_torch.convert(network, (inputs,))
     converted.export(str(path))
+    if takes_tokens:
+        model = flatbuffer_utils.read_model(str(path))
+        bound_masks_of_tflite(model)
+        flatbuffer_utils.write_model(model, str(path))
     if channels_last:
         model = flatbuffer_utils.read_model(str(path))
         if left := drop_transposes(model):

@@ -38,14 +38,15 @@ def knows(classifier: Classifier) -> bool:
     return _config_of(classifier) is not None
 
 
-def write_onnx(classifier: Classifier, example: NDArray[np.float32], path: Path) -> None:
+def write_onnx(classifier: Classifier, example: NDArray[np.float32], path: Path, *, any_length: bool = False) -> None:
     """Write a classifier as a float32 ONNX file with one input, `input`, and one output, `output`: logits.
 
-    Of text, token numbers come as float32; the attention mask is made of them in the graph.
+    Of text, tokens come as int64; the attention mask is made of them in the graph.
 
     Args:
         classifier: In evaluation mode, on the CPU.
-        example: One input, shape (1, …); only the batch stays dynamic in the file.
+        example: One input, shape (1, …); the batch stays dynamic in the file.
+        any_length: Whether the length of texts does, too.
         path: Written whole.
 
     Raises:
@@ -66,7 +67,8 @@ def write_onnx(classifier: Classifier, example: NDArray[np.float32], path: Path)
         # A batch of one would be taken for a constant.
         optimum.export(classifier.network, config, traced, input_shapes={"batch_size": 2, **sizes})
         model = onnx.load(str(traced))
-    _join_inputs(model, classifier, example.shape[1:], path)
+    shape = [*example.shape[1:-1], "length"] if any_length else [*example.shape[1:]]
+    _join_inputs(model, classifier, shape, path)
     model.graph.output[0].name = _rename(model.graph, model.graph.output[0].name, _OUTPUT)
     del model.graph.value_info[:]
     model = onnxscript.optimizer.optimize(model)
@@ -86,8 +88,8 @@ def _config_of(classifier: Classifier) -> Any:
     return constructor(classifier.config)
 
 
-def _join_inputs(model: Any, classifier: Classifier, shape: tuple[int, ...], path: Path) -> None:
-    """Leave one float32 input of a fixed shape, from which the graph makes all that it asks for."""
+def _join_inputs(model: Any, classifier: Classifier, shape: list[int | str], path: Path) -> None:
+    """Leave one input of a shape, float32 or of tokens int64, from which the graph makes all that it asks for."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph, names = model.graph, [each.name for each in model.graph.input]
@@ -95,7 +97,7 @@ def _join_inputs(model: Any, classifier: Classifier, shape: tuple[int, ...], pat
     if classifier.kind == "text":
         pad = classifier.pad_token
         makers = {
-            "input_ids": [helper.make_node("Cast", [_INPUT], ["input_ids"], name="tokens", to=TensorProto.INT64)],
+            "input_ids": [helper.make_node("Identity", [_INPUT], ["input_ids"], name="tokens")],
             "attention_mask": [
                 helper.make_node("Equal", [_INPUT, "pad"], ["is_pad"], name="is_pad"),
                 helper.make_node("Not", ["is_pad"], ["is_token"], name="is_token"),
@@ -105,8 +107,8 @@ def _join_inputs(model: Any, classifier: Classifier, shape: tuple[int, ...], pat
         }
         if unknown := [name for name in names if name not in makers]:
             raise ModelError(f"asks for {', '.join(unknown)}", where=path.name, allowed=", ".join(makers))
-        # No number is the pad where there is none.
-        graph.initializer.append(numpy_helper.from_array(np.array(np.nan if pad is None else pad, np.float32), "pad"))
+        # No token is the pad where there is none.
+        graph.initializer.append(numpy_helper.from_array(np.array(-1 if pad is None else pad, np.int64), "pad"))
         made = [node for name in makers if name in names for node in makers[name]]
         nodes = [*made, *graph.node]
         del graph.node[:]
@@ -116,7 +118,8 @@ def _join_inputs(model: Any, classifier: Classifier, shape: tuple[int, ...], pat
     else:
         _rename(graph, names[0], _INPUT)
     del graph.input[:]
-    graph.input.append(helper.make_tensor_value_info(_INPUT, TensorProto.FLOAT, [batch, *shape]))
+    dtype = TensorProto.INT64 if classifier.kind == "text" else TensorProto.FLOAT
+    graph.input.append(helper.make_tensor_value_info(_INPUT, dtype, [batch, *shape]))
 
 
 def _rename(graph: Any, old: str, new: str) -> str:

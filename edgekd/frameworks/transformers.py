@@ -66,7 +66,7 @@ class Classifier(nn.Module):
         return dict(vars(self))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """From (B, *input_shape) float32 to (B, classes) float32."""
+        """From (B, *input_shape) float32 to (B, classes) float32; tokens may be integers, too."""
         if self.kind != "text":
             logits: Tensor = self.network(**{_LOADERS[self.kind][1]: inputs}).logits
             return logits.float()
@@ -75,7 +75,7 @@ class Classifier(nn.Module):
         logits = self.network(input_ids=tokens, attention_mask=mask).logits
         return logits.float()
 
-    def write_onnx(self, example: NDArray[np.float32], path: Path) -> bool:
+    def write_onnx(self, example: NDArray[np.float32], path: Path, *, any_length: bool = False) -> bool:
         """Write itself through optimum, as `edgekd.exporters.onnx` lets networks do that know better.
 
         Returns:
@@ -83,7 +83,7 @@ class Classifier(nn.Module):
         """
         if not optimum.knows(self):
             return False
-        optimum.write_onnx(self, example, path)
+        optimum.write_onnx(self, example, path, any_length=any_length)
         return True
 
 

@@ -38,12 +38,12 @@ class Table:
     fields: tuple[Any, ...]
 
 
-AXIS_LABELS, VALUE_LABELS = 2, 3
+DESCRIPTIONS, AXIS_LABELS, VALUE_LABELS, VOCABULARY = 1, 2, 3, 5
 RGB, GRAYSCALE = 1, 2
 
 
 def associated_file(name: str, description: str, kind: int) -> Table:
-    """Table `AssociatedFile`; kind is `AXIS_LABELS` or `VALUE_LABELS`."""
+    """Table `AssociatedFile`; kind is one of the numbers above."""
     return Table((name, description, Byte(kind)))
 
 
@@ -61,6 +61,11 @@ def feature() -> Table:
 def normalization(mean: Sequence[float], std: Sequence[float]) -> Table:
     """Table `ProcessUnit` with `NormalizationOptions`: (x - mean) / std."""
     return Table((Byte(1), Table((tuple(mean), tuple(std)))))
+
+
+def bert_tokenizer(vocabulary: Sequence[Table]) -> Table:
+    """Table `ProcessUnit` with `BertTokenizerOptions`."""
+    return Table((Byte(4), Table((list(vocabulary),))))
 
 
 def tensor(
@@ -87,13 +92,14 @@ def model(
     licence: str,
     inputs: Sequence[Table],
     outputs: Sequence[Table],
+    units: Sequence[Table] = (),
 ) -> bytes:
-    """Table `ModelMetadata` as a flatbuffer.
+    """Table `ModelMetadata` as a flatbuffer; units process all inputs together.
 
     >>> bytes(model(name="m", description="", version="", author="", licence="", inputs=[], outputs=[]))[4:8]
     b'M001'
     """
-    graph = Table((None, None, list(inputs), list(outputs)))
+    graph = Table((None, None, list(inputs), list(outputs), None, list(units)))
     root = Table((name, description, version, [graph], author, licence, None, MIN_PARSER_VERSION))
     builder = flatbuffers.Builder(1024)
     builder.Finish(_write(builder, root), IDENTIFIER)

@@ -9,6 +9,7 @@ from typing import Any
 from edgekd import store
 from edgekd.packagers._checks import check_format
 from edgekd.packagers._templates import render
+from edgekd.packagers._text import length_of, tokenizer_of
 from edgekd.records import Cargo, TensorSpec
 
 FORMATS = ("tflite", "onnx")
@@ -20,6 +21,8 @@ _TAGS = {
     "text": "text-classification",
     "features": "tabular-classification",
 }
+# Of what has no classes.
+_TASKS = {"next_token": "text-generation"}
 
 
 def pack(*, cargo: Cargo, folder: Path) -> tuple[Path, ...]:
@@ -43,6 +46,7 @@ def pack(*, cargo: Cargo, folder: Path) -> tuple[Path, ...]:
         front=_front_matter(cargo),
         ends=[*(_row("input", each) for each in model.inputs), *(_row("output", each) for each in model.outputs)],
         normalization=_normalization(cargo),
+        tokens=_tokens(cargo),
     )
     path = folder / "README.md"
     store.write_bytes(path, text.encode())
@@ -51,7 +55,7 @@ def pack(*, cargo: Cargo, folder: Path) -> tuple[Path, ...]:
 
 def _front_matter(cargo: Cargo) -> str:
     """YAML, whose values are JSON, which is YAML too."""
-    task = _TAGS[cargo.content] if cargo.task in ("single_label", "multi_label") else None
+    task = _TAGS[cargo.content] if cargo.task in ("single_label", "multi_label") else _TASKS.get(cargo.task)
     known: dict[str, Any] = {
         "license": cargo.licence.lower(),
         "library_name": cargo.model.format,
@@ -85,7 +89,20 @@ def _row(end: str, spec: TensorSpec) -> dict[str, str]:
 
 
 def _normalization(cargo: Cargo) -> str:
+    if cargo.content == "text":
+        return "none: tokens go in"
     if set(cargo.raw_mean) == {0.0} and set(cargo.raw_std) == {1.0}:
         return "none: raw values go in"
     mean, std = (", ".join(f"{each:.6g}" for each in numbers) for numbers in (cargo.raw_mean, cargo.raw_std))
     return f"(x - {mean}) / {std}" if len(cargo.raw_mean) == 1 else f"(x - ({mean})) / ({std}), for each channel"
+
+
+def _tokens(cargo: Cargo) -> str:
+    """What makes tokens of texts, in a sentence; empty where inputs are none."""
+    if cargo.tokens is None:
+        return ""
+    length, pad = length_of(cargo), cargo.tokens.pad
+    filled = "" if length is None else f", {length} of them" + ("" if pad is None else f", filled up with {pad}")
+    kind = tokenizer_of(cargo)["model"].get("type", "one kind") if cargo.tokens.tokenizer else None
+    made = f"tokenizer.json ({kind}) makes them of a text" if kind else "what makes them of a text is not known"
+    return f"{cargo.tokens.vocabulary:,} tokens{filled}; {made}"

@@ -10,6 +10,7 @@ from edgekd import store
 from edgekd.errors import ConfigError, ExportError
 from edgekd.packagers._checks import check_ends, check_format
 from edgekd.packagers._templates import render
+from edgekd.packagers._text import length_of
 from edgekd.records import Cargo, TensorSpec
 
 FORMATS = ("tflite", "onnx")
@@ -34,7 +35,8 @@ def pack(
     """Write `{name}_snippet.py`, `.kt` and `.cpp`: raw values in, a label or the outputs out.
 
     TFLite files run on LiteRT, ONNX files on ONNX Runtime. The Python one is a program, too:
-    `python NAME_snippet.py MODEL RAW.npy`.
+    `python NAME_snippet.py MODEL RAW.npy`. Where it is known what makes tokens of texts, Python takes a text, and needs
+    `tokenizer.json` beside it (of packager `tokenizer`) and `tokenizers`; the others take tokens.
 
     Args:
         cargo: Of a TFLite or ONNX file with one input and one output.
@@ -54,6 +56,13 @@ def pack(
     check_format(cargo, "snippets", FORMATS)
     check_ends(cargo)
     known = _known(cargo, package)
+    if known["tokens"] and length_of(cargo) is None and set(languages) != {"python"}:
+        raise ExportError(
+            "takes texts of any length",
+            where=cargo.model.name,
+            allowed="Python alone",
+            next_step='name it: { name = "snippets", languages = ["python"] }',
+        )
     paths = []
     for language in languages:
         path = folder / f"{cargo.stem}_snippet.{_SUFFIXES[language]}"
@@ -78,6 +87,8 @@ def _known(cargo: Cargo, package: str) -> dict[str, Any]:
         "stride": shape[2] * shape[3] if channels_first else 1,
         "channels_first": channels_first,
         "labels": cargo.labels,
+        "tokens": cargo.tokens is not None and bool(cargo.tokens.tokenizer),
+        "pad": (cargo.tokens.pad if cargo.tokens else None) or 0,
         "raw": f" from {cargo.raw_range[0]:g} to {cargo.raw_range[1]:g}" if cargo.raw_range else "",
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from edgekd import store
 from edgekd.formats._objects import read_objects
 from edgekd.packagers import _flatbuffer as metadata
 from edgekd.packagers._checks import channels_of, check_ends, check_format, check_pixels
+from edgekd.packagers._text import TOKENIZER, VOCABULARY, fitted, word_pieces
 from edgekd.records import Cargo
 
 FORMATS = ("tflite",)
@@ -19,11 +21,13 @@ SUITS, KEEPS = "all", "bits"
 
 _log = logging.getLogger("edgekd")
 _ENTRY = b"TFLITE_METADATA"
-_LABELS = "labels.txt"
+LABELS = "labels.txt"
 
 
 def pack(*, cargo: Cargo, folder: Path) -> tuple[Path, ...]:
     """Write `{name}.metadata.tflite`: the file with a metadata flatbuffer, and labels in a zip file at its end.
+
+    A file of texts has its tokenizer there, too: `tokenizer.json`, and BERT's `vocab.txt` where that says the same.
 
     By `metadata_schema.fbs` of tensorflow/tflite-support: an app's library reads there how pixels are normalized
     (nothing to do, mean 0 and std 1, where that is in the graph) and what the outputs are called.
@@ -47,11 +51,22 @@ def pack(*, cargo: Cargo, folder: Path) -> tuple[Path, ...]:
     from ai_edge_litert.tools import flatbuffer_utils
 
     model, _ = read_objects(cargo.model.path)
-    _put(model, _metadata(cargo))
+    files = _texts(cargo)
+    put(model, _metadata(cargo, files))
     content = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    if cargo.labels:
+        files[LABELS] = "\n".join(cargo.labels) + "\n"
     path = folder / f"{cargo.stem}.metadata.tflite"
-    store.write_bytes(path, _with_labels(content, cargo.labels) if cargo.labels else content)
+    store.write_bytes(path, with_files(content, files) if files else content)
     return (path,)
+
+
+def _texts(cargo: Cargo) -> dict[str, str]:
+    """What makes tokens of a text, by the names of files."""
+    if cargo.content != "text" or not (cargo.tokens and cargo.tokens.tokenizer):
+        return {}
+    pieces = word_pieces(cargo)
+    return {TOKENIZER: fitted(cargo), **({VOCABULARY: "\n".join(pieces) + "\n"} if pieces else {})}
 
 
 def _warn(cargo: Cargo) -> None:
@@ -71,30 +86,52 @@ def _warn(cargo: Cargo) -> None:
         )
 
 
-def _metadata(cargo: Cargo) -> bytes:
-    labels = []
-    if cargo.labels:
-        kind = metadata.VALUE_LABELS if cargo.head == "class" else metadata.AXIS_LABELS
-        labels = [metadata.associated_file(_LABELS, "Names of the classes, in the order of the outputs.", kind)]
-    probabilities = cargo.head == "probabilities"
+def _metadata(cargo: Cargo, texts: Mapping[str, str]) -> bytes:
     return metadata.model(
         name=cargo.name,
         description=cargo.description,
         version=cargo.version,
         author=cargo.author,
         licence=cargo.licence,
-        inputs=[_input(cargo)],
-        outputs=[
-            metadata.tensor(
-                name="probability" if probabilities else cargo.head,
-                description=_OUTPUTS[cargo.head],
-                content=metadata.feature(),
-                units=(),
-                low=(0.0,) if probabilities else (),
-                high=(1.0,) if probabilities else (),
-                files=labels,
-            )
-        ],
+        inputs=[_tokens(cargo, texts) if cargo.content == "text" else _input(cargo)],
+        outputs=[output_of(cargo)],
+    )
+
+
+def output_of(cargo: Cargo, name: str | None = None) -> metadata.Table:
+    """Describe the output of a file, by a name of one's own where a library asks for it."""
+    labels = []
+    if cargo.labels:
+        kind = metadata.VALUE_LABELS if cargo.head == "class" else metadata.AXIS_LABELS
+        labels = [metadata.associated_file(LABELS, "Names of the classes, in the order of the outputs.", kind)]
+    probabilities = cargo.head == "probabilities"
+    return metadata.tensor(
+        name=name or ("probability" if probabilities else cargo.head),
+        description=_OUTPUTS[cargo.head],
+        content=metadata.feature(),
+        units=(),
+        low=(0.0,) if probabilities else (),
+        high=(1.0,) if probabilities else (),
+        files=labels,
+    )
+
+
+def _tokens(cargo: Cargo, texts: Mapping[str, str]) -> metadata.Table:
+    files = []
+    if TOKENIZER in texts:
+        files.append(metadata.associated_file(TOKENIZER, "Makes tokens of texts.", metadata.DESCRIPTIONS))
+    units = []
+    if VOCABULARY in texts:
+        pieces = metadata.associated_file(VOCABULARY, "Word pieces.", metadata.VOCABULARY)
+        units.append(metadata.bert_tokenizer([pieces]))
+    return metadata.tensor(
+        name=cargo.content,
+        description=_INPUTS["text"],
+        content=metadata.feature(),
+        units=units,
+        low=(),
+        high=(),
+        files=files,
     )
 
 
@@ -130,7 +167,7 @@ def _input(cargo: Cargo) -> metadata.Table:
     )
 
 
-_INPUTS = {"image": "The image to be classified.", "audio": "Features of a recording.", "text": "Token ids."}
+_INPUTS = {"image": "The image to be classified.", "audio": "Features of a recording.", "text": "Tokens of the text."}
 
 
 def _spread(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -138,7 +175,7 @@ def _spread(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[tuple[floa
     return mean * (count // len(mean)), std * (count // len(std))
 
 
-def _put(model: Any, content: bytes) -> None:
+def put(model: Any, content: bytes) -> None:
     """Set the metadata of a model, in place of what is there."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -154,13 +191,15 @@ def _put(model: Any, content: bytes) -> None:
     model.metadata = [*kept, entry]
 
 
-def _with_labels(content: bytes, labels: tuple[str, ...]) -> bytes:
+def with_files(content: bytes, files: Mapping[str, str]) -> bytes:
+    """Put files into a zip file at the end of a model."""
     stream = io.BytesIO(content)
     # Readers map the file: what is in there is stored, not compressed. The date is that of the oldest zip file there
     # can be, so that the same labels give the same bytes.
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
-        member = zipfile.ZipInfo(_LABELS, date_time=(1980, 1, 1, 0, 0, 0))
-        member.create_system = 3  # Unix, wherever this runs
-        member.external_attr = 0o644 << 16
-        archive.writestr(member, "\n".join(labels) + "\n")
+        for name, text in files.items():
+            member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            member.create_system = 3  # Unix, wherever this runs
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, text)
     return stream.getvalue()

@@ -109,6 +109,7 @@ def cargos_of(space: Workspace, run: Run) -> dict[str, Cargo]:
             limits=spec.limits,
             recipe=recipe_text(space),
             findings=tuple(each for each in run.findings if each.model == model.name),
+            tokens=data.tokens,
         )
     return cargos
 

@@ -53,7 +53,7 @@ def _split_gemms(model: Any) -> None:
         nodes.append(helper.make_node("MatMul", [node.input[0], matrix], [product], name=node.name))
         if has_bias:
             nodes.append(helper.make_node("Add", [product, node.input[2]], list(node.output), name=f"{node.name}_bias"))
-    _replace_nodes(model, nodes)
+    replace_nodes(model, nodes)
     drop_unused(model)
 
 
@@ -77,7 +77,7 @@ def store_weights(model: Any, *, bits: int, layers: Collection[str] | None = Non
         if width == 8:
             tensor = numpy_helper.from_array(integers, f"{name}_integers")
         else:
-            tensor = helper.make_tensor(f"{name}_integers", TensorProto.INT4, values.shape, _packed(integers), raw=True)
+            tensor = helper.make_tensor(f"{name}_integers", TensorProto.INT4, values.shape, packed(integers), raw=True)
         tensors = [tensor, numpy_helper.from_array(scales.astype(np.float32), f"{name}_scales")]
         inputs = [each.name for each in tensors]
         return tensors, helper.make_node("DequantizeLinear", inputs, [name], name=f"{name}_decode", axis=axis)
@@ -122,7 +122,7 @@ def _replace_weights(
     copies = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
     del model.graph.initializer[:]
     model.graph.initializer.extend(copies)
-    _replace_nodes(model, [*decoders, *model.graph.node])
+    replace_nodes(model, [*decoders, *model.graph.node])
 
 
 def _is_depthwise(model: Any, node: Any) -> bool:
@@ -140,7 +140,7 @@ def channel_axis(node: Any) -> int:
     return 1 if node.op_type in ("ConvTranspose", "Gemm") else -1
 
 
-def _packed(integers: NDArray[np.int8]) -> bytes:
+def packed(integers: NDArray[np.int8]) -> bytes:
     """Two 4-bit numbers a byte, the first one in the low half."""
     flat = integers.ravel().astype(np.uint8) & 0xF
     flat = np.append(flat, np.zeros(len(flat) % 2, np.uint8))
@@ -159,7 +159,8 @@ def raise_opset(model: Any, version: int) -> None:
     model.CopyFrom(converted)
 
 
-def _replace_nodes(model: Any, nodes: list[Any]) -> None:
+def replace_nodes(model: Any, nodes: list[Any]) -> None:
+    """Give the main graph these operators."""
     # `extend` copies, so the list must be built before it is cleared.
     copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del model.graph.node[:]
@@ -197,4 +198,4 @@ def cast_weights(model: Any, path: Path, layers: Collection[str] | None = None) 
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_fp16"))
         casts.append(helper.make_node("Cast", [tensor.name], [name], name=f"{name}_cast", to=TensorProto.FLOAT))
-    _replace_nodes(model, [*casts, *model.graph.node])
+    replace_nodes(model, [*casts, *model.graph.node])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgekd.errors import ExportError
+from edgekd.quantizers._onnx_tables import store_tables, tables_of
 from edgekd.quantizers._onnx_weights import (
     OPSET_OF_CHANNELS,
     OPSET_OF_INT4,
@@ -52,7 +53,8 @@ def quantize(*, source: Path, plan: QuantizationPlan, path: Path) -> None:
     Integer weights are symmetric, with a scale for each output channel (4-bit weights of matrices: for each block of
     32). `static_wi8_ai8`: QDQ with int8 activations; input and output stay float32. `dynamic_wi8_afp32`: activations
     are quantized as it runs. `weight_only_…` and `fp16`: weights that are decoded when the file is loaded, of matrices
-    of 4 bits by MatMulNBits as it runs; activations stay float32. `fp32`: as it is. Where single layers have precisions
+    of 4 bits by MatMulNBits as it runs; activations stay float32. Tables of embeddings have a scale for each row (of 4
+    bits for each 32 numbers) and are never decoded as a whole. `fp32`: as it is. Where single layers have precisions
     of their own, 4-bit weights have a scale for each output channel in matrices too.
 
     Args:
@@ -89,9 +91,12 @@ def quantize(*, source: Path, plan: QuantizationPlan, path: Path) -> None:
         model = onnx.load(str(source))
         if decoded.weights == "float16":
             cast_weights(model, path)
+            store_tables(model, "float16")
         elif decoded.weights == "int8":
+            store_tables(model, "int8")
             store_weights(model, bits=8)
         elif decoded.weights == "int4":
+            store_tables(model, "int4")
             model = quantize_matrices(model)
             store_weights(model, bits=4)
     path.write_bytes(model.SerializeToString(deterministic=True))
@@ -157,7 +162,8 @@ def _quantize_static(source: Path, plan: QuantizationPlan) -> Any:
     precisions = {
         node.output[0]: decode_precision(plan.layers.get(node.output[0], plan.precision)) for node in model.graph.node
     }
-    if plan.layers:
+    tables = {node.output[0] for node in tables_of(model)}
+    if plan.layers or tables:
         # Nodes are left out by their names, which files from elsewhere may lack.
         for number, node in enumerate(model.graph.node):
             node.name = node.name or f"node_{number}"
@@ -176,13 +182,18 @@ def _quantize_static(source: Path, plan: QuantizationPlan) -> Any:
         activation_qType=QuantType.QInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
         nodes_to_quantize=[],
-        nodes_to_exclude=[node.name for node in model.graph.node if precisions[node.output[0]].mode != "static"],
+        nodes_to_exclude=[
+            node.name
+            for node in model.graph.node
+            if precisions[node.output[0]].mode != "static" or node.output[0] in tables
+        ],
         op_types_to_quantize=list({*QLinearOpsRegistry, *QDQRegistry}),
         extra_options={"TensorQuantOverrides": dict(_overrides(model, precisions))},
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     quantized = quantizer.model.model
+    store_tables(quantized, "int8")
     _share_zero_points(quantized)
     _clean(quantized)
     return quantized
@@ -222,8 +233,13 @@ def _quantize_dynamic(source: Path) -> Any:
 
     with tempfile.TemporaryDirectory(dir=source.parent) as folder:
         quantized = Path(folder) / "quantized.onnx"
-        quantize_dynamic(str(source), str(quantized), weight_type=QuantType.QInt8, per_channel=True)
+        # A table would have one scale for all of its rows.
+        plain = onnx.load(str(source))
+        tables = [node.name for node in tables_of(plain)]
+        options = {"nodes_to_exclude": tables, "weight_type": QuantType.QInt8, "per_channel": True}
+        quantize_dynamic(str(source), str(quantized), **options)
         model = onnx.load(str(quantized))
+    store_tables(model, "int8")
     _clean(model)
     return model
 

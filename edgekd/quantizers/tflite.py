@@ -211,6 +211,7 @@ def _strip(model: Any) -> None:
         if each.name not in _KEPT_METADATA:
             model.buffers[each.buffer].data = None
     model.metadata = kept
+    named = _named_ends(model)
     for graph in model.subgraphs:
         graph.name = None
         graph.debugMetadataIndex = -1
@@ -218,6 +219,11 @@ def _strip(model: Any) -> None:
             tensor.name = None
         for operator in graph.operators:
             operator.debugMetadataIndex = -1
+    if named:
+        # Which of several inputs is which, only their names say.
+        for (graph_number, tensor), name in named.items():
+            model.subgraphs[graph_number].tensors[tensor].name = name
+        return
     graph = model.subgraphs[0]
     for ends, name in ((graph.inputs, b"input"), (graph.outputs, b"output")):
         for index, tensor in enumerate(ends):
@@ -225,3 +231,13 @@ def _strip(model: Any) -> None:
     for signature in model.signatureDefs or []:
         for end in [*signature.inputs, *signature.outputs]:
             end.name = model.subgraphs[signature.subgraphIndex].tensors[end.tensorIndex].name
+
+
+def _named_ends(model: Any) -> dict[tuple[int, int], bytes]:
+    """Names by graph and tensor, of a file whose signatures have several inputs; those of others are always the same."""
+    signatures = model.signatureDefs or []
+    if all(len(each.inputs) == 1 for each in signatures):
+        return {}
+    return {
+        (each.subgraphIndex, end.tensorIndex): end.name for each in signatures for end in [*each.inputs, *each.outputs]
+    }

@@ -124,6 +124,8 @@ class ExportSpec:
             standardises them is in the graph. Not where inputs are reconstructed: errors are of what a network sees.
         head: What files give: the student's `logits`, their `probabilities`, or the number of the likeliest `class`.
         mixed: One more file of each format, `mixed`, whose layers have several precisions.
+        lengths: Whether files of texts take the data's one length, or (`dynamic`, of ONNX) any.
+        context: How many tokens the cache of a causal model's TFLite file holds; `None`: as many as it has positions.
     """
 
     formats: tuple[Literal["onnx", "tflite"], ...] = ("onnx", "tflite")
@@ -134,6 +136,8 @@ class ExportSpec:
     raw_input: bool = True
     head: Literal["logits", "probabilities", "class"] = "logits"
     mixed: MixedPrecisionSpec | None = None
+    lengths: Literal["fixed", "dynamic"] = "fixed"
+    context: Count | None = None
 
     def takes_raw(self, task: Task) -> bool:
         """Whether files of a task take raw values."""

@@ -16,7 +16,9 @@ Format = Literal["torch", "onnx", "tflite", "other"]
 # `repeat`: the student once more with another seed; `control`: the student trained without teacher; `simulated`: the
 # student with the rounding of a file, in torch.
 Role = Literal["teacher", "assistant", "student", "repeat", "control", "simulated"]
-Task = Literal["single_label", "multi_label", "regression", "reconstruction"]
+Task = Literal["single_label", "multi_label", "regression", "reconstruction", "next_token", "masked_token"]
+# Tasks with a prediction at every position of a text.
+TOKEN_TASKS: tuple[Task, ...] = ("next_token", "masked_token")
 Basis = Literal["measured", "emulated", "estimated"]
 Status = Literal["pass", "fail", "inconclusive", "unmeasured"]
 Options = Mapping[str, Any]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgekd.records.linting import Finding
 from edgekd.records.names import Basis, Content, Head, Task
 from edgekd.records.results import Model
+from edgekd.records.text import Tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +68,7 @@ class Cargo:
         limits: What it should not be used for, and what is not known.
         recipe: The TOML that it was made by.
         findings: What lint says of it on its targets.
+        tokens: What its inputs' numbers mean, where they are tokens of texts.
     """
 
     model: Model
@@ -93,6 +95,7 @@ class Cargo:
     limits: str = ""
     recipe: str = ""
     findings: tuple[Finding, ...] = ()
+    tokens: Tokens | None = None
 
     @property
     def name(self) -> str:

@@ -18,13 +18,14 @@ from edgekd.records import ExportSpec, Format, Preprocessing, Task
 from edgekd.stages.export.auditing import warn_of_missing_classes
 from edgekd.stages.export.bare import export_file
 from edgekd.stages.export.calibrating import SampleSource
+from edgekd.stages.export.causal import export_causal
 from edgekd.stages.export.converting import convert, pack
 from edgekd.stages.export.correcting import correct
 from edgekd.stages.export.given import channels_first, export_given, kind_of
 from edgekd.stages.export.learned import Learned
 from edgekd.stages.export.making import Chosen, Exported, Job, Source, is_static, prepared_source
 from edgekd.stages.export.mixing import Mixer
-from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec, check_weights
+from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec, check_tokens, check_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,7 +63,8 @@ def export(
     have the precision that they claim, and a runtime of their format predicts what torch predicts.
 
     Args:
-        student: Takes (N, C, H, W) or (N, F), gives (N, outputs): logits or values. Stays as it is.
+        student: Takes (N, C, H, W), (N, F) or, with `takes_tokens = True`, (N, T), gives (N, outputs): logits or values.
+            Stays as it is.
         folder: Made when missing.
         spec: Formats, precisions, and how many calibration samples; `None` takes the defaults.
         quantized: The student that learned with the rounding of a precision: files of that precision are made of its
@@ -76,7 +78,8 @@ def export(
         validation_labels: As `edgekd.datasets.Split` has them for the task.
         parent_sha256: Of the student's weights.
         preprocessing: What makes the network's inputs of raw ones; with raw inputs the files do it.
-        task: What the student predicts, which decides what it means that a file predicts the same.
+        task: What the student predicts, which decides what it means that a file predicts the same; files that predict
+            the `next_token` keep keys and values (`edgekd.stages.export.causal`).
         name: First part of the files' names.
         converters: By format, the distributions that decide a float file's bytes; `None` is those of its exporter.
         progress: Told of each finished file.
@@ -109,15 +112,26 @@ def export(
     from edgekd.stages.export.ends import absorb, with_head
 
     spec = spec or ExportSpec()
+    if task == "next_token":
+        return export_causal(
+            student, folder=folder, spec=spec, check=check, parent_sha256=parent_sha256, name=name, progress=progress
+        )
     check_spec(spec, name)
     if spec.head != "logits" and task != "single_label":
         raise ConfigError(f"head = {spec.head} of {task}", where="export", allowed="logits", next_step="leave head out")
     check_weights(student)
     check_inputs("check", check)
+    tokens = bool(getattr(student, "takes_tokens", False))
+    if tokens:
+        check_tokens("check", check)
+    elif spec.lengths == "dynamic":
+        raise ConfigError(
+            "lengths = dynamic of a network that takes no tokens", where="export", next_step="leave lengths out"
+        )
     chosen = None
     if is_static(spec) or spec.corrections:
         chosen = Chosen(calibration, spec.calibration)
-        check_calibration(chosen, check)
+        check_calibration(chosen, check, tokens=tokens)
         if labels is not None:
             warn_of_missing_classes(labels[chosen.numbers], classes)
     plain, _ = pack(student)
@@ -162,7 +176,8 @@ def export(
         # Threads only wait for children: each format's converter imports for seconds.
         with ThreadPoolExecutor(len(spec.formats)) as pool:
             stem, example = Path(partial) / name, check[:1]
-            sources = list(pool.map(lambda task: _convert(task[0], task[1], task[2], example, stem), tasks))
+            any_length = spec.lengths == "dynamic"
+            sources = list(pool.map(lambda task: _convert(*task, example, stem, any_length=any_length), tasks))
         return replace(job.run(sources, chosen, folder, progress), corrections=worth)
 
 
@@ -172,10 +187,16 @@ def formats_of(spec: ExportSpec, precision: str) -> list[Format]:
 
 
 def _convert(
-    format_name: Format, precision: str | None, network: bytes, example: NDArray[np.float32], stem: Path
+    format_name: Format,
+    precision: str | None,
+    network: bytes,
+    example: NDArray[np.float32],
+    stem: Path,
+    *,
+    any_length: bool,
 ) -> Source:
     plain = stem.with_name(f"{stem.name}{f'.for_{precision}' if precision else ''}.{format_name}")
-    convert(format_name, network, example, plain)
+    convert(format_name, network, example, plain, any_length=any_length)
     return prepared_source(format_name, plain, precision)
 
 

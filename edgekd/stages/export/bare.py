@@ -19,13 +19,14 @@ from edgekd.records import ExportSpec, Task
 from edgekd.stages.export.auditing import portray, warn_of_noise
 from edgekd.stages.export.converting import run_file
 from edgekd.stages.export.making import Chosen, Exported, Job, is_static, prepared_source
-from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec
+from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec, check_tokens
 from edgekd.store import sha256_of
 
 _log = logging.getLogger("edgekd")
 _CHECK_SAMPLES = 500
 _CHANNELS_FIRST = (0, 3, 1, 2)
 _FLOW = {"WHILE", "IF", "CALL_ONCE", "STABLEHLO_WHILE", "Loop", "If", "Scan"}
+_OF_TOKENS = ("int32", "int64")
 _UNROLL = "unroll loops and choose branches where the file is made"
 
 
@@ -41,7 +42,7 @@ def export_file(
     """Write a float32 .onnx or .tflite file in other precisions, each held against the file itself.
 
     Args:
-        path: With one input and one output, both float32.
+        path: With one input, float32 or whole numbers (tokens), and one output, float32.
         samples: As the file takes them, (N, …): some calibrate, the others (all where there are none) check.
         folder: Made when missing; files are called as this one, with the precision.
         spec: Precisions; its formats are replaced by the file's own.
@@ -67,7 +68,10 @@ def export_file(
     check_spec(spec, path.stem)
     inputs = _as_network_inputs(samples, anatomy)
     check_inputs("calibration", inputs)
-    chosen, check = divide(inputs, spec)
+    tokens = anatomy.inputs[0].dtype in _OF_TOKENS
+    if tokens:
+        check_tokens("calibration", inputs)
+    chosen, check = divide(inputs, spec, tokens=tokens)
     _, outputs = run_file(anatomy.format, path, check)
     job = Job(
         name=path.stem,
@@ -102,8 +106,15 @@ def refuse_corrections(spec: ExportSpec) -> None:
         )
 
 
-def divide(inputs: NDArray[np.float32], spec: ExportSpec) -> tuple[Chosen, NDArray[np.float32]]:
+def divide(
+    inputs: NDArray[np.float32], spec: ExportSpec, *, tokens: bool = False
+) -> tuple[Chosen, NDArray[np.float32]]:
     """Draw the samples that calibrate; the others check, or the same ones where there are no others.
+
+    Args:
+        inputs: (N, …).
+        spec: How many calibrate.
+        tokens: Whether they are texts.
 
     Raises:
         DataError: Samples from which no ranges can be learnt, where ranges are asked for.
@@ -114,7 +125,7 @@ def divide(inputs: NDArray[np.float32], spec: ExportSpec) -> tuple[Chosen, NDArr
     if not len(others):
         _log.warning("export: the same %d samples calibrate and check: give more than --samples", len(inputs))
     if is_static(spec):
-        check_calibration(chosen, check)
+        check_calibration(chosen, check, tokens=tokens)
         if inputs.ndim == len(_CHANNELS_FIRST):
             warn_of_noise(portray(chosen))
     return chosen, check
@@ -156,11 +167,12 @@ def check_ends(anatomy: Anatomy, path: Path) -> None:
         if len(ends) != 1:
             names = ", ".join(f"'{end.name}'" for end in ends)
             raise ModelError(f"{len(ends)} {what}s: {names}", where=str(path), allowed=f"one {what}")
-        if ends[0].dtype != "float32":
+        is_tokens = what == "input" and ends[0].dtype in _OF_TOKENS and len(ends[0].shape) == 2
+        if ends[0].dtype != "float32" and not is_tokens:
             raise ModelError(
                 f"{what} '{ends[0].name}' is {ends[0].dtype}",
                 where=str(path),
-                allowed="float32",
+                allowed="float32, or int32 or int64 tokens (N, T)" if what == "input" else "float32",
                 next_step="give the float file that this one was made from",
             )
     quantized = sorted({layer.weight_dtype for layer in anatomy.layers if layer.weight_dtype} - {"float32"})

@@ -20,6 +20,10 @@ from edgekd.stats import Stream
 _BATCH = 32
 # Enough that two activations which are alike in all of them are the same one.
 _PROBES = 4
+# What attention's masks add to the score of a pad is -10,000 in files. Integers hold it as something below all other
+# scores: softmax gives 3e-4 of the smallest one's share at most, which 8 bits round to 0. The masks themselves hold
+# nothing else, and stay below any sum with a score.
+MASKED, _BELOW, _ALONE = -5e3, 8.0, 1e3
 _CODE = ("stages/export/calibrating.py", "stages/export/watching.py", "stats/histograms.py")
 
 
@@ -158,9 +162,23 @@ def _watched(format_name: str, path: Path, samples: Samples) -> dict[str, Stream
                     where=path.name,
                     next_step="look at the student's weights and at the samples",
                 )
-            streams.setdefault(name, Stream()).add(values)
+            streams.setdefault(name, Stream()).add(unmasked(values))
     _save(streams, cached)
     return streams
+
+
+def unmasked(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring what masks give near all else, so that a range of integers has room for both.
+
+    >>> unmasked(np.array([-2.0, 1.0, -1e4], "f")).tolist(), unmasked(np.array([0.0, -1e4], "f")).tolist()
+    ([-2.0, 1.0, -10.0], [0.0, -1000.0])
+    """
+    masked = values <= MASKED
+    if not masked.any() or masked.all():
+        return values
+    others = values[~masked]
+    low, high = float(others.min()), float(others.max())
+    return np.where(masked, np.float32(low - (_BELOW if high > low else _ALONE)), values)
 
 
 def _save(streams: Mapping[str, Stream], path: Path) -> None:

@@ -20,7 +20,7 @@ from edgekd.records import LayerParity, QuantizationPlan
 from edgekd.stages.export.calibrating import Samples, match, watch_all
 from edgekd.stages.export.parting import compare_layers
 from edgekd.stages.export.placing import Places, place
-from edgekd.stages.export.watching import Tensors, batch_size, dequantized, exact_session, quantized, watch
+from edgekd.stages.export.watching import Tensors, batch_size, dequantized, exact_session, input_of, quantized, watch
 from edgekd.stats import Stream
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ def tools_of(format_name: str, precision: str, converters: Mapping[str, tuple[st
     return ", ".join(f"{tool} {version}" for tool, version in store.tool_versions(*tools).items())
 
 
-def convert(format_name: str, network: bytes, example: NDArray[np.float32], path: Path) -> None:
+def convert(
+    format_name: str, network: bytes, example: NDArray[np.float32], path: Path, *, any_length: bool = False
+) -> None:
     """Write the float32 file that the quantizers start from.
 
     Args:
@@ -77,11 +79,13 @@ def convert(format_name: str, network: bytes, example: NDArray[np.float32], path
         network: From `pack`.
         example: One input, shape (1, …).
         path: Where to.
+        any_length: Whether the file takes texts of any length; of ONNX.
 
     Raises:
         ExportError: The converter failed; with its last lines.
     """
-    _in_child(f"the {format_name} converter", path, _convert, format_name, network, example, path)
+    options = {"any_length": True} if any_length else {}
+    _in_child(f"the {format_name} converter", path, _convert, format_name, network, example, path, options)
 
 
 def prepare(format_name: str, source: Path, path: Path) -> None:
@@ -219,12 +223,15 @@ def _in_child(what: str, path: Path, function: Callable[..., R], *args: Any) -> 
         raise ExportError(error.what, where=path.name) from None
 
 
-def _convert(format_name: str, network: bytes, example: NDArray[np.float32], path: Path) -> None:
+def _convert(
+    format_name: str, network: bytes, example: NDArray[np.float32], path: Path, options: Mapping[str, bool]
+) -> None:
     # The user's own modules lie in the working folder, which is the parent's too.
     sys.path.append(str(Path.cwd()))
     import cloudpickle
 
-    registry.function("exporters", format_name)(network=cloudpickle.loads(network), example=example, path=path)
+    export = registry.function("exporters", format_name)
+    export(network=cloudpickle.loads(network), example=example, path=path, **options)
 
 
 def _quantize(format_name: str, plans: Sequence[tuple[Path, QuantizationPlan, Path]]) -> None:
@@ -250,8 +257,9 @@ def _flat(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
 def _run_onnx(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     import onnx
 
-    session = exact_session(onnx.load(str(path)))
-    name = session.get_inputs()[0].name
+    model = onnx.load(str(path))
+    session, (name, dtype) = exact_session(model), input_of(model)
+    inputs = inputs.astype(dtype, copy=False)
     size = batch_size(session, _BATCH)
     batches = [
         np.asarray(session.run(None, {name: inputs[start : start + size]})[0]) for start in range(0, len(inputs), size)

@@ -29,6 +29,7 @@ class Headed(nn.Module):
     def __init__(self, network: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.network, self.head = network, head
+        self.takes_tokens = getattr(network, "takes_tokens", False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Run both."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from edgekd.inspection import Anatomy
 from edgekd.progress import Progress, Silent
 from edgekd.records import (
     MIXED,
+    TOKEN_TASKS,
     Conditions,
     Correction,
     ExportSpec,
@@ -33,7 +34,7 @@ from edgekd.records import (
     decode_precision,
 )
 from edgekd.stages.export.calibrating import Samples, SampleSource, batches_of, choose_ranges
-from edgekd.stages.export.converting import Written, calibrate, prepare, quantize, read_and_run, tools_of
+from edgekd.stages.export.converting import Read, Written, calibrate, prepare, quantize, read_and_run, tools_of
 from edgekd.stages.export.learned import Learned
 from edgekd.stages.export.mixing import Mix, Mixer
 from edgekd.stages.export.verifying import Parity, compare, verify_anatomy, verify_outputs
@@ -116,6 +117,7 @@ class Job:
         converters: By format, the distributions that made the float files; `None` where edgekd's own exporters did.
         mixer: Searches the layers' precisions of mixed files, where the spec asks for them.
         learned: Of the student that learned with a precision's rounding.
+        read: Reads files and runs them on `check`.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Job:
     mixer: Mixer | None = None
     learned: Learned | None = None
     converters: Mapping[str, tuple[str, ...]] | None = None
+    read: Callable[[str, Sequence[Written], NDArray[np.float32]], list[Read]] = read_and_run
 
     def file_names(self) -> list[str]:
         """Give the names of all files that are asked for, in order."""
@@ -212,7 +215,7 @@ class Job:
             parent_sha256=learned.sha256 if (learned := self._learned_in(file.precision)) else self.parent_sha256,
             made_by=tools_of(file.format, file.precision, self.converters),
             input_scale=self.input_scale,
-            head=self.spec.head if self.task == "single_label" else "values",
+            head=self.spec.head if self.task in ("single_label", *TOKEN_TASKS) else "values",
         )
 
     def _calibrate(self, sources: Sequence[Source], samples: SampleSource) -> dict[Path, dict[str, Stream]]:
@@ -265,7 +268,7 @@ class Job:
                 for each, source in source_of.items()
             ],
         )
-        files_read = read_and_run(
+        files_read = self.read(
             plain.format,
             [
                 Written(path=path, precision=judged[each], source=source_of[each].prepared)
@@ -273,6 +276,7 @@ class Job:
             ],
             self.check,
         )
+        tokens = files_read[0].anatomy.inputs[0].dtype in ("int32", "int64")
         results, head = dict(zip(paths, files_read, strict=True)), self.spec.head
         files = []
         for precision in precisions:
@@ -287,6 +291,7 @@ class Job:
                 io=plans[precision].io,
                 head=head,
                 layers=mix.weights if mix and precision == MIXED else None,
+                tokens=tokens,
             )
             learned = self._learned_in(precision)
             parity = compare(learned.outputs if learned else self.outputs, read.outputs, self.task, head=head)

@@ -47,6 +47,13 @@ def check_spec(spec: ExportSpec, name: str) -> None:
             raise ConfigError(
                 f"{key} = {list(chosen)}", where="export", allowed=f"one or more of {', '.join(known)}, each once"
             )
+    if spec.lengths == "dynamic" and spec.formats != ("onnx",):
+        raise ConfigError(
+            f"lengths = dynamic of {' and '.join(spec.formats)}",
+            where="export",
+            allowed="fixed, or formats = onnx alone: LiteRT plans its memory for one length",
+            next_step="pad texts to the length that apps need, or leave tflite out",
+        )
     try_calibrator(spec.calibration)
     corrections = [term.name for term in spec.corrections]
     if _LAST in corrections[:-1]:
@@ -113,11 +120,40 @@ def check_inputs(what: str, inputs: NDArray[np.float32]) -> None:
         raise DataError(f"{what} samples hold numbers that are not finite", where="export")
 
 
-def check_calibration(calibration: SampleSource, check: NDArray[np.float32]) -> None:
-    """Refuse calibration samples from which no ranges can be learnt.
+def check_tokens(what: str, inputs: NDArray[np.float32]) -> None:
+    """Refuse inputs that are no tokens of texts.
+
+    Args:
+        what: Which inputs, for the message.
+        inputs: From `check_inputs`.
 
     Raises:
-        DataError: None, of another shape than the check samples, not finite, constant, of another range, or noise.
+        DataError: Not (N, T), below 0, or fractions.
+
+    >>> check_tokens("check", np.full((1, 2), 0.5, "f"))
+    Traceback (most recent call last):
+        ...
+    edgekd.errors.DataError: export: check samples of shape (1, 2) from 0.5 to 0.5; allowed: tokens (N, T), whole, ...
+    """
+    if inputs.ndim != 2 or (inputs != np.rint(inputs)).any() or inputs.min() < 0:
+        raise DataError(
+            f"{what} samples of shape {inputs.shape} from {inputs.min():g} to {inputs.max():g}",
+            where="export",
+            allowed="tokens (N, T), whole, from 0",
+            next_step="tokenize the texts, and pad them to one length",
+        )
+
+
+def check_calibration(calibration: SampleSource, check: NDArray[np.float32], *, tokens: bool = False) -> None:
+    """Refuse calibration samples from which no ranges can be learnt.
+
+    Args:
+        calibration: Of the training split.
+        check: Of the validation split.
+        tokens: Whether they are texts, whose neighbours need not be alike, nor their rarest words the same.
+
+    Raises:
+        DataError: None, of another shape than the check samples, not finite or constant; of another range, or noise.
     """
     if not len(calibration):
         raise DataError("no calibration samples", where="export", next_step="give samples of the training split")
@@ -127,4 +163,4 @@ def check_calibration(calibration: SampleSource, check: NDArray[np.float32]) -> 
         raise DataError(
             f"calibration samples have shape {calibration.shape[1:]}", where="export", allowed=f"{check.shape[1:]}"
         )
-    audit(portray(calibration), portray(check))
+    audit(portray(calibration), portray(check), tokens=tokens)

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import registry
-from edgekd.errors import ConfigError, DataError, ModelError
+from edgekd.errors import DataError, ModelError
 from edgekd.progress import Progress
 from edgekd.records import ExportSpec, Task
 from edgekd.stages.export.bare import divide
-from edgekd.stages.export.making import Exported, is_static
-from edgekd.stages.export.requirements import check_inputs, check_spec
+from edgekd.stages.export.making import Exported
+from edgekd.stages.export.requirements import check_inputs, check_spec, check_tokens
 from edgekd.store import sha256_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def export_transformers(
     """Write a classifier of images, sounds or text in formats and precisions, each held against transformers.
 
     It goes the way of a student: into ONNX through optimum, or through torch where optimum does not know the
-    architecture, into TFLite through torch. Of text, the files take token numbers as float32.
+    architecture, into TFLite through torch. Of text, the files take tokens: int64 in ONNX, int32 in TFLite.
 
     Args:
         place: A folder that `save_pretrained` wrote, as a path; a name on the hub, as a text.
@@ -56,7 +56,7 @@ def export_transformers(
     Raises:
         ModelError: Not a classifier, damaged, or with weights that are not finite.
         DataError: Samples of another shape or range, or from which no ranges can be learnt.
-        ConfigError: A precision that a format, or text, does not have.
+        ConfigError: A precision that a format does not have.
         ExportError: A file can't be made, or is not what it claims.
         MissingExtraError: transformers or optimum is not installed.
 
@@ -78,11 +78,11 @@ def export_transformers(
     inputs = samples.astype(np.float32, copy=False)
     check_inputs("calibration", inputs)
     if classifier.kind == "text":
-        _check_tokens(classifier, inputs, spec, where)
+        _check_vocabulary(classifier, inputs)
     try_out(classifier, inputs.shape[1:], where)
     if classifier.kind == "image" and (beside := find_beside(place, PREPROCESSING_FILE)):
         _check_range(inputs, beside)
-    chosen, check = divide(inputs, spec)
+    chosen, check = divide(inputs, spec, tokens=classifier.kind == "text")
     by_optimum = "onnx" in spec.formats and optimum.knows(classifier)
     weights = find_beside(place, WEIGHTS_FILE)
     return export(
@@ -103,20 +103,15 @@ def _exporters(spec: ExportSpec) -> dict[str, tuple[str, ...]]:
     return {name: registry.load("exporters", name).TOOLS for name in spec.formats}
 
 
-def _check_tokens(classifier: Classifier, tokens: NDArray[np.float32], spec: ExportSpec, where: str) -> None:
-    if is_static(spec):
-        raise ConfigError(
-            f"precisions = {list(spec.precisions)} of a text classifier",
-            where=where,
-            allowed="fp32, fp16, dynamic or weight-only ones: 256 levels can't hold token numbers",
-        )
+def _check_vocabulary(classifier: Classifier, tokens: NDArray[np.float32]) -> None:
+    check_tokens("calibration", tokens)
     known = int(classifier.config.vocab_size)
-    if tokens.ndim != 2 or (tokens != np.rint(tokens)).any() or tokens.min() < 0 or tokens.max() >= known:
+    if tokens.max() >= known:
         raise DataError(
-            f"samples of shape {tokens.shape} from {tokens.min():g} to {tokens.max():g}",
+            f"token {tokens.max():g}",
             where="calibration",
-            allowed=f"token numbers (N, T), whole, from 0 to {known - 1}",
-            next_step="tokenize the texts, and pad them to one length",
+            allowed=f"0 to {known - 1}",
+            next_step="take the tokenizer that lies beside the network",
         )
 
 

@@ -222,6 +222,7 @@ def verify_anatomy(
     io: IoType | None = None,
     head: Head = "logits",
     layers: Sequence[tuple[str, str]] | None = None,
+    tokens: bool = False,
 ) -> None:
     """Refuse a file that is not what its name claims.
 
@@ -234,6 +235,7 @@ def verify_anatomy(
         head: What it gives; the number of a class is no quantized value.
         layers: Of a mixed file: each operator with weights, in the order of the float file, its name (TFLite files have
             none) and the dtype that its weights must have.
+        tokens: Whether the float file takes whole numbers, which no precision changes.
 
     Raises:
         ExportError: Names the file, the check, what was observed and what is allowed.
@@ -251,7 +253,9 @@ def verify_anatomy(
                 allowed=decoded.weights,
             )
     if decoded.mode == "static":
-        ends = anatomy.inputs if head == "class" else (*anatomy.inputs, *anatomy.outputs)
+        # Tokens are whole numbers already.
+        inputs = [each for each in anatomy.inputs if not (tokens and each.dtype in ("int32", "int64"))]
+        ends = inputs if head == "class" else (*inputs, *anatomy.outputs)
         _verify_static(name, decoded, anatomy, ends, io, quantized=bool(weighted))
     if anatomy.layout == "NHWC" and anatomy.count("TRANSPOSE"):
         raise ExportError(f"{anatomy.count('TRANSPOSE')} TRANSPOSE operators", where=name, allowed="none")

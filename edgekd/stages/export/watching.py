@@ -30,7 +30,7 @@ class Watched:
 
     Attributes:
         run: From inputs (N, …), channels first, to activations by name: of ONNX as they are, of TFLite channels last;
-            integers dequantized. The input is one of them.
+            integers dequantized. The input is one of them, where it is no token.
         operators: By name of the activation, in the order of the file: the operator that gives it.
         modules: By name of the activation, the torch module that it comes from, where the file says so.
     """
@@ -100,8 +100,7 @@ def _watch_onnx(path: Path) -> Watched:
     import onnxruntime
 
     model = onnx.load(str(path))
-    fixed = _constants(model)
-    name = next(each.name for each in model.graph.input if each.name not in fixed)
+    name, dtype = input_of(model)
     givers = dict(_floats(model))
     given = {each.name for each in model.graph.output}
     for each in givers:
@@ -116,9 +115,12 @@ def _watch_onnx(path: Path) -> Watched:
 
     def run(inputs: NDArray[np.float32]) -> Tensors:
         size = batch_size(session, len(inputs))
-        parts = [session.run(outputs, {name: inputs[start : start + size]}) for start in range(0, len(inputs), size)]
+        ready = inputs.astype(dtype, copy=False)
+        parts = [session.run(outputs, {name: ready[start : start + size]}) for start in range(0, len(inputs), size)]
         joined = (np.concatenate([np.atleast_1d(each) for each in values]) for values in zip(*parts, strict=True))
-        return {name: inputs, **dict(zip(outputs, joined, strict=True))}
+        # Tokens are no activation: nothing rounds them.
+        taken = {name: inputs} if dtype == np.float32 else {}
+        return {**taken, **dict(zip(outputs, joined, strict=True))}
 
     weights = {each: str(next((i for i in node.input[1:] if "." in i), "")) for each, node in givers.items()}
     modules = {each: weight.split("_DequantizeLinear")[0].rpartition(".")[0] for each, weight in weights.items()}
@@ -127,6 +129,15 @@ def _watch_onnx(path: Path) -> Watched:
         operators={each: str(node.op_type) for each, node in givers.items()},
         modules={each: module for each, module in modules.items() if module},
     )
+
+
+def input_of(model: Any) -> tuple[str, np.dtype[Any]]:
+    """Name the input of a `ModelProto`, and its dtype, as NumPy has it."""
+    from onnx import helper
+
+    fixed = _constants(model)
+    taken = next(each for each in model.graph.input if each.name not in fixed)
+    return str(taken.name), helper.tensor_dtype_to_np_dtype(taken.type.tensor_type.elem_type)
 
 
 def batch_size(session: Any, most: int) -> int:
@@ -173,7 +184,8 @@ def _watch_tflite(path: Path) -> Watched:
     interpreter.allocate_tensors()
     details = {each["index"]: each for each in interpreter.get_tensor_details()}
     taken = interpreter.get_input_details()[0]
-    watched: dict[str, Mapping[str, Any]] = {taken["name"]: taken}
+    is_watched = taken["quantization"][0] or np.issubdtype(taken["dtype"], np.floating)
+    watched: dict[str, Mapping[str, Any]] = {taken["name"]: taken} if is_watched else {}
     operators: dict[str, str] = {}
     number = 0
     for operator in interpreter._get_ops_details():  # noqa: SLF001 - no public list of operators
@@ -212,10 +224,10 @@ def _module_of(tensor: str) -> str:
 
 
 def quantized(values: NDArray[np.float32], detail: Mapping[str, Any]) -> NDArray[Any]:
-    """Turn values into what a TFLite tensor holds: q = round(x / scale) + zero point, clipped."""
+    """Turn values into what a TFLite tensor holds: q = round(x / scale) + zero point, clipped; tokens are whole."""
     scale, zero_point = detail["quantization"]
     if not scale:
-        return values
+        return values.astype(detail["dtype"], copy=False)
     limits = np.iinfo(detail["dtype"])
     rounded: NDArray[Any] = np.clip(np.round(values / scale) + zero_point, limits.min, limits.max)
     return rounded.astype(detail["dtype"])

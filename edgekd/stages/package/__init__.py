@@ -80,7 +80,7 @@ def package(
     try:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             futures = [
-                pool.submit(_pack, cargo, folder, place, tasks_of(cargo.model, _fit(cargo, targets), packagers))
+                pool.submit(_pack, cargo, folder, place, _tasks(cargo, targets, packagers))
                 for place, cargo in cargos.items()
             ]
             packed = []
@@ -93,6 +93,11 @@ def package(
         _require(term, packed)
     prove([copy for each in packed for copy in each.copies])
     return tuple(each.package for each in packed)
+
+
+def _tasks(cargo: Cargo, targets: Sequence[Target], packagers: Sequence[PackagerTerm] | None) -> list[Task]:
+    text = cargo.tokens is not None and bool(cargo.tokens.tokenizer)
+    return tasks_of(cargo.model, _fit(cargo, targets), packagers, text=text)
 
 
 def _fit(cargo: Cargo, targets: Sequence[Target]) -> list[Target]:

@@ -31,23 +31,27 @@ class Task:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def tasks_of(model: Model, targets: Sequence[Target], terms: Sequence[PackagerTerm] | None) -> list[Task]:
+def tasks_of(
+    model: Model, targets: Sequence[Target], terms: Sequence[PackagerTerm] | None, *, text: bool = False
+) -> list[Task]:
     """Choose the packagers for a file: those that are named and take its format, or those that suit.
 
     Args:
         model: The file.
         targets: Where it runs.
         terms: Named packagers; `None` takes all that suit.
+        text: Whether it is known what makes tokens of texts for it.
 
     Raises:
         ConfigError: No such packager.
     """
     if terms is None:
-        terms = [PackagerTerm(name=name) for name in registry.names("packagers") if suits(name, model, targets)]
+        names = registry.names("packagers")
+        terms = [PackagerTerm(name=name) for name in names if suits(name, model, targets, text=text)]
     return [task for term in terms if model.format in formats_of(term.name) for task in _tasks(term, targets)]
 
 
-def suits(name: str, model: Model, targets: Sequence[Target]) -> bool:
+def suits(name: str, model: Model, targets: Sequence[Target], *, text: bool = False) -> bool:
     """Whether a packager is taken for a file without being named.
 
     >>> from edgekd.records import TensorSpec
@@ -62,6 +66,7 @@ def suits(name: str, model: Model, targets: Sequence[Target]) -> bool:
         return False
     return {
         "all": True,
+        "text": text,
         "microcontroller": any(map(is_microcontroller, targets)),
         "accelerator": any(target.accelerator for target in targets),
     }.get(getattr(plug_in, "SUITS", ""), False)
