@@ -164,9 +164,7 @@ def _quantize_static(source: Path, plan: QuantizationPlan) -> Any:
     }
     tables = {node.output[0] for node in tables_of(model)}
     if plan.layers or tables:
-        # Nodes are left out by their names, which files from elsewhere may lack.
-        for number, node in enumerate(model.graph.node):
-            node.name = node.name or f"node_{number}"
+        _name_nodes(model)
     if any(each.weights == "int4" for each in precisions.values()):
         raise_opset(model, OPSET_OF_INT4)
     model = onnx.shape_inference.infer_shapes(model)
@@ -232,16 +230,24 @@ def _quantize_dynamic(source: Path) -> Any:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory(dir=source.parent) as folder:
-        quantized = Path(folder) / "quantized.onnx"
+        named, quantized = Path(folder) / "named.onnx", Path(folder) / "quantized.onnx"
         # A table would have one scale for all of its rows.
-        plain = onnx.load(str(source))
-        tables = [node.name for node in tables_of(plain)]
+        model = onnx.load(str(source))
+        _name_nodes(model)
+        onnx.save(model, str(named))
+        tables = [node.name for node in tables_of(model)]
         options = {"nodes_to_exclude": tables, "weight_type": QuantType.QInt8, "per_channel": True}
-        quantize_dynamic(str(source), str(quantized), **options)
+        quantize_dynamic(str(named), str(quantized), **options)
         model = onnx.load(str(quantized))
     store_tables(model, "int8")
     _clean(model)
     return model
+
+
+def _name_nodes(model: Any) -> None:
+    """Give names to operators that have none, as files from elsewhere may: nodes are left out by their names."""
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"node_{number}"
 
 
 def _share_zero_points(model: Any) -> None:

@@ -44,12 +44,37 @@ def test_one_input_gives_the_logits_of_transformers_at_any_batch_size(tmp_path: 
     child.call("optimum", optimum.write_onnx, classifier, inputs[:1], tmp_path / "b.onnx")
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
-    assert [(each.name, each.shape[1:]) for each in session.get_inputs()] == [("input", list(inputs.shape[1:]))]
+    dtype = "tensor(float)" if case == "image" else "tensor(int64)"
+    found = [(each.name, each.type, each.shape[1:]) for each in session.get_inputs()]
+    assert found == [("input", dtype, list(inputs.shape[1:]))]
     with torch.inference_mode():
         expected = classifier(torch.from_numpy(inputs)).numpy()
+    ready = inputs if case == "image" else inputs.astype(np.int64)
     for size in (1, 3):
-        found = session.run(["output"], {"input": inputs[:size]})[0]
-        np.testing.assert_allclose(found, expected[:size], atol=1e-5)
+        outputs = session.run(["output"], {"input": ready[:size]})[0]
+        np.testing.assert_allclose(outputs, expected[:size], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_texts_of_any_length_give_what_transformers_give(tmp_path: Path) -> None:
+    import onnxruntime
+
+    torch.manual_seed(0)
+    classifier, _ = text(0)
+    example = np.ones((1, 7), np.float32)
+
+    def write() -> None:
+        optimum.write_onnx(classifier, example, tmp_path / "a.onnx", any_length=True)
+
+    child.call("optimum", write)
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
+    assert session.get_inputs()[0].shape == ["batch_size", "length"]
+    for batch, length in ((1, 3), (2, 7), (3, 20)):
+        tokens = RANDOM.integers(1, 40, (batch, length))
+        tokens[0, 2:] = 0
+        with torch.inference_mode():
+            expected = classifier(torch.from_numpy(tokens)).numpy()
+        np.testing.assert_allclose(session.run(["output"], {"input": tokens})[0], expected, atol=1e-5)
 
 
 def test_an_architecture_that_it_does_not_know_is_left_to_torch(tmp_path: Path) -> None:

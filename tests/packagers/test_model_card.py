@@ -7,6 +7,7 @@ import pytest
 
 from edgekd.packagers.model_card import pack
 from edgekd.records import Cargo, Figure
+from tests.packagers import texts
 
 FIGURES = (
     Figure(name="accuracy", value="87.00 %", target="host", number=0.87),
@@ -66,3 +67,11 @@ def test_recipe_front_end_and_limits_are_told(onnx_cargo: Cargo, tmp_path: Path)
     assert '```toml\nname = "insects"\n```' in text
     assert "- Front end, bins: 40.\n- Front end, rate: 8000 Hz." in text
     assert "## Limits\n\nNot for spiders.\n" in text
+
+
+def test_texts_say_what_makes_tokens_of_them(tmp_path: Path) -> None:
+    (path,) = pack(cargo=texts.cargo_of(texts.write_onnx(tmp_path / "m.onnx")), folder=tmp_path)
+    card = path.read_text()
+    assert 'pipeline_tag: "text-classification"' in card
+    assert "- Tokens: 14 tokens, 12 of them, filled up with 0; tokenizer.json (WordPiece) makes them of a text." in card
+    assert "none: tokens go in" in card

@@ -8,10 +8,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from tokenizers import Tokenizer
 
 from edgekd.errors import ModelError
 from edgekd.packagers.onnx_metadata import pack
 from edgekd.records import Cargo
+from tests.packagers import texts
 
 
 def test_session_gives_labels_and_normalization_back(onnx_cargo: Cargo, tmp_path: Path) -> None:
@@ -56,3 +58,11 @@ def test_damaged_file_is_an_error(onnx_cargo: Cargo, tmp_path: Path) -> None:
             cargo=dataclasses.replace(onnx_cargo, model=dataclasses.replace(onnx_cargo.model, path=damaged)),
             folder=tmp_path,
         )
+
+
+def test_texts_bring_their_tokenizer_and_no_mean(tmp_path: Path) -> None:
+    (path,) = pack(cargo=texts.cargo_of(texts.write_onnx(tmp_path / "m.onnx")), folder=tmp_path)
+    found = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    assert Tokenizer.from_str(found["tokenizer"]).encode("the film").ids == [2, 5, 6, 3, *[0] * 8]
+    assert (found["length"], found["pad"], found["content"]) == ("12", "0", "text")
+    assert not {"input_mean", "input_std"} & found.keys()

@@ -15,9 +15,11 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from edgekd import store
-from edgekd.errors import ConfigError
+from edgekd.errors import ConfigError, ExportError
+from edgekd.packagers import tokenizer
 from edgekd.packagers.snippets import pack
 from edgekd.records import Cargo
+from tests.packagers.texts import LABELS, cargo_of, logits_of, write_onnx, write_tflite
 
 MEAN = np.array([0.485, 0.456, 0.406])[:, None, None]
 STD = np.array([0.229, 0.224, 0.225])[:, None, None]
@@ -200,3 +202,54 @@ def test_unknown_language_is_refused(onnx_cargo: Cargo, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="language 'rust'; allowed: python, kotlin, cpp"):
         pack(cargo=onnx_cargo, folder=tmp_path, languages=("python", "rust"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("write", [write_onnx, write_tflite], ids=["onnx", "tflite"])
+def test_python_takes_a_text(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    cargo = cargo_of(write(tmp_path / f"m.{'onnx' if write is write_onnx else 'tflite'}"))
+    (path,) = pack(cargo=cargo, folder=tmp_path, languages=("python",))
+    tokenizer.pack(cargo=cargo, folder=tmp_path)
+    texts = {
+        "the film was good": [2, 5, 6, 7, 8, 3],
+        "badly acted": [2, 9, 10, 11, 12, 3],
+        "bad bad bad": [2, 9, 9, 9, 3],
+    }
+    found, expected = [], []
+    for text, tokens in texts.items():
+        command = [sys.executable, str(path), str(cargo.model.path), text]
+        found.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+        filled = np.array([tokens + [0] * (12 - len(tokens))])
+        expected.append(LABELS[int(logits_of(filled)[0].argmax())])
+    assert found == expected
+    assert set(expected) == set(LABELS)
+
+
+DUMP_TOKENS = """
+int main() {
+  for (const auto each : prepare({2, 5, 6, 3})) std::cout << +each << ' ';
+  try { prepare(std::vector<int32_t>(kInputs + 1)); } catch (const std::length_error&) { std::cout << "refused"; }
+}
+"""
+
+
+@pytest.mark.parametrize("write", [write_onnx, write_tflite], ids=["onnx", "tflite"])
+def test_cpp_fills_up_tokens(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    if not shutil.which("g++"):
+        pytest.skip("no g++")
+    cargo = cargo_of(write(tmp_path / f"m.{'onnx' if write is write_onnx else 'tflite'}"))
+    (path,) = pack(cargo=cargo, folder=tmp_path, languages=("cpp",))
+    text = re.sub(r"#include [<\"](tensorflow|onnxruntime).*", "", path.read_text()).partition("class Model")[0]
+    (tmp_path / "dump.cpp").write_text("#include <iostream>\n" + text + DUMP_TOKENS)
+    program = tmp_path / "dump"
+    flags = ["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    subprocess.run(["g++", *flags, str(tmp_path / "dump.cpp"), "-o", str(program)], check=True)
+    done = subprocess.run([program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "5", "6", "3", *["0"] * 8, "refused"]
+
+
+def test_texts_of_any_length_are_for_python_alone(tmp_path: Path) -> None:
+    cargo = cargo_of(write_onnx(tmp_path / "m.onnx", length="length"))
+    with pytest.raises(ExportError, match=r"takes texts of any length; allowed: Python alone"):
+        pack(cargo=cargo, folder=tmp_path)
+    (path,) = pack(cargo=cargo, folder=tmp_path, languages=("python",))
+    assert path.suffix == ".py"

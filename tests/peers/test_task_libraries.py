@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from edgekd import store
 from edgekd.inspection import inspect
+from edgekd.packagers import text_task
 from edgekd.packagers.tflite_metadata import pack
 from edgekd.records import Cargo, Model
+from tests.packagers import texts
 
 # The first run installs for minutes.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -53,6 +55,23 @@ with vision.ImageClassifier.create_from_options(options) as classifier:
     images = [mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=each) for each in np.load(sys.argv[2])]
     tops = [classifier.classify(each).classifications[0].categories[0] for each in images]
 print(json.dumps([[each.category_name, each.score] for each in tops]))
+"""
+
+NL_CLASSIFIER = """
+import json, sys
+from tflite_support.task import text
+classifier = text.BertNLClassifier.create_from_file(sys.argv[1])
+found = [classifier.classify(each).classifications[0].categories for each in sys.argv[2:]]
+print(json.dumps([{each.category_name: each.score for each in categories} for categories in found]))
+"""
+MEDIAPIPE_TEXT = """
+import json, sys
+from mediapipe.tasks import python as tasks
+from mediapipe.tasks.python import text
+options = text.TextClassifierOptions(base_options=tasks.BaseOptions(model_asset_path=sys.argv[1]))
+with text.TextClassifier.create_from_options(options) as classifier:
+    found = [classifier.classify(each).classifications[0].categories for each in sys.argv[2:]]
+print(json.dumps([{each.category_name: each.score for each in categories} for categories in found]))
 """
 
 
@@ -236,3 +255,38 @@ def test_image_classifier_gives_the_label_of_litert(
     # A constant answer would be no agreement worth the name, and scores are probabilities.
     assert {label for label, _ in found} == set(images[1])
     assert all(0 <= score <= 1 for _, score in found)
+
+
+TEXTS = {
+    "The film was good.": [2, 5, 6, 7, 8, 13, 3],
+    "badly acted": [2, 9, 10, 11, 12, 3],
+    "THE bad ending": [2, 5, 9, 1, 3],
+}
+
+
+def test_metadata_displayer_reads_the_tokenizer_back(tflite_support: Run, tmp_path: Path) -> None:
+    cargo = texts.cargo_of(texts.write_tflite(tmp_path / "m.tflite"))
+    plain, task = pack(cargo=cargo, folder=tmp_path)[0], text_task.pack(cargo=cargo, folder=tmp_path)[0]
+    document, _, rest = tflite_support(DISPLAY, plain).partition("---\n")
+    assert set(rest.splitlines()[0].split(",")) == {"tokenizer.json", "vocab.txt", "labels.txt"}
+    (unit,) = json.loads(document)["subgraph_metadata"][0]["input_tensor_metadata"][0]["process_units"]
+    assert unit["options_type"] == "BertTokenizerOptions"
+    assert unit["options"]["vocab_file"][0]["name"] == "vocab.txt"
+    graph = json.loads(tflite_support(DISPLAY, task).partition("---\n")[0])["subgraph_metadata"][0]
+    assert [each["name"] for each in graph["input_tensor_metadata"]] == ["ids", "mask", "segment_ids"]
+    assert graph["input_process_units"][0]["options"]["vocab_file"][0]["type"] == "VOCABULARY"
+
+
+@pytest.mark.parametrize("client", ["tflite_support", "mediapipe"])
+def test_text_classifier_gives_the_scores_of_the_formula(
+    client: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    run: Run = request.getfixturevalue(client)
+    cargo = texts.cargo_of(texts.write_tflite(tmp_path / "m.tflite"))
+    (path,) = text_task.pack(cargo=cargo, folder=tmp_path)
+    found = json.loads(
+        run(NL_CLASSIFIER if client == "tflite_support" else MEDIAPIPE_TEXT, path, *TEXTS).strip().splitlines()[-1]
+    )
+    for scores, tokens in zip(found, TEXTS.values(), strict=True):
+        expected = texts.logits_of(np.array([tokens + [0] * (texts.LENGTH - len(tokens))]))[0]
+        np.testing.assert_allclose([scores[label] for label in texts.LABELS], expected, atol=1e-5)

@@ -179,7 +179,10 @@ def _run_litert(path: Path, inputs: Arrays) -> Arrays:
     taken, given = interpreter.get_input_details(), interpreter.get_output_details()
     rows = []
     # A copy may have inputs that only a library writes to, and that nothing in it reads.
-    inputs = (*inputs, *(np.zeros((len(inputs[0]), *each["shape"][1:]), each["dtype"]) for each in taken[len(inputs) :]))
+    inputs = (
+        *inputs,
+        *(np.zeros((len(inputs[0]), *each["shape"][1:]), each["dtype"]) for each in taken[len(inputs) :]),
+    )
     for n in range(len(inputs[0])):
         for each, array in zip(taken, inputs, strict=True):
             interpreter.set_tensor(each["index"], np.ascontiguousarray(array[n : n + 1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,20 +159,53 @@ def _photo(file: Path) -> NDArray[np.float32]:
 
 
 @pytest.mark.slow
-def test_text_keeps_its_token_numbers(tmp_path: Path) -> None:
+def test_text_goes_in_as_tokens_in_every_precision(tmp_path: Path) -> None:
+    # What a text is, its first word says: a network that learned it is sure, and rounding must not change its mind.
+    random = np.random.default_rng(0)
+    tokens = random.integers(1, 50, (360, 6))
+    for row, length in zip(tokens, random.integers(1, 7, 360), strict=True):
+        row[length:] = 0
+    labels = torch.from_numpy(tokens[:, 0] % 3)
     torch.manual_seed(0)
-    network = transformers.DistilBertForSequenceClassification(transformers.DistilBertConfig(**TEXT)).eval()
-    network.save_pretrained(tmp_path / "text")
-    tokens = np.random.default_rng(0).integers(1, 50, (40, 6)).astype(np.float32)
-    tokens[:, 4:] = 0
-    made = export_transformers(tmp_path / "text", samples=tokens, folder=tmp_path / "out", spec=spec("fp32"))
+    network = transformers.DistilBertForSequenceClassification(transformers.DistilBertConfig(**TEXT, dropout=0.0))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
+    ids = torch.from_numpy(tokens)
+    for _ in range(60):
+        logits = network(input_ids=ids, attention_mask=(ids != 0).long()).logits
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        optimizer.step()
+    network.eval().save_pretrained(tmp_path / "text")
+    samples = tokens.astype(np.float32)
+    precisions = (
+        "fp32",
+        "fp16",
+        "dynamic_wi8_afp32",
+        "static_wi8_ai8",
+        "weight_only_wi8_afp32",
+        "weight_only_wi4_afp32",
+    )
+    wanted = spec(*precisions, formats=("onnx", "tflite"), samples=100)
+    made = export_transformers(tmp_path / "text", samples=samples, folder=tmp_path / "out", spec=wanted)
     with torch.inference_mode():
-        expected = network(input_ids=torch.from_numpy(tokens[:, :4]).long()).logits.numpy()
-    np.testing.assert_allclose(run_onnx(made.models[0].path, tokens), expected, atol=1e-5)
-    with pytest.raises(ConfigError, match=r"static_wi8_ai8.* of a text classifier; allowed: fp32, fp16"):
-        export_transformers(tmp_path / "text", samples=tokens, folder=tmp_path, spec=spec("static_wi8_ai8"))
-    with pytest.raises(DataError, match=r"allowed: token numbers .*from 0 to 49"):
-        export_transformers(tmp_path / "text", samples=tokens + 0.5, folder=tmp_path, spec=spec("fp32"))
+        expected = network(input_ids=ids, attention_mask=(ids != 0).long()).logits.numpy()
+    assert (expected.argmax(1) == labels.numpy()).mean() > 0.99
+    for model in made.models:
+        assert model.inputs[0].dtype == ("int64" if model.format == "onnx" else "int32")
+        taken = tokens.astype(model.inputs[0].dtype)
+        found = run_onnx(model.path, taken) if model.format == "onnx" else run_tflite(model.path, taken)
+        assert (found.argmax(1) == labels.numpy()).mean() > (0.9 if "wi4" in model.precision else 0.97), model.name
+        if model.precision == "fp32":
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+    with pytest.raises(DataError, match=r"token 50; allowed: 0 to 49"):
+        export_transformers(tmp_path / "text", samples=samples + 1, folder=tmp_path, spec=spec("fp32"))
+    with pytest.raises(DataError, match=r"from 0\.5 to .*allowed: tokens \(N, T\), whole"):
+        export_transformers(tmp_path / "text", samples=samples + 0.5, folder=tmp_path, spec=spec("fp32"))
+    with pytest.raises(ConfigError, match=r"lengths = dynamic of onnx and tflite; allowed: fixed, or formats = onnx"):
+        export_transformers(
+            tmp_path / "text", samples=samples, folder=tmp_path, spec=replace(wanted, lengths="dynamic")
+        )
 
 
 @pytest.mark.slow
