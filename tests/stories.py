@@ -70,7 +70,7 @@ def load_stories(shared_data: Path) -> Any:
 
 
 def words_of(shared_data: Path) -> list[bytes]:
-    """Tokens by number, of llama2.c's tokenizer file: after the longest one's length, score, length and bytes of each."""
+    """Tokens by number, of llama2.c's tokenizer file: the longest one's length; score, length and bytes of each."""
     content, place, words = (shared_data / FOLDER / "tok512.bin").read_bytes(), 4, []
     while place < len(content):
         (length,) = struct.unpack("i", content[place + 4 : place + 8])

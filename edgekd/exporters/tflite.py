@@ -27,8 +27,9 @@ _CHANNELS_LAST = (0, 2, 3, 1)
 def export(*, network: nn.Module, example: NDArray[np.float32], path: Path) -> None:
     """Write a network as a float32 TFLite file that takes (1, H, W, C), (1, F) or (1, T).
 
-    The file of a network with `takes_tokens = True` takes int32. One with a method
-    `write_tflite(example, path)` is asked first, and says whether it did. Tensors keep the names that torch gave them, because quantizers find tensors by name.
+    Tensors keep the names that torch gave them, because quantizers find tensors by name. A network with a method
+    `write_tflite(example, path)` is asked first, and says whether it did. The file of a network with `takes_tokens =
+    True` takes int32.
 
     Args:
         network: In evaluation mode, on the CPU; takes (N, C, H, W), (N, F) or (N, T).

@@ -22,8 +22,9 @@ def pack(*, cargo: Cargo, folder: Path) -> tuple[Path, ...]:
     """Write `{name}.metadata.onnx`: the same graph, with `metadata_props` that a session gives back as a dictionary.
 
     Keys: `labels` (a JSON list), `input_mean`, `input_std` (JSON lists; raw values x go in as (x - mean) / std),
-    `content`, `output`, `task`, `description`, `author`, `licence`, `version`, `precision`, `parent_sha256`; of texts
-    `tokenizer` (the whole of `tokenizer.json`, where it has no more than 1 MB), `length` and `pad`, no mean and std. What is not known is left out; keys of others stay.
+    `content`, `output`, `task`, `description`, `author`, `licence`, `version`, `precision`, `parent_sha256`. Of texts,
+    in place of mean and std, `length`, `pad` and `tokenizer`: all of `tokenizer.json`, up to 1 MB. What is not known
+    is left out; keys of others stay.
 
     Args:
         cargo: Of an ONNX file with one input and one output, or of a causal language model.

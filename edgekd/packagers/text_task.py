@@ -1,4 +1,4 @@
-"""TFLite that takes a text in apps: three inputs and a vocabulary, as BertNLClassifier and MediaPipe's classifier ask."""
+"""TFLite that takes a text in apps: three inputs and a vocabulary, as BertNLClassifier and MediaPipe ask for."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _SPECIAL = ("[CLS]", "[SEP]", "[UNK]")
 def pack(*, cargo: Cargo, folder: Path) -> tuple[Path, ...]:
     """Write `{name}.text_task.tflite`: what it gives is what the file gives, what it takes are texts.
 
-    Task libraries make three tensors of a text: tokens, mask and segments. The file makes its mask of the tokens, so the
-    other two are inputs that nothing reads. The vocabulary is in a zip file at its end, with the labels. The libraries
-    cut words as BERT does, without case.
+    Task libraries make three tensors of a text: tokens, mask and segments. The file makes its mask of the tokens, so
+    the other two are inputs that nothing reads. The vocabulary is in a zip file at its end, with the labels. The
+    libraries cut words as BERT does, without case.
 
     Args:
         cargo: Of a TFLite file with one input of tokens, whose tokenizer is of word pieces; its pad is 0.

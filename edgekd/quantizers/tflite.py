@@ -219,22 +219,26 @@ def _strip(model: Any) -> None:
             tensor.name = None
         for operator in graph.operators:
             operator.debugMetadataIndex = -1
-    if named:
-        # Which of several inputs is which, only their names say.
-        for (graph_number, tensor), name in named.items():
-            model.subgraphs[graph_number].tensors[tensor].name = name
-        return
-    graph = model.subgraphs[0]
-    for ends, name in ((graph.inputs, b"input"), (graph.outputs, b"output")):
-        for index, tensor in enumerate(ends):
-            graph.tensors[tensor].name = name if index == 0 else name + b"_%d" % index
-    for signature in model.signatureDefs or []:
+    # Which of several inputs is which, only their names say.
+    for (number, index), name in (named or _plain_ends(model)).items():
+        model.subgraphs[number].tensors[index].name = name
+    for signature in () if named else model.signatureDefs or []:
         for end in [*signature.inputs, *signature.outputs]:
             end.name = model.subgraphs[signature.subgraphIndex].tensors[end.tensorIndex].name
 
 
+def _plain_ends(model: Any) -> dict[tuple[int, int], bytes]:
+    """Names by graph and tensor, of a file with one input."""
+    graph = model.subgraphs[0]
+    return {
+        (0, int(tensor)): name if index == 0 else name + b"_%d" % index
+        for ends, name in ((graph.inputs, b"input"), (graph.outputs, b"output"))
+        for index, tensor in enumerate(ends)
+    }
+
+
 def _named_ends(model: Any) -> dict[tuple[int, int], bytes]:
-    """Names by graph and tensor, of a file whose signatures have several inputs; those of others are always the same."""
+    """The same of a file whose signatures have several inputs; empty of others."""
     signatures = model.signatureDefs or []
     if all(len(each.inputs) == 1 for each in signatures):
         return {}

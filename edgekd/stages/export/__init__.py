@@ -63,8 +63,8 @@ def export(
     have the precision that they claim, and a runtime of their format predicts what torch predicts.
 
     Args:
-        student: Takes (N, C, H, W), (N, F) or, with `takes_tokens = True`, (N, T), gives (N, outputs): logits or values.
-            Stays as it is.
+        student: Takes (N, C, H, W), (N, F) or, with `takes_tokens = True`, (N, T); gives (N, outputs): logits or
+            values. Stays as it is.
         folder: Made when missing.
         spec: Formats, precisions, and how many calibration samples; `None` takes the defaults.
         quantized: The student that learned with the rounding of a precision: files of that precision are made of its
@@ -121,13 +121,7 @@ def export(
         raise ConfigError(f"head = {spec.head} of {task}", where="export", allowed="logits", next_step="leave head out")
     check_weights(student)
     check_inputs("check", check)
-    tokens = bool(getattr(student, "takes_tokens", False))
-    if tokens:
-        check_tokens("check", check)
-    elif spec.lengths == "dynamic":
-        raise ConfigError(
-            "lengths = dynamic of a network that takes no tokens", where="export", next_step="leave lengths out"
-        )
+    tokens = _takes_tokens(student, spec, check)
     chosen = None
     if is_static(spec) or spec.corrections:
         chosen = Chosen(calibration, spec.calibration)
@@ -179,6 +173,18 @@ def export(
             any_length = spec.lengths == "dynamic"
             sources = list(pool.map(lambda task: _convert(*task, example, stem, any_length=any_length), tasks))
         return replace(job.run(sources, chosen, folder, progress), corrections=worth)
+
+
+def _takes_tokens(student: nn.Module, spec: ExportSpec, check: NDArray[np.float32]) -> bool:
+    """Whether inputs are tokens; refuses samples that are none, and lengths of what has none."""
+    if getattr(student, "takes_tokens", False):
+        check_tokens("check", check)
+        return True
+    if spec.lengths == "dynamic":
+        raise ConfigError(
+            "lengths = dynamic of a network that takes no tokens", where="export", next_step="leave lengths out"
+        )
+    return False
 
 
 def formats_of(spec: ExportSpec, precision: str) -> list[Format]:
