@@ -193,16 +193,24 @@ class _Reader:
         trained = [name for name in constants if self.trained(name)]
         first_used = [name for name in constants if name not in self.used]
         self.used.update(constants)
+        rows = self.rows_of(node) if first_used else 0
         largest = max(trained, key=lambda name: math.prod(self.constants[name].dims), default=None)
         return Layer(
             name=node.name or f"#{index}",
             operator=node.op_type,
             output_shape=self.shapes.get(node.output[0], ()) if node.output else (),
-            parameters=sum(math.prod(self.constants[name].dims) for name in first_used if name in trained),
+            parameters=rows or sum(math.prod(self.constants[name].dims) for name in first_used if name in trained),
             macs=self.macs(node),
             weight_dtype=None if largest is None else dtype_of(self.constants[largest].data_type),
             size_bytes=sum(self.bytes_of(name) for name in first_used),
         )
+
+    @staticmethod
+    def rows_of(node: Any) -> int:
+        """Numbers in a matrix whose bits are packed, K x N; 0 of all else."""
+        if node.op_type != "MatMulNBits":
+            return 0
+        return math.prod(each.i for each in node.attribute if each.name in ("K", "N"))
 
     def trained(self, name: str) -> bool:
         """Shapes and axes are int64 (int32 biases come through DequantizeLinear); limits are scalars."""
@@ -230,6 +238,8 @@ class _Reader:
             weights = self.shape_of(node.input[_PRODUCTS[node.op_type]])
             transposed = any(each.name == "transB" and each.i for each in node.attribute)
             return elements * (weights[-1 if transposed or len(weights) == 1 else -2] if weights else 1)
+        if node.op_type == "MatMulNBits":
+            return elements * next(each.i for each in node.attribute if each.name == "K")
         if node.op_type in _RECURRENT:
             steps = math.prod(self.shape_of(node.input[0])[:2])
             return steps * sum(math.prod(self.shape_of(name)) for name in node.input[1:3])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.lints.places import HOST, MICRO, find
+from tests.packagers import texts
 from tests.lints.tflite_files import Operator, activation, write_tflite
 
 PHONE = dataclasses.replace(HOST, name="phone", io=("uint8", "float32"))
@@ -31,3 +32,11 @@ def test_floats_around_integers_on_a_microcontroller(tmp_path: Path) -> None:
     found = find("io_type", path, MICRO)
     assert [each.what.split()[0] for each in found] == ["input", "output"]
     assert find("io_type", path, HOST) == []
+
+
+def test_tokens_are_handed_over_as_they_are(tmp_path: Path) -> None:
+    path = texts.write_tflite(tmp_path / "texts.tflite")
+    assert [each.what.split()[0] for each in find("io_type", path, dataclasses.replace(PHONE, io=("int8",)))] == [
+        "output"
+    ]
+    assert find("io_type", path, PHONE) == []

@@ -153,16 +153,16 @@ def _watched(format_name: str, path: Path, samples: Samples) -> dict[str, Stream
     cached = cache_root() / "calibration" / f"{key[:32]}.npz"
     if cached.exists():
         return _load(cached)
-    run, streams = watch(format_name, path).run, dict[str, Stream]()
+    file, streams = watch(format_name, path), dict[str, Stream]()
     for batch in samples.batches():
-        for name, values in run(batch).items():
+        for name, values in file.run(batch).items():
             if not np.isfinite(values).all():
                 raise ExportError(
                     f"activation '{name}' is not finite on calibration samples",
                     where=path.name,
                     next_step="look at the student's weights and at the samples",
                 )
-            streams.setdefault(name, Stream()).add(unmasked(values))
+            streams.setdefault(name, Stream()).add(unmasked(values) if file.takes_tokens else values)
     _save(streams, cached)
     return streams
 

@@ -49,7 +49,12 @@ def compare_layers(
         pairs = _pairs_of_tflite(reference, file) if format_name == "tflite" else _pairs_of_onnx(reference, file)
         compared.append(
             tuple(
-                _parity(_title(reference, name), reference.operators[name], expected[name], found[twin], threshold)
+                _parity(
+                    _title(reference, name),
+                    reference.operators[name],
+                    *(_seen(each, expected[name], reference) for each in (expected[name], found[twin])),
+                    threshold,
+                )
                 for name, twin in pairs
                 if found[twin].shape == expected[name].shape
             )
@@ -67,13 +72,17 @@ def _title(file: Watched, name: str) -> str:
     return file.modules.get(name) or (name if re.fullmatch(r"\w+", name) else file.operators[name].lower())
 
 
+def _seen(values: NDArray[np.float32], expected: NDArray[np.float32], reference: Watched) -> NDArray[np.float32]:
+    """Leave out what a mask hides: it is very low, and how low says nothing."""
+    seen = expected > MASKED
+    return values[seen] if reference.takes_tokens and seen.any() else values
+
+
 def _parity(
     layer: str, operator: str, expected: NDArray[np.float32], found: NDArray[np.float32], threshold: float
 ) -> LayerParity:
-    # What masks give is very low; how low says nothing.
-    counts = expected > MASKED if (expected > MASKED).any() else np.ones(expected.shape, np.bool_)
-    signal = expected[counts].astype(np.float64)
-    errors = np.abs(found[counts].astype(np.float64) - signal)
+    signal = expected.astype(np.float64)
+    errors = np.abs(found.astype(np.float64) - signal)
     noise = float((errors**2).mean())
     power = float((signal**2).mean())
     ratio = power / noise if noise else math.inf

@@ -33,11 +33,13 @@ class Watched:
             integers dequantized. The input is one of them, where it is no token.
         operators: By name of the activation, in the order of the file: the operator that gives it.
         modules: By name of the activation, the torch module that it comes from, where the file says so.
+        takes_tokens: Whether whole numbers go in, and masks are among the activations.
     """
 
     run: Callable[[NDArray[np.float32]], Tensors]
     operators: Mapping[str, str]
     modules: Mapping[str, str]
+    takes_tokens: bool = False
 
 
 def watch(format_name: str, path: Path) -> Watched:
@@ -128,6 +130,7 @@ def _watch_onnx(path: Path) -> Watched:
         run=run,
         operators={each: str(node.op_type) for each, node in givers.items()},
         modules={each: module for each, module in modules.items() if module},
+        takes_tokens=dtype.kind in "iu",
     )
 
 
@@ -209,7 +212,12 @@ def _watch_tflite(path: Path) -> Watched:
         return {name: np.concatenate(values) for name, values in seen.items() if values[0].ndim}
 
     modules = {name: _module_of(name) for name in operators}
-    return Watched(run=run, operators=operators, modules={name: each for name, each in modules.items() if each})
+    return Watched(
+        run=run,
+        operators=operators,
+        modules={name: each for name, each in modules.items() if each},
+        takes_tokens=not is_watched,
+    )
 
 
 def _module_of(tensor: str) -> str:

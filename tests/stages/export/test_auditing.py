@@ -83,3 +83,13 @@ def test_noise_without_anything_to_compare_with_is_warned_of(caplog: pytest.LogC
         caplog.clear()
         warn_of_noise(portray(np.sin(np.arange(32 * 32, dtype=np.float32) / 9).reshape(1, 1, 32, 32)))
         assert caplog.text == ""
+
+
+def test_texts_are_neither_noise_nor_of_another_range() -> None:
+    random = np.random.default_rng(0)
+    frequent, all_words = (random.integers(0, top, (50, 20)).astype(np.float32) for top in (100, 30_000))
+    audit(portray(frequent), portray(all_words), tokens=True)
+    with pytest.raises(DataError, match="go from 0 to 99"):
+        audit(portray(frequent), portray(all_words))
+    with pytest.raises(DataError, match="are 7 everywhere"):
+        audit(portray(np.full((5, 4), 7, np.float32)), portray(all_words), tokens=True)

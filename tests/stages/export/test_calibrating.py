@@ -87,3 +87,30 @@ def test_activations_that_are_not_finite_are_named(tmp_path: Path) -> None:
     samples = Samples.write(SAMPLES * np.float32(1e37), tmp_path / "samples.f32")
     with pytest.raises(ExportError, match="activation 'sum' is not finite"):
         watched({"onnx": write(tmp_path / "one.onnx", TABLE * np.float32(1e3))}, samples)
+
+
+def test_what_masks_hide_leaves_room_for_scores_in_texts_alone(tmp_path: Path) -> None:
+    # Scores from -2 to 3; the last of four tokens is a pad, which a mask hides by -10,000.
+    scores = np.array([[[-2.0, 1.0, 3.0, 0.5]]], np.float32)
+    for dtype, low in ((TensorProto.INT64, -10.0), (TensorProto.FLOAT, -9999.5)):
+        nodes = [
+            helper.make_node("Cast", ["input"], ["floats"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["floats", "never"], ["mask"]),
+            helper.make_node("Add", ["mask", "scores"], ["masked"]),
+        ]
+        constants = {"never": np.array(-1e4, np.float32), "scores": scores[0]}
+        graph = helper.make_graph(
+            nodes,
+            "masked",
+            [helper.make_tensor_value_info("input", dtype, ["batch", 4])],
+            [helper.make_tensor_value_info("masked", TensorProto.FLOAT, ["batch", 4])],
+            [numpy_helper.from_array(values, name) for name, values in constants.items()],
+        )
+        path = tmp_path / f"{dtype}.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+        samples = Samples.write(np.array([[0, 0, 0, 1], [0, 0, 0, 1]], np.float32), tmp_path / "samples.f32")
+        streams = child.call("the calibration", watch_all, {"onnx": path}, samples)["onnx"]
+        assert (streams["masked"].low, streams["masked"].high) == (low, 3.0)
+        # 1000 below 0: what it is added to stays below all scores, however large these are.
+        assert streams["mask"].low == (-1000.0 if dtype == TensorProto.INT64 else -1e4)
+        assert ("input" in streams) == (dtype == TensorProto.FLOAT)
