@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.lints.places import HOST, MICRO, find
-from tests.packagers import texts
 from tests.lints.tflite_files import Operator, activation, write_tflite
+from tests.packagers import texts
 
 PHONE = dataclasses.replace(HOST, name="phone", io=("uint8", "float32"))
 
