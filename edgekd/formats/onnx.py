@@ -239,7 +239,7 @@ class _Reader:
             transposed = any(each.name == "transB" and each.i for each in node.attribute)
             return elements * (weights[-1 if transposed or len(weights) == 1 else -2] if weights else 1)
         if node.op_type == "MatMulNBits":
-            return elements * next(each.i for each in node.attribute if each.name == "K")
+            return elements * int(next(each.i for each in node.attribute if each.name == "K"))
         if node.op_type in _RECURRENT:
             steps = math.prod(self.shape_of(node.input[0])[:2])
             return steps * sum(math.prod(self.shape_of(name)) for name in node.input[1:3])

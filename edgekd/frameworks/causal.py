@@ -200,11 +200,11 @@ class _Filling(nn.Module):
         return {"logits": logits, **dict(zip(self.names, cache.all(), strict=True))}
 
 
-class _Given(Cache):
+class _Given(Cache):  # type: ignore[misc]  # transformers has no types
     """Keys and values by layer, as transformers' layers ask for them."""
 
     def __init__(self, keys: tuple[Tensor, ...] | list[Tensor], values: tuple[Tensor, ...] | list[Tensor]) -> None:
-        self.layers = []
+        self.layers: list[Any] = []
         self.keys, self.values = [*keys], [*values]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -271,7 +271,8 @@ class _Rotation(nn.Module):
 def _rotate_by_products(body: nn.Module) -> None:
     for module in list(body.modules()):
         rotary: Any = getattr(module, "rotary_emb", None)
-        if not isinstance(rotary, nn.Module) or not hasattr(rotary, "inv_freq"):
+        frequencies: Tensor | None = getattr(rotary, "inv_freq", None)
+        if frequencies is None:
             continue
         kind = str(getattr(rotary, "rope_type", "default"))
         if kind in _BY_LENGTH:
@@ -282,4 +283,4 @@ def _rotate_by_products(body: nn.Module) -> None:
                 next_step="set rope_scaling in the configuration",
             )
         scaling = float(getattr(rotary, "attention_scaling", 1.0))
-        cast("Any", module).rotary_emb = _Rotation(rotary.inv_freq.detach().clone(), scaling)
+        cast("Any", module).rotary_emb = _Rotation(frequencies.detach().clone(), scaling)

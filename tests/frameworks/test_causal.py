@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import transformers
@@ -23,7 +25,7 @@ GPT2 = transformers.GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_
 TOKENS = torch.randint(0, 50, (2, 9), generator=torch.Generator().manual_seed(0))
 
 
-def make(name: str) -> nn.Module:
+def make(name: str) -> Any:
     torch.manual_seed(1)
     if name == "gpt2":
         return transformers.GPT2LMHeadModel(GPT2).eval()
@@ -66,7 +68,8 @@ def test_logits_are_those_of_transformers_however_the_text_is_cut(name: str) -> 
     assert (sizes.layers, sizes.heads, sizes.width, sizes.context) == (2, 4 if name == "gpt2" else 2, 8, 24)
     with torch.inference_mode():
         torch.testing.assert_close(network(TOKENS.float()), expected, atol=1e-5, rtol=1e-5)
-        growing, filling, logits = _Growing(network), _Filling(network), {"growing": [], "filling": []}
+        growing, filling = _Growing(network), _Filling(network)
+        logits: dict[str, list[Tensor]] = {"growing": [], "filling": []}
         pasts = [torch.zeros(2, sizes.heads, 0, sizes.width)] * 4
         caches = {each: torch.full((1, sizes.heads, sizes.context, sizes.width), 9.0) for each in filling.names}
         for start, end in ((0, 4), (4, 8), (8, 9)):

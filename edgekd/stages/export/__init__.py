@@ -171,7 +171,9 @@ def export(
         with ThreadPoolExecutor(len(spec.formats)) as pool:
             stem, example = Path(partial) / name, check[:1]
             any_length = spec.lengths == "dynamic"
-            sources = list(pool.map(lambda task: _convert(*task, example, stem, any_length=any_length), tasks))
+            sources = list(
+                pool.map(lambda task: _convert(task[0], task[1], task[2], example, stem, any_length=any_length), tasks)
+            )
         return replace(job.run(sources, chosen, folder, progress), corrections=worth)
 
 

@@ -52,7 +52,8 @@ def compare_layers(
                 _parity(
                     _title(reference, name),
                     reference.operators[name],
-                    *(_seen(each, expected[name], reference) for each in (expected[name], found[twin])),
+                    _seen(expected[name], expected[name], reference),
+                    _seen(found[twin], expected[name], reference),
                     threshold,
                 )
                 for name, twin in pairs
