@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekd.errors import ExportError
 from edgekd.quantizers._onnx_weights import drop_unused, packed, replace_nodes
 
 # GatherBlockQuantized takes powers of 2 from 16 on.
@@ -35,6 +36,9 @@ def store_tables(model: Any, dtype: str) -> None:
         model: `ModelProto`, changed in place.
         dtype: `float16`; `int8`, with a scale for each row: s = max |w| / 127; `int4`, with a scale for each 32 numbers
             of a row, by ONNX Runtime's GatherBlockQuantized.
+
+    Raises:
+        ExportError: Numbers past float16's 65504.
     """
     from onnx import numpy_helper
 
@@ -62,6 +66,12 @@ def _stored(values: NDArray[np.float32], name: str, dtype: str) -> list[Any]:
     from onnx import TensorProto, helper, numpy_helper
 
     if dtype == "float16":
+        largest = float(np.finfo(np.float16).max)
+        if values.size and float(np.abs(values).max()) > largest:
+            raise ExportError(
+                f"numbers of table '{name}' go past {largest:g}, float16's largest number",
+                next_step="leave fp16 out of the precisions",
+            )
         return [numpy_helper.from_array(values.astype(np.float16), f"{name}_fp16")]
     if dtype == "int8":
         scales = _scales(values, 127)
