@@ -95,6 +95,8 @@ def export(
     raw_input: bool = True,
     head: Literal["logits", "probabilities", "class"] = "logits",
     mixed: MixedPrecisionSpec | None = None,
+    lengths: Literal["fixed", "dynamic"] = "fixed",
+    context: int | None = None,
     folder: Path | str = "exported",
     samples: int = 256,
     method: str = "minmax",
@@ -112,6 +114,8 @@ def export(
         raw_input: Files take the data's raw values; what scales and standardises them is in the graph.
         head: What files give.
         mixed: One more file of each format, whose layers have several precisions, chosen on the validation split.
+        lengths: Of texts in ONNX: the data's one, or any.
+        context: How many tokens the cache of a causal model's TFLite file holds; `None`: as many as it has positions.
         folder: Made when missing.
         samples: For calibration.
         method: How ranges are chosen: a calibrator.
@@ -135,6 +139,8 @@ def export(
         raw_input=raw_input,
         head=head,
         mixed=mixed,
+        lengths=lengths,
+        context=context,
     )
     raw = spec.takes_raw(calibration.task)
     return stage(
