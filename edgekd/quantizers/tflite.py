@@ -124,6 +124,13 @@ def _add_rules(quantizing: Any, regex: str, precision: str) -> None:
     elif decoded.mode == "static":
         bits = [int(each.removeprefix("int")) for each in (decoded.activations, decoded.weights)]
         quantizing.add_static_config(regex, every, activation_num_bits=bits[0], weight_num_bits=bits[1])
+        # The rule above leaves tables as floats; with one scale a row, TFLite Micro gives wrong numbers for them.
+        quantizing.add_dynamic_config(
+            regex,
+            qtyping.TFLOperationName.EMBEDDING_LOOKUP,
+            num_bits=8,
+            granularity=qtyping.QuantGranularity.TENSORWISE,
+        )
     elif decoded.mode == "dynamic":
         quantizing.add_dynamic_config(regex, every, num_bits=8)
     else:
