@@ -44,7 +44,7 @@ ENTRY = {
 PASSED = {
     "networks": {"classes", "input_shape", "tokens"},
     "teachers": {"network", "weights", "model", "outputs", "input_shape", "task", "tokens"},
-    "datasets": set[str](),
+    "datasets": {"validation", "test", "seed", "tokens"},
     "calibrators": {"stream", "bits"},
     "corrections": {"network", "samples", "precision", "progress"},
     "lints": {"graph", "target"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from edgekd.datasets._splits import UNLABELLED, choose_held_out
 from edgekd.datasets._splits import hash_of_split as hash_of_split
 from edgekd.datasets._texts import Texts
 from edgekd.errors import ConfigError, DataError, did_you_mean
-from edgekd.records import DataSpec, Preprocessing, Task, Tokens, TransferSpec
+from edgekd.records import TOKEN_TASKS, DataSpec, Preprocessing, Task, Tokens, TransferSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,8 @@ class Split:
             memory-mapped.
         labels: By task. `single_label`: (N,) int64, indices of classes, -1 where there is no label. `multi_label`:
             (N, classes) of 0 and 1. `regression`: (N, outputs) float32. `reconstruction`: (N,) int64, 0 for normal
-            samples and 1 for anomalies; what is learned are the inputs.
+            samples and 1 for anomalies; what is learned are the inputs. `next_token` and `masked_token`: (N,) int64,
+            bytes of text behind the tokens that a sample predicts; what is learned are the inputs.
         groups: (N,) int64, what belongs together (a speaker, a patient); a split never parts a group.
         positions: (N,) int64, where each sample lies in its source; `None` for 0 to N - 1.
     """
@@ -68,12 +70,13 @@ class Source:
 
     Attributes:
         classes: Names of the classes; of the outputs where the task is regression; "normal" and "anomaly" where
-            it is reconstruction.
+            it is reconstruction; empty where tokens are predicted.
         scale: What raw values are multiplied by before they enter a network (1/255 for bytes).
         standardise: Axis of the inputs whose entries (channels, features) are each made mean 0 and deviation 1 over
             the training split, once it is drawn; floats only. `front_end` then tells both, and comes before `scale`.
         test: The source's own test split; without one, a share of `train` is held out.
-        validation: The source's own validation split; without one, a share of `train`.
+        validation: The source's own validation split, drawn by the shares and the seed that it was told, where what it
+            makes of samples (a tokenizer) is learned from the training split; without one, a share of `train`.
         front_end: How inputs were made of what was recorded (a spectrogram's parameters), for the firmware that
             must do the same.
         tokens: What the inputs' numbers mean, where they are tokens of texts.
@@ -123,7 +126,9 @@ class Dataset:
 
     @property
     def outputs(self) -> int:
-        """How many numbers a network gives for one sample."""
+        """How many numbers a network gives for one sample; for each position of one where tokens are predicted."""
+        if self.task in TOKEN_TASKS and self.tokens is not None:
+            return self.tokens.vocabulary
         return math.prod(self.input_shape) if self.task == "reconstruction" else len(self.classes)
 
     @functools.cached_property
@@ -187,7 +192,7 @@ def open_dataset(spec: DataSpec) -> Dataset:
         DataError: Missing, malformed, or a split would be empty.
         ConfigError: No such plug-in.
     """
-    source = _load(spec.source, spec.options)
+    source = _load(spec.source, spec.options, spec)
     rest, test = source.train, source.test
     if test is None:  # a group must be left for validation, and one to train on
         rest, test = _part(source.train, source, spec.test, spec.seed, leave=1 + (spec.validation > 0))
@@ -253,7 +258,7 @@ def transfer_split(spec: TransferSpec, data: Dataset) -> Split:
     if spec.source is None:
         split, classes = data.train, data.classes
     else:
-        source = _load(spec.source, spec.options)
+        source = _load(spec.source, spec.options, DataSpec(source=spec.source, validation=0, test=0), data.tokens)
         if source.texts is not None and data.tokens is not None:
             (train,) = _tokenise(source.texts, data.tokens, source.train)
             source = replace(source, train=train, tokens=data.tokens)
@@ -307,10 +312,13 @@ def fingerprint_of(spec: DataSpec) -> str:
     return store.fingerprint(spec_alone, names, [store.sha256_of(path) for path in paths])
 
 
-def _load(name: str, options: Mapping[str, Any]) -> Source:
+def _load(name: str, options: Mapping[str, Any], spec: DataSpec, tokens: Tokens | None = None) -> Source:
     where = f"data source '{name}'"
+    told = {"validation": spec.validation, "test": spec.test, "seed": spec.seed, "tokens": tokens}
+    load = registry.function("datasets", name)
+    takes = inspect.signature(load).parameters.keys() & registry.PASSED["datasets"]
     try:
-        source: Source = registry.function("datasets", name)(**options)
+        source: Source = load(**{key: told[key] for key in takes}, **options)
     except OSError as error:
         raise DataError(f"can't read it: {error.strerror or error}", where=where) from None
     if not isinstance(source, Source):

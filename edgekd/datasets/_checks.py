@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgekd.datasets._splits import UNLABELLED
 from edgekd.errors import DataError
-from edgekd.records import Task, Tokens
+from edgekd.records import TOKEN_TASKS, Task, Tokens
 
 if TYPE_CHECKING:
     from edgekd.datasets import Dataset, Source, Split
@@ -86,6 +86,8 @@ def _check_split(split: Split, source: Source, where: str) -> None:
         )
     if source.tokens is not None:
         _check_tokens(inputs, source.tokens, where)
+    elif source.task in TOKEN_TASKS:
+        raise DataError(f"the task is {source.task}, and nobody says what the tokens are", where=where)
     check_labels(labels, source.task, len(source.classes), where)
 
 
@@ -123,6 +125,10 @@ def check_labels(labels: NDArray[Any], task: Task, classes: int, where: str) -> 
         return
     if labels.dtype.kind not in "iub":
         raise DataError(f"labels of type {labels.dtype}", where=where, allowed="integers")
+    if task in TOKEN_TASKS:
+        if labels.size and labels.min() < 0:
+            raise DataError(f"{labels.min()} bytes of text behind a sample", where=where, allowed="0 or more")
+        return
     low, high = (UNLABELLED if task == "single_label" else 0), (classes - 1 if task == "single_label" else 1)
     if labels.size and not low <= labels.min() <= labels.max() <= high:
         raise DataError(f"labels from {labels.min()} to {labels.max()} for {classes} classes", where=where)

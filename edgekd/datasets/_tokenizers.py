@@ -137,7 +137,14 @@ def tokens_of(tokenizer: Tokenizer, *, padded: bool = True) -> Tokens:
     """
     vocabulary = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
     pad = special_of(tokenizer, "pad") if padded else None
-    return Tokens(vocabulary=vocabulary, pad=pad, tokenizer=tokenizer.to_str())
+    return Tokens(
+        vocabulary=vocabulary,
+        pad=pad,
+        tokenizer=tokenizer.to_str(),
+        begin=special_of(tokenizer, "begin"),
+        end=special_of(tokenizer, "end"),
+        mask=special_of(tokenizer, "mask"),
+    )
 
 
 def special_of(tokenizer: Tokenizer, role: Special) -> int | None:

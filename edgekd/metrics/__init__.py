@@ -18,6 +18,9 @@ _OF_TASK: dict[Task, tuple[str, ...]] = {
     "multi_label": ("f1", "exact_match"),
     "regression": ("mean_squared_error", "mean_absolute_error"),
     "reconstruction": ("auc", "reconstruction_error"),
+    "next_token": ("perplexity", "bits_per_byte"),
+    # Of some of the tokens alone there are no bytes.
+    "masked_token": ("perplexity",),
 }
 # Functions of `edgekd.stats` with the name of the metric.
 _NO_MEANS = ("auc", "perplexity", "bits_per_byte")
@@ -90,7 +93,8 @@ def score_all(
 
     Args:
         task: What the network learnt.
-        outputs: (N, ...), raw: logits, values, or reconstructed inputs; integers of a file already made floats.
+        outputs: (N, ...), raw: logits, values, or reconstructed inputs; integers of a file already made floats. Of
+            tokens (N, 2): nats and tokens of each window.
         labels: As `edgekd.datasets.Split` has them for the task.
         inputs: (N, ...), what outputs of a reconstruction are held against, in the outputs' layout.
 
@@ -113,6 +117,8 @@ def score_all(
     found = []
     for name in metrics_of(task, labels):
         scores = registry.function("metrics", name)(outputs=flat, labels=labels, inputs=inputs)
-        kinds: Sequence[float] = labels.tolist() if name == "auc" else ()
+        kinds: Sequence[float] = ()
+        if name in _NO_MEANS:
+            kinds = (flat[:, 1] if name == "perplexity" else labels).tolist()
         found.append(Scores(metric=name, samples=tuple(scores.tolist()), labels=tuple(map(float, kinds))))
     return tuple(found)

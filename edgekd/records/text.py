@@ -14,8 +14,14 @@ class Tokens:
         pad: What fills up short texts; `None` where there is nothing to fill up.
         tokenizer: The `tokenizer.json` that made them, whole, as Hugging Face's tokenizers read it; empty where the
             numbers were given and nobody said what made them.
+        begin: What comes before a text, or `None`.
+        end: What comes after one, or `None`.
+        mask: What hides a token that is to be guessed, or `None`.
     """
 
     vocabulary: int
     pad: int | None = None
     tokenizer: str = ""
+    begin: int | None = None
+    end: int | None = None
+    mask: int | None = None

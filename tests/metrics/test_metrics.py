@@ -21,6 +21,8 @@ GIVEN: dict[Task, tuple[Any, Any]] = {
     "multi_label": (RNG.normal(size=(6, 3)), RNG.integers(0, 2, (6, 3))),
     "regression": (RNG.normal(size=(6, 3)), RNG.normal(size=(6, 3)).astype(np.float32)),
     "reconstruction": (INPUTS + RNG.normal(size=INPUTS.shape), np.array([0, 1, 0, 1, 0, 1])),
+    "next_token": (RNG.uniform(1, 9, (6, 2)), RNG.integers(1, 9, 6)),
+    "masked_token": (RNG.uniform(1, 9, (6, 2)), RNG.integers(1, 9, 6)),
 }
 
 
@@ -32,11 +34,12 @@ def test_every_metric_of_a_task_is_a_plug_in_that_budgets_can_limit(task: Task) 
     assert {each.metric for each in found} <= set(registry.names("metrics")) & set(units.METRICS)
     for each in found:
         assert len(each.samples) == (3 if each.metric == "reconstruction_error" else 6)
-        assert bool(each.labels) == (units.METRICS[each.metric].estimator == "area")
+        assert bool(each.labels) == (units.METRICS[each.metric].estimator in ("area", "perplexity", "bits"))
 
 
 def test_the_first_metric_is_the_one_that_choices_are_made_by() -> None:
-    assert [metrics_of(task)[0] for task in get_args(Task)] == ["accuracy", "f1", "mean_squared_error", "auc"]
+    first = ["accuracy", "f1", "mean_squared_error", "auc", "perplexity", "perplexity"]
+    assert [metrics_of(task)[0] for task in get_args(Task)] == first
 
 
 def test_every_plug_in_belongs_to_a_task() -> None:
@@ -72,7 +75,7 @@ def test_a_reconstruction_is_judged_by_normal_samples_and_anomalies_by_their_sco
 def test_better_is_higher_for_shares_and_lower_for_errors() -> None:
     for task in get_args(Task):
         for name in metrics_of(task):
-            is_error = "error" in name
+            is_error = "error" in name or name in ("perplexity", "bits_per_byte")
             assert better(name, 0.2, 0.1) != is_error
             assert better(name, 0.1, 0.2) == is_error
             assert not better(name, 0.1, 0.1)
