@@ -135,7 +135,7 @@ def open_classifier(place: str | Path, *, outputs: int | None = None, revision: 
                 where=where,
                 next_step="take one that was fine-tuned for these classes",
             )
-        network = _read(getattr(transformers, _LOADERS[kind][0]), config, where, options)
+        network = read_network(getattr(transformers, _LOADERS[kind][0]), config, where, options, "for classification")
     _plain_weights(network)
     return Classifier(network, kind, getattr(config, "pad_token_id", None)).eval()
 
@@ -165,7 +165,19 @@ def _kind_of(transformers: Any, config: Any, where: str) -> Kind:
     return "audio" if type(config) in transformers.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING else found
 
 
-def _read(loader: Any, config: Any, where: str, options: dict[str, Any]) -> nn.Module:
+def read_network(loader: Any, config: Any, where: str, options: dict[str, Any], use: str) -> nn.Module:
+    """Read a network and all of its weights.
+
+    Args:
+        loader: A class of transformers.
+        config: Of the network.
+        where: Folder or name.
+        options: For the class.
+        use: What it must have been trained for, for messages.
+
+    Raises:
+        ModelError: Weights that can't be read, or that are not there.
+    """
     from safetensors import SafetensorError
 
     try:
@@ -180,7 +192,7 @@ def _read(loader: Any, config: Any, where: str, options: dict[str, Any]) -> nn.M
             raise ModelError(
                 f"weights are {what.removesuffix('_keys')}: {', '.join(names[:3])}{' and more' * (len(names) > 3)}",
                 where=where,
-                next_step="take one that was fine-tuned for classification",
+                next_step=f"take one that was fine-tuned {use}",
             )
     found: nn.Module = network
     return found
