@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,10 @@ from edgekd.errors import ConfigError, StoreError, write_error
 DENSE_CLASSES = 64
 _DEFAULT_KEPT = 32
 _LEAST_KEPT = 4
-_SHARD_SAMPLES = 16_384
+SHARD_SAMPLES = 16_384
 _DIGEST_BYTES = 32
+# A logit of which nothing is left as a probability, and which float16 holds.
+NEVER = -6e4
 _MANIFEST = "manifest.json"
 # What does not make a cache another one: names, and the precision that was chosen when it was begun.
 _NAMES_AND_CHOICES = {"depends", "teacher", "data", "precision"}
@@ -49,7 +51,7 @@ class CacheManifest:
     classes: int
     kept: int
     precision: str
-    shard_samples: int = _SHARD_SAMPLES
+    shard_samples: int = SHARD_SAMPLES
     format: int = 1
 
     @property
@@ -74,7 +76,9 @@ def sample_bytes(classes: int, kept: int) -> int:
     return kept * (2 + _index_type(classes).itemsize) + 4
 
 
-def choose_kept(*, samples: int, views: int, classes: int, budget_bytes: int | None, whole: bool = False) -> int:
+def choose_kept(
+    *, samples: int, views: int, classes: int, budget_bytes: int | None, whole: bool = False, some: bool = False
+) -> int:
     """Choose how many logits of each sample to keep: all where there is room, else the largest K.
 
     Args:
@@ -84,6 +88,8 @@ def choose_kept(*, samples: int, views: int, classes: int, budget_bytes: int | N
         budget_bytes: For all of them; `None` for no limit.
         whole: Outputs that are no logits of classes can't be restored from the largest: all are kept.
 
+        some: Not all, even where there is room: they are draws.
+
     Raises:
         ConfigError: The budget does not hold even a few logits of each sample.
 
@@ -91,9 +97,9 @@ def choose_kept(*, samples: int, views: int, classes: int, budget_bytes: int | N
     96
     """
     if budget_bytes is None:
-        return classes if whole or classes <= DENSE_CLASSES else _DEFAULT_KEPT
+        return classes if whole or (classes <= DENSE_CLASSES and not some) else min(_DEFAULT_KEPT, classes - 1)
     room = budget_bytes / (samples * views)
-    if sample_bytes(classes, classes) <= room:
+    if sample_bytes(classes, classes) <= room and not some:
         return classes
     kept = min(int((room - 4) // (2 + _index_type(classes).itemsize)), classes - 1)
     least = classes if whole else min(_LEAST_KEPT, classes)
@@ -201,15 +207,32 @@ class TeacherCache:
         Raises:
             StoreError: Logits that are not finite or too large for float16, or a full disk.
         """
+        self.write_parts(view, samples, [logits])
+
+    def write_parts(self, view: int, samples: range, parts: Iterable[NDArray[np.float32]]) -> None:
+        """Write one shard of logits that come a part at a time, since all of them are more than memory holds.
+
+        Args:
+            view: Number of the view.
+            samples: As `missing` gave it.
+            parts: (some, classes) each, len(samples) together.
+
+        Raises:
+            StoreError: As `write`.
+        """
         path = self._path(view, samples.start // self.manifest.shard_samples)
-        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is found below
-            content = _encode(logits, self.manifest.kept)
-        if content is None:
-            raise StoreError(
-                f"the teacher gives logits that float16 does not hold (largest {float(np.abs(logits).max()):g})",
-                where=self.manifest.teacher,
-                next_step='check the teacher and its inputs, or train with cache = "off"',
-            )
+        encoded = []
+        for logits in parts:
+            with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is found below
+                encoded.append(_encode(logits, self.manifest.kept))
+            if encoded[-1] is None:
+                raise StoreError(
+                    f"the teacher gives logits that float16 does not hold (largest {float(np.abs(logits).max()):g})",
+                    where=self.manifest.teacher,
+                    next_step='check the teacher and its inputs, or train with cache = "off"',
+                )
+        whole = [each for each in encoded if each is not None]
+        content = b"".join(np.concatenate(arrays).tobytes() for arrays in zip(*whole, strict=True))
         store.write_bytes(path, content + hashlib.sha256(content).digest())
 
     def check(self) -> None:
@@ -303,11 +326,11 @@ class _Shard:
         return logits
 
 
-def _encode(logits: NDArray[np.float32], kept: int) -> bytes | None:
-    """Turn logits into a shard's bytes; nothing where float16 does not hold them."""
+def _encode(logits: NDArray[np.float32], kept: int) -> tuple[NDArray[np.generic], ...] | None:
+    """Turn logits into what a shard holds, array by array; nothing where float16 does not hold them."""
     if kept == logits.shape[1]:
         values = logits.astype(np.float16)
-        return bytes(values.tobytes()) if np.isfinite(values).all() else None
+        return (values,) if np.isfinite(values).all() else None
     indices = np.argpartition(logits, -kept, axis=1)[:, -kept:]
     indices.sort(axis=1)
     values = np.take_along_axis(logits, indices, axis=1).astype(np.float16)
@@ -315,8 +338,7 @@ def _encode(logits: NDArray[np.float32], kept: int) -> bytes | None:
     log_sums = (np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top).astype(np.float32)
     if not (np.isfinite(values).all() and np.isfinite(log_sums).all()):
         return None
-    places = indices.astype(_index_type(logits.shape[1]))
-    return bytes(values.tobytes() + places.tobytes() + log_sums.tobytes())
+    return values, indices.astype(_index_type(logits.shape[1])), log_sums
 
 
 def _index_type(classes: int) -> np.dtype[np.unsignedinteger]:

@@ -1,4 +1,4 @@
-"""Language models of Hugging Face transformers: in two parts, so that nothing need hold the logits of every position."""
+"""Language models of Hugging Face transformers in two parts, so that nothing need hold the logits of all positions."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from edgekd.records.learning import (
     Combine,
     DataSpec,
     DistillSpec,
+    GenerationSpec,
     InitSpec,
     LossTerm,
     NetworkSpec,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Interval
+from annotated_types import Ge, Interval
 
 from edgekd.records.names import Count, NotNegative, Options, Positive, Seed, Share, Whole
 
@@ -149,6 +149,29 @@ class InitSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GenerationSpec:
+    """Texts that networks write, where the next token is learned: a teacher's in place of the data's, or the student's.
+
+    Attributes:
+        samples: So many texts are written by the first teacher before the training, and learned from in place of the
+            training split (sequence-level distillation, Kim & Rush 2016, arXiv:1606.07947); 0 for none.
+        on_policy: Share of the batches whose texts the student writes itself, as it is by then; the teachers say what
+            they would have gone on with (GKD, Agarwal et al. 2024, arXiv:2306.13649).
+        prompt: So many tokens of a training sample begin a text; 0 for the token that begins any text.
+        temperature: Of the draws; 0 always takes the most likely token.
+        top_p: Only the most likely tokens that make up so much of the probability are drawn from.
+        seed: Of the texts that the teacher writes; not changed by `seeds`.
+    """
+
+    samples: Annotated[int, Ge(0)] = 0
+    on_policy: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    prompt: Annotated[int, Ge(0)] = 1
+    temperature: NotNegative = 1.0
+    top_p: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistillSpec:
     """How a network is trained, with teachers (a student) or without (a teacher).
 
@@ -171,6 +194,9 @@ class DistillSpec:
         cache: Whether teachers' logits are computed once and kept; `auto` where the losses need only logits.
         cache_budget: Largest size of one teacher's cache, e.g. `"500 MB"`.
         cache_folder: A folder for this cache alone, which must fit; `None` finds one by what it depends on.
+        cache_draws: Of tokens: keep draws from what a teacher says, not its largest logits, so that forward KL at
+            temperature 1 has the expected gradient of all its logits (Anshumann et al. 2025, Random Sampling KD).
+        generation: Texts that networks write themselves; `None` for none.
         combine: What is averaged over several teachers: `logits`, `probabilities`, or `confidence`: probabilities,
             where each sample trusts the teachers that are sure of it.
         weak_teachers: What to do with a teacher that is near chance, or worse than the control.
@@ -207,6 +233,8 @@ class DistillSpec:
     cache: Literal["auto", "on", "off"] = "auto"
     cache_budget: str | None = None
     cache_folder: Path | None = None
+    cache_draws: bool = False
+    generation: GenerationSpec | None = None
     combine: Combine = "logits"
     weak_teachers: Literal["refuse", "warn"] = "refuse"
     control: bool = False

@@ -16,14 +16,15 @@ from edgekd.datasets import Dataset, Split
 from edgekd.errors import StoreError
 from edgekd.metrics import better
 from edgekd.progress import Progress, Silent
-from edgekd.records import DistillSpec, EpochRecord, LossTerm, Task, Teaching
+from edgekd.records import DistillSpec, EpochRecord, GenerationSpec, LossTerm, Task, Teaching
 from edgekd.stages.distill.caching import kept_of, open_cache, replay
 from edgekd.stages.distill.classroom import Classroom
 from edgekd.stages.distill.fit import Lesson, fit
+from edgekd.stages.distill.generating import generate, written_by
 from edgekd.stages.distill.initialising import first_weights
 from edgekd.stages.distill.outcome import describe_weights, measure_network, save_weights, serialise_weights
 from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_student
-from edgekd.stages.distill.processes import find_processes
+from edgekd.stages.distill.processes import Processes, find_processes
 from edgekd.stages.distill.quantizing import QuantizationTrained, Rehearsal
 from edgekd.stages.distill.teachers import Teacher, check_shares, on_device, teacher_of
 from edgekd.stages.distill.teaching import AdaptedTeacher, LiveTeachers
@@ -37,6 +38,7 @@ __all__ = [
     "Teacher",
     "describe_weights",
     "distill",
+    "generate",
     "learn_rounded",
     "measure_network",
     "on_device",
@@ -54,7 +56,11 @@ _FROM_LABELS: dict[Task, LossTerm] = {
     "multi_label": LossTerm(name="binary_cross_entropy"),
     "regression": LossTerm(name="squared_error"),
     "reconstruction": LossTerm(name="squared_error"),
+    "next_token": LossTerm(name="cross_entropy"),
+    "masked_token": LossTerm(name="cross_entropy"),
 }
+# Over thousands of tokens a teacher's own temperature tells enough apart.
+_OF_TOKENS = (LossTerm(name="kl", weight=0.9, options={"temperature": 1.0}), LossTerm(name="cross_entropy", weight=0.1))
 _FROM_TEACHERS: dict[Task, tuple[LossTerm, ...]] = {
     "single_label": _HINTON,
     "multi_label": (
@@ -63,6 +69,8 @@ _FROM_TEACHERS: dict[Task, tuple[LossTerm, ...]] = {
     ),
     "regression": (LossTerm(name="mse", weight=0.5), LossTerm(name="squared_error", weight=0.5)),
     "reconstruction": (LossTerm(name="mse", weight=0.5), LossTerm(name="squared_error", weight=0.5)),
+    "next_token": _OF_TOKENS,
+    "masked_token": _OF_TOKENS,
 }
 
 
@@ -225,12 +233,16 @@ def _learn(
     device = processes.device
     for network, role in [(student, name), *((each, "teacher") for each in live)]:
         check_network(network.to(device), data, role, device)
-    views = Views(transfer or data.train, data, spec.augmentations, spec.augmentation_seed, device)
     named = _named(teachers, teacher_weights, data)
+    written = None
+    if spec.generation and spec.generation.samples and named:
+        written = _written(named[0], spec.generation, data, folder, progress or Silent(), processes)
+    learned = written or transfer or data.train
+    views = Views(learned, data, spec.augmentations, spec.augmentation_seed, device)
     used = named if any(term.needs_teacher for term in terms) else []
     classroom = Classroom(used, terms, views, data, spec, progress or Silent(), device)
     # Before layers are watched: the control must not be.
-    untaught = copy.deepcopy(student) if spec.control and used else None
+    untaught = copy.deepcopy(student) if spec.control and (used or written) else None
     # The very network that is asked: another copy of it would see no batches.
     asked = classroom.teachers.networks if isinstance(classroom.teachers, LiveTeachers) else ()
     watched = asked[0] if asked and any(term.needs_features for term in terms) else None
@@ -240,7 +252,7 @@ def _learn(
     objective = _objective(terms, trained, watched, views, spec, name)
     try:
         control = _train_control(untaught, data, transfer, spec, terms, folder, progress, name) if untaught else None
-        if control:
+        if control and used:
             classroom.compare(control.score)
         best, history = fit(
             Lesson(
@@ -262,6 +274,21 @@ def _learn(
         objective.release()
     student.load_state_dict(best)
     return Distilled(network=student.eval().cpu(), history=history, teaching=classroom.teaching, control=control)
+
+
+def _written(
+    teacher: Teacher,
+    spec: GenerationSpec,
+    data: Dataset,
+    folder: Path | None,
+    progress: Progress,
+    processes: Processes,
+) -> Split:
+    """Let the first teacher write what is learned from; one process does, the others read it."""
+    split = None
+    if processes.rank == 0:
+        split = written_by(teacher, spec, data, folder=folder, progress=progress, device=processes.device)
+    return processes.share(split) or data.train
 
 
 def rehearse(
@@ -348,7 +375,7 @@ def replay_cache(teacher: Teacher, *, data: Dataset, transfer: Split | None, spe
             "this cache is not finished", where=str(cache.folder), next_step="run the recipe: it goes on where it was"
         )
     cache.check()
-    return cache.folder.name, replay(cache, teacher.load(), views)
+    return cache.folder.name, replay(cache, teacher.load(), views, draws=spec.cache_draws)
 
 
 def _train_control(
@@ -369,7 +396,7 @@ def _train_control(
         student,
         data=data,
         transfer=transfer if has_labels else None,
-        spec=replace(spec, losses=alone, control=False, cache="off"),
+        spec=replace(spec, losses=alone, control=False, cache="off", generation=None),
         folder=folder / "control" if folder else None,
         progress=progress,
         name=f"{name.replace('student', 'control')}" if "student" in name else f"{name} control",

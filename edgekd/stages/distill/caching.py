@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +16,15 @@ from torch import nn
 from torch.nn import functional
 
 from edgekd import store
-from edgekd.cache import CacheManifest, TeacherCache, building, cache_root, choose_kept, exists
+from edgekd.cache import NEVER, SHARD_SAMPLES, CacheManifest, TeacherCache, building, cache_root, choose_kept, exists
 from edgekd.datasets import Split
 from edgekd.errors import ModelError, StoreError
-from edgekd.progress import Progress
-from edgekd.records import CacheFacts, DistillSpec
+from edgekd.progress import Progress, Silent
+from edgekd.records import TOKEN_TASKS, CacheFacts, DistillSpec, Task
+from edgekd.stages.distill.positions import CHUNK
 from edgekd.stages.distill.teachers import Teacher
 from edgekd.stages.distill.teaching import ask
-from edgekd.stages.distill.views import Views
+from edgekd.stages.distill.views import Batch, Views
 from edgekd.units import human, parse_size
 
 _log = logging.getLogger("edgekd")
@@ -42,6 +45,7 @@ def depends_on(teacher: Teacher, views: Views, spec: DistillSpec) -> dict[str, s
         "augmentation_seed": str(spec.augmentation_seed),
         "code of augmentations": store.code_fingerprint("augmentations", "stages/distill/views.py"),
         "torch": torch.__version__,
+        **({"draws": "from all that it says"} if spec.cache_draws else {}),
     }
 
 
@@ -53,17 +57,20 @@ def open_cache(teacher: Teacher, views: Views, spec: DistillSpec) -> TeacherCach
         ConfigError: The budget does not hold it.
     """
     depends = depends_on(teacher, views, spec)
-    count = count_views(spec)
+    count = count_views(spec, views.data.task)
+    rows = rows_of(views)
     kept = kept_of(views, spec, teacher.outputs)
     manifest = CacheManifest(
         teacher=teacher.name,
         data=views.data.name,
         depends=depends,
-        samples=len(views),
+        samples=len(views) * rows,
         views=count,
         classes=teacher.outputs,
         kept=kept,
         precision="fp32",
+        # Whole texts, so that a part of a cache is of some of them.
+        shard_samples=SHARD_SAMPLES if rows == 1 else rows * max(1, SHARD_SAMPLES // rows),
     )
     if spec.cache_folder:
         folder = spec.cache_folder / teacher.name
@@ -81,23 +88,29 @@ def kept_of(views: Views, spec: DistillSpec, outputs: int) -> int:
         ConfigError: The budget does not hold the cache.
     """
     return choose_kept(
-        samples=len(views),
-        views=count_views(spec),
+        samples=len(views) * rows_of(views),
+        views=count_views(spec, views.data.task),
         classes=outputs,
         budget_bytes=parse_size(spec.cache_budget) if spec.cache_budget else None,
-        whole=views.data.task != "single_label",
+        whole=views.data.task not in ("single_label", *TOKEN_TASKS),
+        some=spec.cache_draws,
     )
 
 
-def count_views(spec: DistillSpec) -> int:
-    """How many views a cache holds: one where nothing is augmented."""
-    if not spec.augmentations:
+def rows_of(views: Views) -> int:
+    """How many rows a cache holds of each sample: one, or one for each position where tokens are predicted."""
+    return int(views.inputs.shape[1]) if views.data.task in TOKEN_TASKS else 1
+
+
+def count_views(spec: DistillSpec, task: Task = "single_label") -> int:
+    """How many views a cache holds: one where nothing is augmented or masked."""
+    if not spec.augmentations and task != "masked_token":
         return 1
     return spec.views or min(16, spec.epochs)
 
 
 def fill(
-    cache: TeacherCache, teacher: Teacher, views: Views, progress: Progress, *, fast: bool
+    cache: TeacherCache, teacher: Teacher, views: Views, progress: Progress, *, fast: bool, draws: bool = False
 ) -> tuple[TeacherCache, CacheFacts]:
     """Compute what a cache lacks, and check what it holds.
 
@@ -107,6 +120,7 @@ def fill(
         views: What the student will see.
         progress: Hears of samples.
         fast: Try bfloat16; it is used where it agrees with float32.
+        draws: Of tokens: keep draws, not the largest logits.
 
     Returns:
         The complete cache, and what it holds.
@@ -141,25 +155,39 @@ def fill(
             progress.advance(manifest.views * manifest.samples - sum(len(samples) for _, samples in todo))
             try:
                 for view, samples in todo:
-                    cache.write(view, samples, _compute(network, views, view, samples, cache.manifest, progress))
+                    if rows_of(views) == 1:
+                        logits = _compute(network, views, view, samples, cache.manifest, progress)
+                        cache.write(view, samples, logits)
+                    else:
+                        parts = _rows(network, views, view, samples, cache.manifest, draws=draws, progress=progress)
+                        cache.write_parts(view, samples, parts)
             finally:
                 progress.end()
         cache.check()
         facts_path = folder / "facts.json"
         if todo or not facts_path.is_file():
-            store.write_json(
-                facts_path, _facts(cache, teacher, replay(cache, teacher.load() if network is None else network, views))
-            )
+            asked = teacher.load() if network is None else network
+            store.write_json(facts_path, _facts(cache, teacher, replay(cache, asked, views, draws=draws)))
         facts = store.read_json(facts_path, CacheFacts)
     return cache, replace(facts, teacher=teacher.name, path="")
 
 
-def replay(cache: TeacherCache, teacher: nn.Module, views: Views, samples: int = _REPLAYED, seed: int = 0) -> float:
+def replay(
+    cache: TeacherCache,
+    teacher: nn.Module,
+    views: Views,
+    samples: int = _REPLAYED,
+    seed: int = 0,
+    *,
+    draws: bool = False,
+) -> float:
     """Compute some of a cache's logits anew, in float32.
 
     Returns:
         The largest difference between a logit that was kept and the one computed now.
     """
+    if rows_of(views) > 1:
+        return _replay_rows(cache, teacher, views, seed, draws=draws)
     rng = np.random.default_rng(seed)
     view = int(rng.integers(cache.manifest.views))
     indices = np.sort(rng.choice(cache.manifest.samples, min(samples, cache.manifest.samples), replace=False))
@@ -193,16 +221,101 @@ def _compute(
     return logits
 
 
+def _rows(
+    teacher: nn.Module,
+    views: Views,
+    view: int,
+    samples: range,
+    manifest: CacheManifest,
+    *,
+    draws: bool,
+    progress: Progress,
+) -> Iterator[NDArray[np.float32]]:
+    """Give logits of all positions of some texts, a chunk at a time; or logarithms of how often tokens were drawn."""
+    asked: Any = teacher
+    length = rows_of(views)
+    texts = torch.arange(samples.start // length, samples.stop // length)
+    step = max(1, CHUNK // manifest.classes)
+    mixed = manifest.precision == "bf16"
+    with torch.inference_mode(), torch.autocast(views.device.type, torch.bfloat16, enabled=mixed):
+        for text in texts:
+            # One text at a time: the same numbers wherever a shard begins.
+            hidden = asked.hidden(views.batch(text[None].to(views.device), view).inputs)[0]
+            generator = torch.Generator(views.device).manual_seed(_seed_of(view, int(text)))
+            for part in hidden.split(step):
+                logits = asked.head(part).float()
+                if draws:
+                    logits = draw(logits, manifest.kept, generator)
+                if not bool(torch.isfinite(logits).all()):
+                    raise ModelError(
+                        "the teacher gives no finite numbers for some samples",
+                        where=manifest.teacher,
+                        next_step="check its weights, and that the data has its tokenizer",
+                    )
+                yield logits.cpu().numpy()
+            progress.advance(length)
+
+
+def draw(logits: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
+    r"""Draw tokens from what a teacher says, and give the logarithm of each one's share of the draws.
+
+    .. math:: \hat p_k = \frac{1}{n} \sum_{i=1}^n [x_i = k], \quad x_i \sim p, \quad \mathbb{E} \, \hat p = p
+
+    The gradient of KL(p || q) in the student's logits is q - p, linear in p, so that of the draws is right on average;
+    that of the largest K logits is not (Anshumann et al. 2025, "Sparse Logit Sampling", ACL 2025 long.885).
+
+    Args:
+        logits: (rows, V).
+        count: n, draws for each row, with replacement.
+        generator: Of the draws.
+
+    Returns:
+        (rows, V), so low where nothing was drawn that nothing is left of it.
+    """
+    drawn = torch.multinomial(logits.softmax(dim=1), count, replacement=True, generator=generator)
+    shares = torch.zeros_like(logits).scatter_add_(1, drawn, torch.ones_like(drawn, dtype=logits.dtype))
+    return torch.where(shares > 0, (shares / count).log(), NEVER)
+
+
+def _replay_rows(cache: TeacherCache, teacher: nn.Module, views: Views, seed: int, *, draws: bool) -> float:
+    rng = np.random.default_rng(seed)
+    length, manifest = rows_of(views), replace(cache.manifest, precision="fp32")
+    view, text = int(rng.integers(manifest.views)), int(rng.integers(len(views)))
+    rows = range(text * length, (text + 1) * length)
+    largest, at = 0.0, rows.start
+    for now in _rows(teacher, views, view, rows, manifest, draws=draws, progress=Silent()):
+        kept = cache.read(view, np.arange(at, at + len(now)))
+        at += len(now)
+        top = np.argpartition(now, -manifest.kept, axis=1)[:, -manifest.kept :]
+        ours, theirs = np.take_along_axis(kept, top, 1), np.take_along_axis(now, top, 1)
+        # Among tokens that nothing was drawn of, no one is larger than another.
+        counts = theirs > NEVER if draws else np.ones_like(theirs, bool)
+        largest = max(largest, float(np.abs(ours - theirs)[counts].max()))
+    return largest
+
+
+def _seed_of(view: int, text: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"draws/{view}/{text}".encode()).digest()[:7])
+
+
 def _agrees_in_bfloat16(teacher: nn.Module, views: Views) -> bool:
-    indices = torch.arange(min(_CHECKED, len(views)), device=views.device)
+    indices = torch.arange(min(_CHECKED, len(views)) if rows_of(views) == 1 else 1, device=views.device)
     with torch.inference_mode():
         batch = views.batch(indices, 0)
-        exact = functional.log_softmax(ask(teacher, batch).float(), dim=1)
+        look = ask if rows_of(views) == 1 else _ask_some
+        exact = functional.log_softmax(look(teacher, batch).float(), dim=1)
         with torch.autocast(views.device.type, torch.bfloat16):
-            fast = functional.log_softmax(ask(teacher, batch).float(), dim=1)
+            fast = functional.log_softmax(look(teacher, batch).float(), dim=1)
     divergence = float(functional.kl_div(fast, exact, reduction="batchmean", log_target=True))
     agreement = float((fast.argmax(1) == exact.argmax(1)).float().mean())
     return divergence <= _LARGEST_KL and agreement >= _LEAST_AGREEMENT
+
+
+def _ask_some(teacher: nn.Module, batch: Batch) -> torch.Tensor:
+    """Ask a teacher about some positions of one text."""
+    asked: Any = teacher
+    found: torch.Tensor = asked.head(asked.hidden(batch.inputs)[0, :_CHECKED])
+    return found
 
 
 def _facts(cache: TeacherCache, teacher: Teacher, error: float) -> CacheFacts:

@@ -13,15 +13,16 @@ from edgekd.cache import TeacherCache
 from edgekd.datasets import Dataset
 from edgekd.metrics import better
 from edgekd.progress import Progress
-from edgekd.records import CacheFacts, DistillSpec, Teaching
+from edgekd.records import TOKEN_TASKS, CacheFacts, DistillSpec, Teaching
 from edgekd.stages.distill.caching import count_views, fill, keep_validation, open_cache, read_validation
 from edgekd.stages.distill.fit import is_mixed
+from edgekd.stages.distill.positions import nats_of_rows
 from edgekd.stages.distill.preflight import check_network, check_steady, check_stored
 from edgekd.stages.distill.teachers import Teacher, judge, outputs_on_validation, refuse
 from edgekd.stages.distill.teaching import CachedTeachers, LiveTeachers, Teachers, combine
 from edgekd.stages.distill.terms import Term
-from edgekd.stages.distill.validation import primary_metric, scores_of
-from edgekd.stages.distill.views import Views
+from edgekd.stages.distill.validation import batches_of_tokens, primary_metric, scores_of
+from edgekd.stages.distill.views import Batch, Views
 from edgekd.teachers import StoredLogits
 
 
@@ -49,8 +50,11 @@ class Classroom:
         self.teaching: Teaching | None = None
         self.fingerprint: tuple[str, ...] = ()
         cached = bool(named) and spec.cache != "off" and not any(term.needs_features for term in terms)
+        # What the student writes, no cache holds.
+        cached = cached and not (spec.generation and spec.generation.on_policy)
         # Where nothing is augmented all epochs look the same.
-        self.cycle = count_views(spec) if cached or not spec.augmentations else (spec.views or 0)
+        is_plain = not spec.augmentations and data.task != "masked_token"
+        self.cycle = count_views(spec, data.task) if cached or is_plain else (spec.views or 0)
         if not named:
             return
         weights = [each.weight for each in named]
@@ -67,7 +71,7 @@ class Classroom:
         facts: list[CacheFacts] = []
         for teacher, cache, answers in zip(named, opened, outputs, strict=True):
             if cache is not None:
-                filled, known = fill(cache, teacher, views, progress, fast=mixed)
+                filled, known = fill(cache, teacher, views, progress, fast=mixed, draws=spec.cache_draws)
                 keep_validation(filled, data.validation, answers)
                 caches.append(filled)
                 facts.append(known)
@@ -114,7 +118,7 @@ class Classroom:
     def _describe(
         self, outputs: Sequence[NDArray[np.float32]], weights: Sequence[float], facts: tuple[CacheFacts, ...]
     ) -> Teaching:
-        together = combine([torch.from_numpy(np.array(each)) for each in outputs], weights, self.spec.combine)
+        together = self._together(outputs, weights)
         choices = np.stack([each.argmax(1) for each in outputs])
         classes = self.data.task == "single_label"
         return Teaching(
@@ -125,3 +129,18 @@ class Classroom:
             disagreement=float((choices != choices[0]).any(0).mean()) if classes else 0.0,
             caches=facts,
         )
+
+    def _together(self, outputs: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> torch.Tensor:
+        """Give what all teachers say of the validation split."""
+        if self.data.task not in TOKEN_TASKS or len(outputs) == 1:
+            return combine([torch.from_numpy(np.array(each)) for each in outputs], weights, self.spec.combine)
+        # How likely each finds a text does not tell how likely they find it together: they are asked once more.
+        networks = [each.load() for each in self.named]
+        together = LiveTeachers(networks, weights, self.spec.combine, mixed=False)
+        found = []
+        for inputs, labels in batches_of_tokens(self.data.validation, self.data, self.device):
+            nothing = torch.arange(len(inputs), device=self.device)
+            batch = Batch(inputs=inputs, labels=labels, indices=nothing, positions=nothing, view=0)
+            with torch.inference_mode():
+                found.append(nats_of_rows(together.said(batch).rows, labels, self.data.outputs))
+        return torch.cat(found)

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,11 @@ from edgekd.datasets import Dataset
 from edgekd.errors import TrainingError
 from edgekd.metrics import better
 from edgekd.progress import Progress, Silent
-from edgekd.records import DistillSpec, EpochRecord, TermShare
+from edgekd.records import TOKEN_TASKS, DistillSpec, EpochRecord, TermShare
 from edgekd.stages.distill.checkpoint import Checkpoint, copy_state, load_checkpoint
+from edgekd.stages.distill.generating import write_on
 from edgekd.stages.distill.optimization import average_of, limit_norms, make_optimizer, scales_of, set_rates
+from edgekd.stages.distill.positions import Head, Positions, next_tokens
 from edgekd.stages.distill.processes import Alone, Processes
 from edgekd.stages.distill.teachers import hash_of
 from edgekd.stages.distill.teaching import Teachers
@@ -35,6 +37,7 @@ _log = logging.getLogger("edgekd")
 # Looking at the loss waits for the device; rarely enough costs nothing, often enough wastes no hours.
 _STEPS_BETWEEN_LOOKS = 50
 _SMALL_SHARE = 0.01
+_HALF = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +136,10 @@ class _Loop:
         # Made first: wrappers and hooks must not be copied into it.
         self.average = average_of(lesson.network, self.spec.ema) if self.spec.ema else None
         learned = [*lesson.network.parameters(), *lesson.objective.parameters()]
+        self.of_tokens = lesson.data.task in TOKEN_TASKS
         self.wrapped, self.optimizer = self.processes.prepare(
-            lesson.network, make_optimizer(learned, self.spec, scales_of(lesson.network))
+            Positions(lesson.network) if self.of_tokens else lesson.network,
+            make_optimizer(learned, self.spec, scales_of(lesson.network)),
         )
         # Looked up again: sharding puts others in their place.
         self.trained = [*lesson.network.parameters(), *lesson.objective.parameters()]
@@ -167,7 +172,8 @@ class _Loop:
             return copy_state(self.lesson.network)
         # Cloned: on the CPU the gathered state is the very weights that go on training.
         state = self.processes.state(self.wrapped, self.lesson.objective, self.optimizer)[0]
-        return {key: value.detach().clone() for key, value in state.items()}
+        prefix = "network." if self.of_tokens else ""
+        return {key.removeprefix(prefix): value.detach().clone() for key, value in state.items()}
 
     def run(self, epoch: int) -> EpochRecord:
         """Train one epoch and validate."""
@@ -239,11 +245,57 @@ class _Loop:
             yield self.views.batch(part, view), len(part) / len(own)
 
     def _terms(self, batch: Batch, epoch: int, step: int) -> list[torch.Tensor]:
+        if self.of_tokens:
+            return self._terms_at_positions(batch, epoch, step)
         teacher = self.lesson.teachers.outputs(batch) if self.lesson.teachers else None
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed):
             student = self.forward(batch.inputs).float()
         terms: list[torch.Tensor] = self.lesson.objective(student, teacher, batch, self._progress(epoch, step))
         return terms
+
+    def _terms_at_positions(self, batch: Batch, epoch: int, step: int) -> list[torch.Tensor]:
+        own = self._writes(epoch, step)
+        if own:
+            batch = self._written(batch, epoch, step)
+        said = self.lesson.teachers.said(batch) if self.lesson.teachers else None
+
+        def use(hidden: torch.Tensor, head: Head) -> list[torch.Tensor]:
+            return self.lesson.objective.at_positions(
+                hidden,
+                head,
+                said=said,
+                batch=batch,
+                vocabulary=self.lesson.data.outputs,
+                progress=self._progress(epoch, step),
+                taught_only=own,
+            )
+
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed):
+            terms: list[torch.Tensor] = self.forward(batch.inputs, use)
+        return terms
+
+    def _writes(self, epoch: int, step: int) -> bool:
+        """Whether the student writes the texts of a batch: so often in each epoch, the same ones on every process."""
+        share = self.spec.generation.on_policy if self.spec.generation else 0.0
+        before, after = (
+            math.floor(share * done + _HALF) for done in (epoch * self.steps + step, epoch * self.steps + step + 1)
+        )
+        return after > before
+
+    def _written(self, batch: Batch, epoch: int, step: int) -> Batch:
+        """Let the student write on from how the samples of a batch begin."""
+        assert self.spec.generation is not None  # noqa: S101 - it says how often
+        inputs = write_on(
+            self.lesson.network,
+            batch.inputs,
+            self.spec.generation,
+            self.lesson.data.tokens,
+            seed=_mix(self.spec.seed, epoch * self.steps + step) + self.processes.rank,
+        )
+        tokens = self.lesson.data.tokens
+        assert tokens is not None  # noqa: S101 - the data was checked
+        labels = next_tokens(inputs, tokens.pad)
+        return replace(batch, inputs=inputs, labels=labels)
 
     def _step(self) -> None:
         if self.processes.count > 1:  # the wrapper averages the gradients of the network only
@@ -276,7 +328,7 @@ class _Loop:
     def _validate(self) -> tuple[float, float]:
         data = self.lesson.data
         judged = self.average.module if self.average is not None else self.wrapped
-        outputs = predict(judged, data.validation, data.scale, self.device)
+        outputs = predict(judged, data.validation, data, self.device)
         loss, score = loss_of(outputs, data.validation, data), scores_of(outputs, data.validation, data)[0].value
         if not math.isfinite(score):
             raise TrainingError(

@@ -45,7 +45,7 @@ def measure_network(network: nn.Module, split: Split, data: Dataset, model: Mode
         One measurement for each metric of the task.
     """
     device = Alone().device
-    outputs = predict(network.to(device), split, data.scale, device)
+    outputs = predict(network.to(device), split, data, device)
     network.cpu()
     return [
         Measurement(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -11,7 +12,7 @@ from torch import nn
 
 from edgekd.datasets import Dataset, Split, check_labels
 from edgekd.errors import ConfigError, DataError, EdgekdError, ModelError
-from edgekd.records import DistillSpec, Schedule
+from edgekd.records import TOKEN_TASKS, DistillSpec, Schedule
 from edgekd.stages.distill.terms import Term
 from edgekd.teachers import StoredLogits
 
@@ -55,11 +56,17 @@ def check_network(network: nn.Module, data: Dataset, name: str, device: torch.de
     """
     if isinstance(network, StoredLogits):
         return  # it takes no samples; what it holds was checked when it was read
+    if data.task in TOKEN_TASKS and not all(callable(getattr(network, part, None)) for part in ("hidden", "head")):
+        raise ModelError(
+            f"{type(network).__name__} predicts no tokens",
+            where=name,
+            allowed="networks with hidden(inputs), (B, T, D), and head(hidden), (..., V), such as llama",
+        )
     was_training = network.training
     sample = torch.from_numpy(data.ready(data.validation, 2)).to(device)
     try:
         with torch.inference_mode():
-            logits = network.eval()(sample)
+            logits = _look(network.eval(), sample, data)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         raise DataError(
             f"the network does not take inputs of shape {tuple(data.input_shape)}: "
@@ -73,7 +80,7 @@ def check_network(network: nn.Module, data: Dataset, name: str, device: torch.de
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ModelError(f"the network gives {shape}", where=name, allowed="outputs of shape (batch, numbers)")
     if logits.shape[1] != data.outputs:
-        kind = "classes" if data.task != "reconstruction" else "outputs"
+        kind = "outputs" if data.task == "reconstruction" else "tokens" if data.task in TOKEN_TASKS else "classes"
         raise ModelError(
             f"the network has {logits.shape[1]} {kind}, the data {data.outputs}",
             where=name,
@@ -83,6 +90,13 @@ def check_network(network: nn.Module, data: Dataset, name: str, device: torch.de
         raise ModelError(
             "the network's outputs are not finite", where=name, next_step="its weights hold NaN or do not fit"
         )
+
+
+def _look(network: Any, sample: torch.Tensor, data: Dataset) -> Any:
+    """Let a network take samples; of tokens some positions tell all, and the logits of all are many."""
+    if data.task not in TOKEN_TASKS:
+        return network(sample)
+    return network.head(network.hidden(sample)[:, :2].flatten(0, 1))
 
 
 def check_steady(teacher: nn.Module, data: Dataset, name: str, device: torch.device) -> None:
@@ -99,7 +113,8 @@ def check_steady(teacher: nn.Module, data: Dataset, name: str, device: torch.dev
     samples = torch.from_numpy(data.ready(data.validation, 8)).to(device)
     few = max(1, len(samples) // 4)
     with torch.inference_mode():
-        together, apart = teacher(samples).float()[:few], teacher(samples[:few]).float()
+        look = getattr(teacher, "hidden", teacher) if data.task in TOKEN_TASKS else teacher
+        together, apart = look(samples).float()[:few], look(samples[:few]).float()
     largest = float((together - apart).abs().max())
     # Kernels for other batch sizes round otherwise.
     if largest > _ROUNDING * max(1.0, float(together.abs().max())):
@@ -162,10 +177,16 @@ def _check_choices(spec: DistillSpec, terms: Sequence[Term], data: Dataset) -> I
         yield "augmentations", "tokens have no values to change or mix", "none"
     elif len(data.input_shape) != 3 and any(term.name != "mixup" for term in spec.augmentations):
         yield "augmentations", f"inputs of shape {data.input_shape} are no images", "mixup, or none"
-    if spec.combine != "logits" and data.task != "single_label":
+    of_tokens = data.task in TOKEN_TASKS
+    if spec.combine != "logits" and data.task != "single_label" and not of_tokens:
         yield "combine", f"'{spec.combine}' needs classes; the task is {data.task}", "logits"
     if spec.sampling == "balanced" and data.task != "single_label":
         yield "sampling", f"'balanced' needs classes; the task is {data.task}", "shuffled"
+    if of_tokens and spec.compile:
+        yield "compile", f"not for the task {data.task}", "false"
+    if of_tokens and spec.quantization:
+        yield "quantization", f"not for the task {data.task}", "to leave it out: files are calibrated"
+    yield from _check_generation(spec, terms, data)
     features = [term.spec.name for term in terms if term.needs_features]
     if features and spec.cache == "on":
         yield "cache", f"loss '{features[0]}' compares features, which a cache does not hold", '"off" or "auto"'
@@ -173,6 +194,33 @@ def _check_choices(spec: DistillSpec, terms: Sequence[Term], data: Dataset) -> I
         yield "compile", f"loss '{features[0]}' watches layers, which compiling fuses away", "false"
     if spec.accumulate > max(spec.batch_size, 1):
         yield "accumulate", f"{spec.accumulate} parts of {spec.batch_size} samples", f"at most {spec.batch_size}"
+
+
+def _check_generation(spec: DistillSpec, terms: Sequence[Term], data: Dataset) -> Iterator[tuple[str, str, str]]:
+    if spec.cache_draws:
+        others = [each for each in terms if each.needs_teacher and not _is_plain_kl(each)]
+        if data.task not in TOKEN_TASKS:
+            yield "cache_draws", f"not for the task {data.task}", "false"
+        if others:
+            yield "cache_draws", f"loss '{others[0].spec.name}' needs all logits", "kl with temperature = 1"
+    if spec.generation is None:
+        return
+    if data.task != "next_token":
+        yield "generation", f"the task is {data.task}", "next_token"
+        return
+    if spec.generation.prompt >= data.input_shape[0]:
+        limit = f"at most {data.input_shape[0] - 1}: samples have {data.input_shape[0]} tokens"
+        yield "generation.prompt", f"{spec.generation.prompt}", limit
+    if not spec.generation.prompt and (data.tokens is None or data.tokens.begin is None):
+        yield "generation.prompt", "0, and the tokenizer has no token that begins a text", "1 or more"
+    if spec.generation.on_policy and spec.cache == "on":
+        yield "cache", "no cache holds what the student will write (generation.on_policy)", '"off" or "auto"'
+    if spec.generation.on_policy and not any(term.needs_teacher for term in terms):
+        yield "generation.on_policy", "nobody judges what the student writes", "0, or a loss with a teacher"
+
+
+def _is_plain_kl(term: Term) -> bool:
+    return term.spec.name == "kl" and term.spec.options.get("temperature") == 1
 
 
 def _check_bounds(spec: DistillSpec) -> Iterator[tuple[str, str, str]]:
@@ -185,11 +233,24 @@ def _check_bounds(spec: DistillSpec) -> Iterator[tuple[str, str, str]]:
             yield ".".join(str(part) for part in each["loc"]), repr(each["input"]), message
 
 
+_OF_ROWS = {
+    "cross_entropy",
+    "kl",
+    "reverse_kl",
+    "jensen_shannon",
+    "skew_kl",
+    "dkd",
+    "logit_standardization",
+    "uld",
+    "mse",
+}
 # Losses that mean something for other tasks than single labels; the user's own may.
 _LOSSES_OF = {
     "multi_label": {"binary_cross_entropy", "binary_kl", "mse"},
     "regression": {"squared_error", "mse", "bounded_regression"},
     "reconstruction": {"squared_error", "mse", "bounded_regression"},
+    # Means over rows of logits, of which a chunk is seen at a time; what relates rows to each other is not.
+    **dict.fromkeys(TOKEN_TASKS, _OF_ROWS),
 }
 _OF_LABELS = {"binary_cross_entropy", "binary_kl", "squared_error", "bounded_regression"}
 

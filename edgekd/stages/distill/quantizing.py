@@ -143,7 +143,7 @@ class Rehearsal:
 
     def _score(self, network: nn.Module) -> float:
         device = default_device()
-        outputs = predict(network.to(device), self.data.validation, self.data.scale, device)
+        outputs = predict(network.to(device), self.data.validation, self.data, device)
         network.cpu()
         return scores_of(outputs, self.data.validation, self.data)[0].value
 

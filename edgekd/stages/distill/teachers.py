@@ -16,8 +16,8 @@ from torch import nn
 from edgekd.datasets import Dataset
 from edgekd.errors import ConfigError, ModelError
 from edgekd.metrics import better
-from edgekd.records import DistillSpec, TeacherSpec
-from edgekd.stages.distill.validation import primary_metric, scores_of
+from edgekd.records import TOKEN_TASKS, DistillSpec, TeacherSpec
+from edgekd.stages.distill.validation import batches_of_tokens, predict, primary_metric, scores_of
 from edgekd.stages.distill.views import channels_last, default_device, ready, share
 from edgekd.teachers import StoredLogits
 
@@ -79,9 +79,11 @@ def outputs_on_validation(teacher: nn.Module, data: Dataset, device: torch.devic
     """Ask a teacher about the validation split.
 
     Returns:
-        (N, outputs) float32.
+        (N, outputs) float32; where tokens are predicted (N, 2), nats and tokens of each sample.
     """
     split = data.validation
+    if data.task in TOKEN_TASKS:
+        return predict(teacher, split, data, device).float().cpu().numpy()
     found = []
     with torch.inference_mode():
         for rows in torch.arange(len(split)).split(_BATCH):  # type: ignore[no-untyped-call]  # torch's stubs
@@ -132,7 +134,9 @@ def judge(
                 f"the teacher's {metric} on the validation data is {score:.4g}; saying the same of every sample "
                 f"gives {blind:.4g}",
                 teacher.name,
-                "check its weights, and the range and layout of its inputs and outputs",
+                "check its weights, and that the data has its tokenizer"
+                if data.task in TOKEN_TASKS
+                else "check its weights, and the range and layout of its inputs and outputs",
             )
         return score
     labels = data.validation.labels
@@ -165,6 +169,11 @@ def _blind_score(data: Dataset) -> float:
     split = data.validation
     if primary_metric(data) == "auc":
         return 0.5
+    if data.task in TOKEN_TASKS:
+        # Every token as often as it comes: nothing is lower that does not look at the text.
+        labels = torch.cat([each[1].flatten() for each in batches_of_tokens(split, data, torch.device("cpu"))])
+        shares = torch.bincount(labels[labels >= 0], minlength=data.outputs).double() / int((labels >= 0).sum())
+        return float(torch.exp(-torch.xlogy(shares, shares).sum()))
     if data.task == "reconstruction":
         same = data.ready(split).reshape(len(split), -1).mean(0)
     elif data.task == "regression":

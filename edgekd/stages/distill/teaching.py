@@ -13,7 +13,8 @@ from torch.nn import functional
 from edgekd.cache import TeacherCache
 from edgekd.datasets import Dataset
 from edgekd.errors import ModelError
-from edgekd.records import Combine, TeacherSpec
+from edgekd.records import TOKEN_TASKS, Combine, TeacherSpec
+from edgekd.stages.distill.positions import Said, places_of
 from edgekd.stages.distill.views import Batch
 from edgekd.teachers import StoredLogits
 
@@ -23,6 +24,9 @@ class Teachers(Protocol):
 
     def outputs(self, batch: Batch) -> torch.Tensor:
         """Give what they say together: (B, outputs) float32, without gradient."""
+
+    def said(self, batch: Batch) -> Said:
+        """Give what they say at the positions of a batch of tokens that predict something."""
 
 
 class LiveTeachers:
@@ -47,6 +51,23 @@ class LiveTeachers:
             each = [ask(network, batch).float() for network in self.networks]
         return combine(each, self.weights, self.combine)
 
+    def said(self, batch: Batch) -> Said:
+        """Send a batch of tokens through every teacher, but for the heads."""
+        places = places_of(batch.labels)
+        with torch.no_grad(), torch.autocast(batch.inputs.device.type, dtype=torch.bfloat16, enabled=self.mixed):
+            hidden = [network.hidden(batch.inputs).flatten(0, 1) for network in self.networks]
+        known = getattr(self.networks[0], "known", None)
+
+        def rows(span: slice) -> torch.Tensor:
+            with torch.no_grad(), torch.autocast(batch.inputs.device.type, dtype=torch.bfloat16, enabled=self.mixed):
+                each = [
+                    network.head(states[places[span]]).float()
+                    for network, states in zip(self.networks, hidden, strict=True)
+                ]
+            return combine(each, self.weights, self.combine)
+
+        return Said(rows=rows, known=None if known is None else known(batch.inputs).flatten()[places])
+
 
 class CachedTeachers:
     """Teachers whose answers lie on the disk.
@@ -65,6 +86,20 @@ class CachedTeachers:
         indices = batch.indices.cpu().numpy()
         each = [torch.from_numpy(cache.read(batch.view, indices)).to(batch.inputs.device) for cache in self.caches]
         return combine(each, self.weights, self.combine)
+
+    def said(self, batch: Batch) -> Said:
+        """Read the answers at a batch's positions, which are rows of the caches, a slice at a time."""
+        length = batch.labels.shape[1]
+        places = places_of(batch.labels)
+        numbers = (batch.indices[places // length] * length + places % length).cpu().numpy()
+
+        def rows(span: slice) -> torch.Tensor:
+            each = [
+                torch.from_numpy(cache.read(batch.view, numbers[span])).to(batch.inputs.device) for cache in self.caches
+            ]
+            return combine(each, self.weights, self.combine)
+
+        return Said(rows=rows)
 
 
 def ask(teacher: nn.Module, batch: Batch) -> torch.Tensor:
@@ -127,6 +162,12 @@ class AdaptedTeacher(nn.Module):
     def __init__(self, teacher: nn.Module, spec: TeacherSpec, data: Dataset, name: str) -> None:
         super().__init__()
         self.teacher, self.scale, self.probabilities = teacher, spec.input_scale, spec.output == "probabilities"
+        if data.tokens is not None and data.task in TOKEN_TASKS:
+            raise ModelError(
+                "the data are tokens, which are not scaled, and have no classes",
+                where=name,
+                next_step="leave out input_scale, input_mean, input_std, classes and output",
+            )
         channels = data.input_shape[0]
         for key, values, neutral in (("mean", spec.input_mean, 0.0), ("std", spec.input_std, 1.0)):
             if len(values) not in (0, 1, channels):

@@ -13,6 +13,7 @@ from torch import nn
 from edgekd import registry
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.records import LossTerm, Schedule, TermShare
+from edgekd.stages.distill.positions import Head, Said, by_rows
 from edgekd.stages.distill.views import Batch
 
 Loss = Callable[..., torch.Tensor]
@@ -164,17 +165,78 @@ class Objective(nn.Module):
             One scalar a term; their sum is the loss.
         """
         there = {"student": student, "teacher": teacher, "labels": batch.labels, "indices": batch.indices}
-        found = []
-        for index, term in enumerate(self.terms):
-            given: dict[str, Any] = {key: there[key] for key in term.inputs & there.keys()}
+        return [self._weigh(index, term, there, progress, batch) for index, term in enumerate(self.terms)]
+
+    def at_positions(
+        self,
+        hidden: torch.Tensor,
+        head: Head,
+        *,
+        said: Said | None,
+        batch: Batch,
+        vocabulary: int,
+        progress: float,
+        taught_only: bool = False,
+    ) -> list[torch.Tensor]:
+        """Compute the weighted terms of a batch of tokens, those of logits a chunk of the positions at a time.
+
+        Args:
+            hidden: (B, T, D) of the student.
+            head: Makes its logits.
+            said: What teachers say.
+            batch: What both have seen.
+            vocabulary: V.
+            progress: Share of the training that is done, for schedules.
+            taught_only: Leave out what is learned of labels: the student wrote them itself.
+
+        Returns:
+            One scalar a term, in their order; 0 for those that are left out.
+        """
+        used = [(index, term) for index, term in enumerate(self.terms) if term.needs_teacher or not taught_only]
+        of_rows = [(index, term) for index, term in used if not term.needs_features]
+
+        def judge(
+            student: torch.Tensor, teacher: torch.Tensor | None, labels: torch.Tensor, known: torch.Tensor | None
+        ) -> list[torch.Tensor]:
+            found = []
+            for index, term in of_rows:
+                there: dict[str, Any] = {"student": student, "teacher": teacher, "labels": labels}
+                if known is not None and term.needs_teacher:
+                    if not bool(known.any()):
+                        found.append(student.sum() * 0.0)
+                        continue
+                    there = {"student": student[known], "teacher": teacher, "labels": labels[known]}
+                    there["teacher"] = None if teacher is None else teacher[known]
+                found.append(self._weigh(index, term, there, progress, batch))
+            return found
+
+        found = [hidden.sum() * 0.0 for _ in self.terms]
+        values = by_rows(
+            judge,
+            [term.needs_teacher for _, term in of_rows],
+            head=head,
+            hidden=hidden,
+            said=said,
+            labels=batch.labels,
+            vocabulary=vocabulary,
+        )
+        for (index, _), value in zip(of_rows, values, strict=True):
+            found[index] = value
+        for index, term in used:
             if term.needs_features:
-                given |= self._features(term)
-            if "mask" in term.inputs:
-                given["mask"] = self._mask(batch.inputs, given)
-            if str(index) in self.projectors:
-                given["projector"] = self.projectors[str(index)]
-            found.append(at(term.spec.weight, progress) * term.loss(**given, **term.options(progress)))
+                found[index] = self._weigh(index, term, {"labels": batch.labels, "indices": batch.indices}, progress, batch)
         return found
+
+    def _weigh(self, index: int, term: Term, there: Mapping[str, Any], progress: float, batch: Batch) -> torch.Tensor:
+        given: dict[str, Any] = {key: there[key] for key in term.inputs & there.keys()}
+        if term.needs_features:
+            given |= self._features(term)
+        if "mask" in term.inputs:
+            given["mask"] = self._mask(batch.inputs, given)
+        if str(index) in self.projectors:
+            given["projector"] = self.projectors[str(index)]
+        weighted: torch.Tensor = at(term.spec.weight, progress) * term.loss(**given, **term.options(progress))
+        return weighted
 
     def _features(self, term: Term) -> dict[str, torch.Tensor]:
         found = {}
@@ -223,7 +285,9 @@ class Objective(nn.Module):
             for network in (student, teacher):
                 if network is not None:
                     before = network.training
-                    network.eval()(sample)
+                    network.eval()
+                    # Logits of all positions are not needed, and large.
+                    getattr(network, "hidden", network)(sample)
                     network.train(before)
 
     def _prepare(self, index: int, term: Term, samples: int) -> None:

@@ -21,7 +21,8 @@ from edgekd import registry
 from edgekd.augmentations._random import uniform
 from edgekd.datasets import Dataset, Split
 from edgekd.errors import ConfigError
-from edgekd.records import AugmentationTerm
+from edgekd.records import TOKEN_TASKS, AugmentationTerm
+from edgekd.stages.distill.positions import prepare
 
 # Far from the streams that augmentations draw from.
 _PARTNER_STREAM = 1_000_000
@@ -33,7 +34,8 @@ class Batch:
 
     Attributes:
         inputs: (B, ...) float32, ready for the network.
-        labels: (B,) int64 or, where samples are mixed or the task has no classes, (B, outputs) float32.
+        labels: (B,) int64 or, where samples are mixed or the task has no classes, (B, outputs) float32. Of tokens
+            (B, T) int64, what each position predicts, -1 for nothing.
         indices: (B,) int64, which samples of the split these are.
         positions: (B,) int64, where they lie in their source.
         view: Number of the view.
@@ -118,6 +120,10 @@ class Views:
             labels = kept * self._one_hot(labels) + (1 - kept) * self._one_hot(self.labels[partner])
         elif self.data.task == "reconstruction":
             labels = inputs.flatten(1)
+        elif self.data.task in TOKEN_TASKS and self.data.tokens is not None:
+            inputs, labels = prepare(
+                inputs, self.data.task, self.data.tokens, seed=self.seed, view=view, indices=indices
+            )
         return Batch(
             inputs=_channels_last(inputs), labels=labels, indices=indices, positions=self.positions[indices], view=view
         )
@@ -150,7 +156,7 @@ def channels_last(network: nn.Module) -> nn.Module:
 
 def labels_of(split: Split, data: Dataset) -> torch.Tensor:
     """Give a split's labels as losses take them: int64 classes, or float32 where they are not single classes."""
-    wanted = torch.int64 if data.task in ("single_label", "reconstruction") else torch.float32
+    wanted = torch.float32 if data.task in ("multi_label", "regression") else torch.int64
     return share(split.labels).to(wanted)
 
 

@@ -222,7 +222,7 @@ def test_any_type_of_number_is_trained_on_as_numpy_scales_it(data: Dataset, make
 
     other = replace(data, train=convert(data.train), validation=convert(data.validation))
     network = make().eval()
-    found = predict(network, other.train, other.scale, CPU)
+    found = predict(network, other.train, other, CPU)
     with torch.no_grad():
         expected = network(torch.from_numpy(other.ready(other.train)))
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
