@@ -235,7 +235,7 @@ def _rows(
     asked: Any = teacher
     length = rows_of(views)
     texts = torch.arange(samples.start // length, samples.stop // length)
-    step = max(1, CHUNK // manifest.classes)
+    step = -(-CHUNK // manifest.classes)
     mixed = manifest.precision == "bf16"
     with torch.inference_mode(), torch.autocast(views.device.type, torch.bfloat16, enabled=mixed):
         for text in texts:

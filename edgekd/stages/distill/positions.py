@@ -19,8 +19,9 @@ from torch.utils.checkpoint import checkpoint
 from edgekd.augmentations._random import uniform
 from edgekd.records import Task, Tokens
 
-# Logits in memory at a time, of student and of each teacher; however many tokens there are.
-CHUNK = 2**22
+# Logits in memory at a time, of student and of each teacher, however many tokens there are. 32 MiB or more come from the
+# system and go back to it; of smaller pieces glibc keeps the holes, and memory grows after all.
+CHUNK = 2**23
 NOTHING = -1
 # Devlin et al. 2019, section 3.1: of 15 % of the tokens 80 % are masked, 10 % are others, 10 % stay.
 _CHOSEN, _MASKED, _OTHERS = 0.15, 0.8, 0.9
@@ -154,7 +155,7 @@ def by_rows(
     """
     places = places_of(labels)
     chosen, wanted = hidden.flatten(0, 1)[places], labels.flatten()[places]
-    step = max(1, chunk // vocabulary)
+    step = -(-chunk // vocabulary)
     known = None if said is None else said.known
     counts = [len(places) if known is None or not needs else int(known.sum()) for needs in taught]
     totals = [hidden.sum() * 0.0 for _ in taught]
@@ -200,7 +201,7 @@ def nats_of_rows(rows: Callable[[slice], torch.Tensor], labels: torch.Tensor, vo
     places = places_of(labels)
     wanted, sample = labels.flatten()[places], places // labels.shape[1]
     found = torch.zeros(len(labels), 2, dtype=torch.float64, device=labels.device)
-    step = max(1, CHUNK // vocabulary)
+    step = -(-CHUNK // vocabulary)
     for start in range(0, len(places), step):
         span = slice(start, min(start + step, len(places)))
         each = functional.cross_entropy(rows(span).float(), wanted[span], reduction="none").double()
