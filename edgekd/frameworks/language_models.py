@@ -162,6 +162,8 @@ def open_language_model(
                 allowed=ALLOWED,
                 next_step=None if local else "give a local folder, or check the name and the connection",
             ) from None
+        if not isinstance(getattr(config, "vocab_size", None), int):
+            raise ModelError(f"{type(config).__name__} is of no language model", where=where)
         if vocabulary is not None and config.vocab_size < vocabulary:
             raise other_vocabulary(config.vocab_size, vocabulary, where)
         # Keys and values are kept where they are asked for.

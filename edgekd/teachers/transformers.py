@@ -1,4 +1,4 @@
-"""A classifier of Hugging Face transformers, from a local folder or by its name on the hub."""
+"""A classifier or language model of Hugging Face transformers, from a local folder or by its name on the hub."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 from torch import nn
 
 from edgekd.errors import ModelError
+from edgekd.frameworks.language_models import open_language_model
 from edgekd.frameworks.transformers import check_tokens, open_classifier, try_out
-from edgekd.records import Tokens
+from edgekd.records import TOKEN_TASKS, Task, Tokens
 
 
 def load(
@@ -19,8 +20,9 @@ def load(
     weights: Path | None = None,
     tokens: Tokens | None = None,
     revision: str = "main",
+    task: Task = "single_label",
 ) -> nn.Module:
-    """Load an image, audio or text classifier as a frozen teacher.
+    """Load an image, audio or text classifier, or a language model, as a frozen teacher.
 
     Nothing but numbers and settings is read: no code of a repository runs, and files of torch's older format are read
     with `weights_only=True`. A local folder needs no network.
@@ -33,9 +35,10 @@ def load(
         weights: The folder that `save_pretrained` wrote.
         tokens: Of data that are texts: the teacher must mean the same by them.
         revision: Branch, tag or commit on the hub; a commit can't change.
+        task: Of the data.
 
     Returns:
-        From (B, *input_shape) to (B, outputs).
+        From (B, *input_shape) to (B, outputs); a language model to (B, T, outputs).
 
     Raises:
         ModelError: Missing, damaged, of another task, or it does not fit the data.
@@ -51,6 +54,11 @@ def load(
     if weights is None and model is None:
         raise ModelError("neither a folder nor a name", allowed="weights = 'folder', or model = 'name on the hub'")
     place = Path(weights) if weights is not None else str(model)
+    if task in TOKEN_TASKS:
+        language_model = open_language_model(
+            place, task, vocabulary=outputs, pad=tokens.pad if tokens else None, revision=revision
+        )
+        return language_model.requires_grad_(requires_grad=False)
     teacher = open_classifier(place, outputs=outputs, revision=revision).requires_grad_(False)
     if tokens is not None:
         check_tokens(teacher, tokens, input_shape[0], place, revision=revision)

@@ -19,8 +19,8 @@ from torch.utils.checkpoint import checkpoint
 from edgekd.augmentations._random import uniform
 from edgekd.records import Task, Tokens
 
-# Logits in memory at a time, of student and of each teacher, however many tokens there are. 32 MiB or more come from the
-# system and go back to it; of smaller pieces glibc keeps the holes, and memory grows after all.
+# Logits in memory at a time, of student and of each teacher, however many tokens there are. 32 MiB or more come from
+# the system and go back to it; of smaller pieces glibc keeps the holes, and memory grows after all.
 CHUNK = 2**23
 NOTHING = -1
 # Devlin et al. 2019, section 3.1: of 15 % of the tokens 80 % are masked, 10 % are others, 10 % stay.

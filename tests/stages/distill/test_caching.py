@@ -13,21 +13,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from edgekd.cache import TeacherCache, cache_folders
+from edgekd import registry
+from edgekd.cache import CacheManifest, TeacherCache, cache_folders
 from edgekd.datasets import Dataset
 from edgekd.errors import ConfigError, ModelError, StoreError
 from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
 from edgekd.stages.distill import Distilled, Teacher, distill, on_device, replay_cache
+from edgekd.stages.distill.caching import draw
 from edgekd.stages.distill.fit import has_fast_bfloat16
 from edgekd.stages.distill.teachers import hash_of
 from edgekd.teachers import StoredLogits
+from tests.stages.distill.texts import Causal, texts
 
 Make = Callable[..., nn.Module]
 SHIFT = AugmentationTerm(name="shift", options={"max_pixels": 1})
@@ -462,3 +465,63 @@ def test_stored_logits_of_too_few_samples_are_refused_before_training(
     beyond = replace(beyond, train=replace(beyond.train, positions=np.arange(25, 85)))
     with pytest.raises(ModelError, match="logits of 80 samples are stored, the source has 85 or more"):
         distill(make(), data=beyond, teachers=[stored(data, quarters)], spec=replace(SPEC, augmentations=()))
+
+
+def gradient_of(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
+    """Of forward KL at temperature 1, in the student's logits."""
+    student = student.clone().requires_grad_()
+    value = registry.function("losses", "kl")(student=student, teacher=teacher, temperature=1.0)
+    (found,) = torch.autograd.grad(value, student)
+    return found
+
+
+def test_draws_have_the_gradient_of_all_logits_on_average_and_the_largest_have_not(tmp_path: Path) -> None:
+    """As they come out of the cache, with uint32 for more than 65,536 tokens."""
+    vocabulary, kept, rows = 70_000, 12, 300
+    logits = torch.randn(1, vocabulary, generator=torch.Generator().manual_seed(0)) * 0.1
+    logits[0, -40:] += torch.linspace(6, 9, 40)  # high numbers: uint16 would not hold them
+    student = torch.zeros(1, vocabulary)
+    wanted = gradient_of(logits, student)
+    known: dict[str, Any] = {
+        "teacher": "t",
+        "data": "d",
+        "depends": {},
+        "views": 1,
+        "classes": vocabulary,
+        "kept": kept,
+        "precision": "fp32",
+    }
+    drawn = TeacherCache.open(tmp_path / "drawn", CacheManifest(**known, samples=rows, shard_samples=rows))
+    generator = torch.Generator().manual_seed(1)
+    drawn.write_parts(0, range(rows), (draw(logits.expand(50, -1), kept, generator).numpy() for _ in range(rows // 50)))
+    drawn.check()
+    total = torch.zeros(1, vocabulary)
+    for row in range(rows):
+        total += gradient_of(torch.from_numpy(drawn.read(0, np.array([row]))), student)
+    largest = TeacherCache.open(tmp_path / "largest", CacheManifest(**known, samples=1, shard_samples=1))
+    largest.write(0, range(1), logits.numpy())
+    of_largest = gradient_of(torch.from_numpy(largest.read(0, np.array([0]))), student)
+    # Likely tokens, each of which the largest 12 leave out: what is drawn finds them, they do not.
+    left_out = slice(vocabulary - 40, vocabulary - 16)
+    share = float(logits.softmax(1)[0, left_out].sum())
+    error = (share * (1 - share) / (kept * rows)) ** 0.5
+    found, biased = (float((each - wanted)[0, left_out].sum()) for each in (total / rows, of_largest))
+    assert abs(found) < 4 * error + 1e-3 * share
+    assert biased > 10 * error
+    p = logits.softmax(1)[0]
+    each = (p * (1 - p) / (kept * rows)).sqrt()
+    assert bool(((total / rows - wanted)[0].abs() < 6 * each + 1e-3 * p + 1e-6).float().mean() > 0.99)
+
+
+def test_a_language_model_learns_from_draws() -> None:
+    spec = DistillSpec(
+        epochs=3, batch_size=16, optimizer="adamw", learning_rate=0.02, mixed_precision="off", cache_draws=True,
+        losses=(LossTerm(name="kl", options={"temperature": 1.0}),), weak_teachers="warn",
+    )  # fmt: skip
+    data = texts()
+    teacher = distill(Causal(16), data=data, spec=replace(spec, losses=(), cache_draws=False, epochs=10)).network
+    found = distill(Causal(8), data=data, teachers=[teacher], spec=spec)
+    assert found.history[-1].validation_score < found.history[0].validation_score
+    assert found.teaching is not None
+    assert found.teaching.caches[0].kept == 11  # one less than there are tokens: they are draws
+    assert found.teaching.caches[0].error < 0.01

@@ -151,7 +151,7 @@ def test_what_can_not_be_meant(teacher: nn.Module, change: dict[str, object], me
         distill(Causal(8), data=texts(), teachers=[teacher], spec=replace(SPEC, **change))  # type: ignore[arg-type]
 
 
-def test_a_network_of_other_tasks_or_tokens_is_refused(teacher: nn.Module) -> None:
+def test_a_network_of_other_tasks_or_tokens_is_refused() -> None:
     with pytest.raises(ModelError, match=r"predicts no tokens.*such as llama"):
         distill(nn.Linear(LENGTH, VOCABULARY), data=texts(), spec=SPEC)
     with pytest.raises(ModelError, match="has 20 tokens, the data 12"):
