@@ -16,15 +16,15 @@ from edgekd.datasets import Dataset, Split
 from edgekd.errors import StoreError
 from edgekd.metrics import better
 from edgekd.progress import Progress, Silent
-from edgekd.records import DistillSpec, EpochRecord, GenerationSpec, LossTerm, Task, Teaching
+from edgekd.records import DistillSpec, EpochRecord, LossTerm, Task, Teaching
 from edgekd.stages.distill.caching import kept_of, open_cache, replay
 from edgekd.stages.distill.classroom import Classroom
 from edgekd.stages.distill.fit import Lesson, fit
-from edgekd.stages.distill.generating import generate, written_by
+from edgekd.stages.distill.generating import generate, written_for_all
 from edgekd.stages.distill.initialising import first_weights
 from edgekd.stages.distill.outcome import describe_weights, measure_network, save_weights, serialise_weights
 from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_student
-from edgekd.stages.distill.processes import Processes, find_processes
+from edgekd.stages.distill.processes import find_processes
 from edgekd.stages.distill.quantizing import QuantizationTrained, Rehearsal
 from edgekd.stages.distill.teachers import Teacher, check_shares, on_device, teacher_of
 from edgekd.stages.distill.teaching import AdaptedTeacher, LiveTeachers
@@ -234,9 +234,8 @@ def _learn(
     for network, role in [(student, name), *((each, "teacher") for each in live)]:
         check_network(network.to(device), data, role, device)
     named = _named(teachers, teacher_weights, data)
-    written = None
-    if spec.generation and spec.generation.samples and named:
-        written = _written(named[0], spec.generation, data, folder, progress or Silent(), processes)
+    given = (spec.generation, data, folder, progress or Silent(), processes)
+    written = written_for_all(named[0], *given) if named else None
     learned = written or transfer or data.train
     views = Views(learned, data, spec.augmentations, spec.augmentation_seed, device)
     used = named if any(term.needs_teacher for term in terms) else []
@@ -274,21 +273,6 @@ def _learn(
         objective.release()
     student.load_state_dict(best)
     return Distilled(network=student.eval().cpu(), history=history, teaching=classroom.teaching, control=control)
-
-
-def _written(
-    teacher: Teacher,
-    spec: GenerationSpec,
-    data: Dataset,
-    folder: Path | None,
-    progress: Progress,
-    processes: Processes,
-) -> Split:
-    """Let the first teacher write what is learned from; one process does, the others read it."""
-    split = None
-    if processes.rank == 0:
-        split = written_by(teacher, spec, data, folder=folder, progress=progress, device=processes.device)
-    return processes.share(split) or data.train
 
 
 def rehearse(

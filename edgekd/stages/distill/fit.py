@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,9 @@ from edgekd.metrics import better
 from edgekd.progress import Progress, Silent
 from edgekd.records import TOKEN_TASKS, DistillSpec, EpochRecord, TermShare
 from edgekd.stages.distill.checkpoint import Checkpoint, copy_state, load_checkpoint
-from edgekd.stages.distill.generating import write_on
+from edgekd.stages.distill.generating import is_own, own_batch
 from edgekd.stages.distill.optimization import average_of, limit_norms, make_optimizer, scales_of, set_rates
-from edgekd.stages.distill.positions import Head, Positions, next_tokens
+from edgekd.stages.distill.positions import Head, Positions
 from edgekd.stages.distill.processes import Alone, Processes
 from edgekd.stages.distill.teachers import hash_of
 from edgekd.stages.distill.teaching import Teachers
@@ -37,7 +37,6 @@ _log = logging.getLogger("edgekd")
 # Looking at the loss waits for the device; rarely enough costs nothing, often enough wastes no hours.
 _STEPS_BETWEEN_LOOKS = 50
 _SMALL_SHARE = 0.01
-_HALF = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,9 +253,11 @@ class _Loop:
         return terms
 
     def _terms_at_positions(self, batch: Batch, epoch: int, step: int) -> list[torch.Tensor]:
-        own = self._writes(epoch, step)
-        if own:
-            batch = self._written(batch, epoch, step)
+        spec, number = self.spec.generation, epoch * self.steps + step
+        own = spec is not None and is_own(spec, number)
+        if spec is not None and own:
+            seed = _mix(self.spec.seed, number) + self.processes.rank
+            batch = own_batch(self.lesson.network, batch, spec, self.lesson.data.tokens, seed=seed)
         said = self.lesson.teachers.said(batch) if self.lesson.teachers else None
 
         def use(hidden: torch.Tensor, head: Head) -> list[torch.Tensor]:
@@ -273,29 +274,6 @@ class _Loop:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed):
             terms: list[torch.Tensor] = self.forward(batch.inputs, use)
         return terms
-
-    def _writes(self, epoch: int, step: int) -> bool:
-        """Whether the student writes the texts of a batch: so often in each epoch, the same ones on every process."""
-        share = self.spec.generation.on_policy if self.spec.generation else 0.0
-        before, after = (
-            math.floor(share * done + _HALF) for done in (epoch * self.steps + step, epoch * self.steps + step + 1)
-        )
-        return after > before
-
-    def _written(self, batch: Batch, epoch: int, step: int) -> Batch:
-        """Let the student write on from how the samples of a batch begin."""
-        assert self.spec.generation is not None  # noqa: S101 - it says how often
-        inputs = write_on(
-            self.lesson.network,
-            batch.inputs,
-            self.spec.generation,
-            self.lesson.data.tokens,
-            seed=_mix(self.spec.seed, epoch * self.steps + step) + self.processes.rank,
-        )
-        tokens = self.lesson.data.tokens
-        assert tokens is not None  # noqa: S101 - the data was checked
-        labels = next_tokens(inputs, tokens.pad)
-        return replace(batch, inputs=inputs, labels=labels)
 
     def _step(self) -> None:
         if self.processes.count > 1:  # the wrapper averages the gradients of the network only

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,13 @@ from edgekd.datasets import Dataset, Split
 from edgekd.errors import ConfigError, StoreError
 from edgekd.progress import Progress
 from edgekd.records import GenerationSpec, Tokens
+from edgekd.stages.distill.positions import next_tokens
+from edgekd.stages.distill.processes import Processes
 from edgekd.stages.distill.teachers import Teacher
-from edgekd.stages.distill.views import share
+from edgekd.stages.distill.views import Batch, share
 
 _log = logging.getLogger("edgekd")
+_HALF = 0.5
 _PART = 256  # texts that are written together, and kept
 _DIGEST_BYTES = 32
 
@@ -77,37 +82,44 @@ def _draw(logits: torch.Tensor, temperature: float, top_p: float, generator: tor
     return torch.multinomial(probabilities, 1, generator=generator)
 
 
-def write_on(
-    network: nn.Module, inputs: torch.Tensor, spec: GenerationSpec, tokens: Tokens | None, *, seed: int
-) -> torch.Tensor:
-    """Let a network in training write texts that begin as samples do.
+def is_own(spec: GenerationSpec, number: int) -> bool:
+    """Whether the student writes the texts of a batch, by the number of the batch: so often, evenly spread.
+
+    >>> [is_own(GenerationSpec(on_policy=0.5), number) for number in range(4)]
+    [True, False, True, False]
+    """
+    before, after = (math.floor(spec.on_policy * done + _HALF) for done in (number, number + 1))
+    return after > before
+
+
+def own_batch(network: nn.Module, batch: Batch, spec: GenerationSpec, tokens: Tokens | None, *, seed: int) -> Batch:
+    """Let a network in training write texts that begin as the samples of a batch do.
 
     Args:
         network: Left in the mode in which it is.
-        inputs: (B, T) samples.
+        batch: Samples.
         spec: How.
         tokens: What they are.
         seed: Of the draws.
 
     Returns:
-        (B, T) of the inputs' type.
+        A batch of what it wrote.
     """
     was_training = network.training
     network.eval()
     try:
-        prompts = prompts_of(inputs, spec, tokens)
-        generator = torch.Generator(inputs.device).manual_seed(seed)
         texts = generate(
             network,
-            prompts,
-            inputs.shape[1],
+            prompts_of(batch.inputs, spec, tokens),
+            batch.inputs.shape[1],
             temperature=spec.temperature,
             top_p=spec.top_p,
-            generator=generator,
+            generator=torch.Generator(batch.inputs.device).manual_seed(seed),
         )
     finally:
         network.train(was_training)
-    return texts.to(inputs.dtype)
+    inputs = texts.to(batch.inputs.dtype)
+    return replace(batch, inputs=inputs, labels=next_tokens(inputs, tokens.pad if tokens else None))
 
 
 def prompts_of(inputs: torch.Tensor, spec: GenerationSpec, tokens: Tokens | None) -> torch.Tensor:
@@ -129,6 +141,23 @@ def prompts_of(inputs: torch.Tensor, spec: GenerationSpec, tokens: Tokens | None
             "the tokenizer has no token that begins a text", where="distill.generation.prompt", allowed="1 or more"
         )
     return torch.full((len(inputs), 1), tokens.begin, dtype=torch.int64, device=inputs.device)
+
+
+def written_for_all(
+    teacher: Teacher,
+    spec: GenerationSpec | None,
+    data: Dataset,
+    folder: Path | None,
+    progress: Progress,
+    processes: Processes,
+) -> Split | None:
+    """Let a teacher write what is learned from, if anything; one process does, the others are given it."""
+    if spec is None or not spec.samples:
+        return None
+    split = None
+    if processes.rank == 0:
+        split = written_by(teacher, spec, data, folder=folder, progress=progress, device=processes.device)
+    return processes.share(split)
 
 
 def written_by(

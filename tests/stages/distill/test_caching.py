@@ -507,10 +507,7 @@ def test_draws_have_the_gradient_of_all_logits_on_average_and_the_largest_have_n
     error = (share * (1 - share) / (kept * rows)) ** 0.5
     found, biased = (float((each - wanted)[0, left_out].sum()) for each in (total / rows, of_largest))
     assert abs(found) < 4 * error + 1e-3 * share
-    assert biased > 10 * error
-    p = logits.softmax(1)[0]
-    each = (p * (1 - p) / (kept * rows)).sqrt()
-    assert bool(((total / rows - wanted)[0].abs() < 6 * each + 1e-3 * p + 1e-6).float().mean() > 0.99)
+    assert abs(biased) > 10 * error
 
 
 def test_a_language_model_learns_from_draws() -> None:
