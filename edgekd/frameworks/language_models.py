@@ -182,8 +182,7 @@ def other_vocabulary(own: int, wanted: int, where: str) -> ModelError:
         f"knows {own} tokens, the data has {wanted}",
         where=where,
         allowed="the tokenizer of the data",
-        next_step="give the data its tokenizer (tokenizer = folder), or compare by loss 'uld', which needs no common "
-        "tokens, with the teacher's own tokenizer in its folder",
+        next_step="give the data the teacher's tokenizer (tokenizer = its file or folder), or take another teacher",
     )
 
 

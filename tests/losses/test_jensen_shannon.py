@@ -32,7 +32,7 @@ def formula(student: NDArray[Any], teacher: NDArray[Any], beta: float, temperatu
 def test_equals_the_formula(pair: NDArray[np.float64], beta: float, temperature: float) -> None:
     student, teacher = map(torch.from_numpy, pair)
     found = jensen_shannon(student=student, teacher=teacher, beta=beta, temperature=temperature)
-    assert float(found) == pytest.approx(formula(*pair, beta, temperature), rel=1e-9, abs=1e-12)
+    assert float(found) == pytest.approx(formula(pair[0], pair[1], beta, temperature), rel=1e-9, abs=1e-12)
     assert 0 <= float(found) <= temperature**2 * np.log(2) + 1e-9
 
 

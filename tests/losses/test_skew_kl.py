@@ -32,7 +32,9 @@ def test_equals_the_formula(pair: NDArray[np.float64], skew: float, reverse: boo
     student, teacher = map(torch.from_numpy, pair)
     for temperature in (1.0, 3.0):
         found = skew_kl(student=student, teacher=teacher, skew=skew, reverse=reverse, temperature=temperature)
-        assert float(found) == pytest.approx(formula(*pair, skew, temperature, reverse=reverse), rel=1e-9, abs=1e-12)
+        assert float(found) == pytest.approx(
+            formula(pair[0], pair[1], skew, temperature, reverse=reverse), rel=1e-9, abs=1e-12
+        )
         assert 0 <= float(found) <= -np.log(skew) * temperature**2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import logging
@@ -25,7 +26,7 @@ from edgekd.records import TOKEN_TASKS, DistillSpec, EpochRecord, TermShare
 from edgekd.stages.distill.checkpoint import Checkpoint, copy_state, load_checkpoint
 from edgekd.stages.distill.generating import is_own, own_batch
 from edgekd.stages.distill.optimization import average_of, limit_norms, make_optimizer, scales_of, set_rates
-from edgekd.stages.distill.positions import Head, Positions
+from edgekd.stages.distill.positions import Positions
 from edgekd.stages.distill.processes import Alone, Processes
 from edgekd.stages.distill.teachers import hash_of
 from edgekd.stages.distill.teaching import Teachers
@@ -258,18 +259,14 @@ class _Loop:
         if spec is not None and own:
             seed = _mix(self.spec.seed, number) + self.processes.rank
             batch = own_batch(self.lesson.network, batch, spec, self.lesson.data.tokens, seed=seed)
-        said = self.lesson.teachers.said(batch) if self.lesson.teachers else None
-
-        def use(hidden: torch.Tensor, head: Head) -> list[torch.Tensor]:
-            return self.lesson.objective.at_positions(
-                hidden,
-                head,
-                said=said,
-                batch=batch,
-                vocabulary=self.lesson.data.outputs,
-                progress=self._progress(epoch, step),
-                taught_only=own,
-            )
+        use = functools.partial(
+            self.lesson.objective.at_positions,
+            said=self.lesson.teachers.said(batch) if self.lesson.teachers else None,
+            batch=batch,
+            vocabulary=self.lesson.data.outputs,
+            progress=self._progress(epoch, step),
+            taught_only=own,
+        )
 
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed):
             terms: list[torch.Tensor] = self.forward(batch.inputs, use)

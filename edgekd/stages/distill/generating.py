@@ -202,11 +202,11 @@ def written_by(
             if texts is None:
                 network = network or teacher.load()
                 rows = np.arange(first, first + count) % len(data.train)
-                inputs = share(data.train.inputs[rows]).to(device)
+                begun = share(data.train.inputs[rows]).to(device)
                 generator = torch.Generator(device).manual_seed(_seed_of(spec.seed, part))
                 written = generate(
                     network,
-                    prompts_of(inputs, spec, data.tokens),
+                    prompts_of(begun, spec, data.tokens),
                     length,
                     temperature=spec.temperature,
                     top_p=spec.top_p,

@@ -159,7 +159,7 @@ def by_rows(
     known = None if said is None else said.known
     counts = [len(places) if known is None or not needs else int(known.sum()) for needs in taught]
     totals = [hidden.sum() * 0.0 for _ in taught]
-    for start, rows in zip(range(0, len(places), step), chosen.split(step), strict=False):
+    for start, rows in zip(range(0, len(places), step), chosen.split(step), strict=False):  # type: ignore[no-untyped-call]  # torch's stubs
         span = slice(start, start + len(rows))
         here = None if known is None else known[span]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -53,16 +53,16 @@ class LiveTeachers:
 
     def said(self, batch: Batch) -> Said:
         """Send a batch of tokens through every teacher, but for the heads."""
+        networks: Sequence[Any] = self.networks
         places = places_of(batch.labels)
         with torch.no_grad(), torch.autocast(batch.inputs.device.type, dtype=torch.bfloat16, enabled=self.mixed):
-            hidden = [network.hidden(batch.inputs).flatten(0, 1) for network in self.networks]
-        known = getattr(self.networks[0], "known", None)
+            hidden = [network.hidden(batch.inputs).flatten(0, 1) for network in networks]
+        known = getattr(networks[0], "known", None)
 
         def rows(span: slice) -> torch.Tensor:
             with torch.no_grad(), torch.autocast(batch.inputs.device.type, dtype=torch.bfloat16, enabled=self.mixed):
                 each = [
-                    network.head(states[places[span]]).float()
-                    for network, states in zip(self.networks, hidden, strict=True)
+                    network.head(states[places[span]]).float() for network, states in zip(networks, hidden, strict=True)
                 ]
             return combine(each, self.weights, self.combine)
 

@@ -233,11 +233,11 @@ def test_any_type_of_number_is_trained_on_as_numpy_scales_it(data: Dataset, make
         assert history == distill(make(), data=data, spec=spec).history
 
 
-def test_predictions_do_not_depend_on_how_they_are_batched(make: Make) -> None:
+def test_predictions_do_not_depend_on_how_they_are_batched(make: Make, data: Dataset) -> None:
     inputs = np.random.default_rng(0).integers(0, 256, (2500, 1, 4, 4), np.uint8)
     split = Split(inputs=inputs, labels=np.zeros(2500, np.int64))
     network = make().train()
-    found = predict(network, split, 1 / 255, CPU)
+    found = predict(network, split, data, CPU)
     assert not network.training
     with torch.no_grad():
         expected = torch.cat([network(torch.from_numpy(each).float() / 255) for each in np.split(inputs, 5)])
