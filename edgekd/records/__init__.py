@@ -11,7 +11,6 @@ from edgekd.records.learning import (
     Combine,
     DataSpec,
     DistillSpec,
-    GenerationSpec,
     InitSpec,
     LossTerm,
     NetworkSpec,
@@ -19,6 +18,7 @@ from edgekd.records.learning import (
     Schedule,
     TeacherSpec,
     TransferSpec,
+    WritingSpec,
 )
 from edgekd.records.linting import Finding, Severity
 from edgekd.records.making import (
@@ -168,5 +168,6 @@ __all__ = [
     "Vectors",
     "Verdict",
     "Waiver",
+    "WritingSpec",
     "decode_precision",
 ]

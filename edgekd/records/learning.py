@@ -149,7 +149,7 @@ class InitSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationSpec:
+class WritingSpec:
     """Texts that networks write, where the next token is learned: a teacher's in place of the data's, or the student's.
 
     Attributes:
@@ -234,7 +234,7 @@ class DistillSpec:
     cache_budget: str | None = None
     cache_folder: Path | None = None
     cache_draws: bool = False
-    generation: GenerationSpec | None = None
+    generation: WritingSpec | None = None
     combine: Combine = "logits"
     weak_teachers: Literal["refuse", "warn"] = "refuse"
     control: bool = False

@@ -18,7 +18,7 @@ from edgekd import store
 from edgekd.datasets import Dataset, Split
 from edgekd.errors import ConfigError, StoreError
 from edgekd.progress import Progress
-from edgekd.records import GenerationSpec, Tokens
+from edgekd.records import Tokens, WritingSpec
 from edgekd.stages.distill.positions import next_tokens
 from edgekd.stages.distill.processes import Processes
 from edgekd.stages.distill.teachers import Teacher
@@ -82,17 +82,17 @@ def _draw(logits: torch.Tensor, temperature: float, top_p: float, generator: tor
     return torch.multinomial(probabilities, 1, generator=generator)
 
 
-def is_own(spec: GenerationSpec, number: int) -> bool:
+def is_own(spec: WritingSpec, number: int) -> bool:
     """Whether the student writes the texts of a batch, by the number of the batch: so often, evenly spread.
 
-    >>> [is_own(GenerationSpec(on_policy=0.5), number) for number in range(4)]
+    >>> [is_own(WritingSpec(on_policy=0.5), number) for number in range(4)]
     [True, False, True, False]
     """
     before, after = (math.floor(spec.on_policy * done + _HALF) for done in (number, number + 1))
     return after > before
 
 
-def own_batch(network: nn.Module, batch: Batch, spec: GenerationSpec, tokens: Tokens | None, *, seed: int) -> Batch:
+def own_batch(network: nn.Module, batch: Batch, spec: WritingSpec, tokens: Tokens | None, *, seed: int) -> Batch:
     """Let a network in training write texts that begin as the samples of a batch do.
 
     Args:
@@ -122,7 +122,7 @@ def own_batch(network: nn.Module, batch: Batch, spec: GenerationSpec, tokens: To
     return replace(batch, inputs=inputs, labels=next_tokens(inputs, tokens.pad if tokens else None))
 
 
-def prompts_of(inputs: torch.Tensor, spec: GenerationSpec, tokens: Tokens | None) -> torch.Tensor:
+def prompts_of(inputs: torch.Tensor, spec: WritingSpec, tokens: Tokens | None) -> torch.Tensor:
     """Give how texts begin: (B, P) int64.
 
     Raises:
@@ -145,7 +145,7 @@ def prompts_of(inputs: torch.Tensor, spec: GenerationSpec, tokens: Tokens | None
 
 def written_for_all(
     teacher: Teacher,
-    spec: GenerationSpec | None,
+    spec: WritingSpec | None,
     data: Dataset,
     folder: Path | None,
     progress: Progress,
@@ -162,7 +162,7 @@ def written_for_all(
 
 def written_by(
     teacher: Teacher,
-    spec: GenerationSpec,
+    spec: WritingSpec,
     data: Dataset,
     *,
     folder: Path | None,

@@ -224,7 +224,9 @@ class Objective(nn.Module):
             found[index] = value
         for index, term in used:
             if term.needs_features:
-                found[index] = self._weigh(index, term, {"labels": batch.labels, "indices": batch.indices}, progress, batch)
+                found[index] = self._weigh(
+                    index, term, {"labels": batch.labels, "indices": batch.indices}, progress, batch
+                )
         return found
 
     def _weigh(self, index: int, term: Term, there: Mapping[str, Any], progress: float, batch: Batch) -> torch.Tensor:
@@ -286,8 +288,8 @@ class Objective(nn.Module):
                 if network is not None:
                     before = network.training
                     network.eval()
-                    # Logits of all positions are not needed, and large.
-                    getattr(network, "hidden", network)(sample)
+                    # A method, not a layer of that name: logits of all positions are not needed, and large.
+                    (network.hidden if hasattr(type(network), "hidden") else network)(sample)  # type: ignore[operator]  # it is one
                     network.train(before)
 
     def _prepare(self, index: int, term: Term, samples: int) -> None:

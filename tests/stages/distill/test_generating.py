@@ -14,7 +14,7 @@ from torch import nn
 from edgekd.cache import cache_folders
 from edgekd.errors import ConfigError, ModelError, StoreError
 from edgekd.progress import Silent
-from edgekd.records import DistillSpec, GenerationSpec, LossTerm
+from edgekd.records import DistillSpec, LossTerm, WritingSpec
 from edgekd.stages.distill import distill
 from edgekd.stages.distill.generating import generate, written_by
 from edgekd.stages.distill.teachers import teacher_of
@@ -57,8 +57,8 @@ def test_a_cache_of_all_positions_teaches_as_the_teacher_does(teacher: nn.Module
     assert len(cache_folders()) == 1
 
 
-@pytest.mark.parametrize("generation", [GenerationSpec(on_policy=0.5), GenerationSpec(samples=40, prompt=0, top_p=0.9)])
-def test_what_networks_write_is_the_same_in_every_run(teacher: nn.Module, generation: GenerationSpec) -> None:
+@pytest.mark.parametrize("generation", [WritingSpec(on_policy=0.5), WritingSpec(samples=40, prompt=0, top_p=0.9)])
+def test_what_networks_write_is_the_same_in_every_run(teacher: nn.Module, generation: WritingSpec) -> None:
     spec = replace(SPEC, losses=(KL,), generation=generation)
     one, two = (distill(Causal(8), data=texts(), teachers=[teacher], spec=spec) for _ in range(2))
     assert torch.equal(weights(one.network), weights(two.network))
@@ -67,7 +67,7 @@ def test_what_networks_write_is_the_same_in_every_run(teacher: nn.Module, genera
 
 
 def test_a_killed_training_goes_on_with_the_same_texts(teacher: nn.Module, tmp_path: Path) -> None:
-    spec = replace(SPEC, losses=(KL,), generation=GenerationSpec(on_policy=0.5, samples=40), schedule="constant")
+    spec = replace(SPEC, losses=(KL,), generation=WritingSpec(on_policy=0.5, samples=40), schedule="constant")
     whole = distill(Causal(8), data=texts(), teachers=[teacher], spec=spec, folder=tmp_path / "whole")
 
     class Killed(Silent):
@@ -84,7 +84,7 @@ def test_a_killed_training_goes_on_with_the_same_texts(teacher: nn.Module, tmp_p
 
 def test_texts_of_a_teacher_are_kept_and_read_again(teacher: nn.Module, tmp_path: Path) -> None:
     named = teacher_of(teacher, name="teacher", weight=1.0, outputs=VOCABULARY)
-    spec, data = GenerationSpec(samples=300, prompt=2), texts()
+    spec, data = WritingSpec(samples=300, prompt=2), texts()
     first = written_by(named, spec, data, folder=tmp_path, progress=Silent(), device=torch.device("cpu"))
     assert first.inputs.shape == (300, LENGTH)
     assert np.array_equal(first.inputs[:, :2], np.resize(data.train.inputs[:, :2], (300, 2)))
@@ -139,8 +139,8 @@ def test_masked_tokens_are_learned_too() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"generation": GenerationSpec(prompt=LENGTH)}, "generation.prompt"),
-        ({"generation": GenerationSpec(on_policy=0.5), "cache": "on"}, "no cache holds what the student will write"),
+        ({"generation": WritingSpec(prompt=LENGTH)}, "generation.prompt"),
+        ({"generation": WritingSpec(on_policy=0.5), "cache": "on"}, "no cache holds what the student will write"),
         ({"cache_draws": True, "losses": (LossTerm(name="reverse_kl"),)}, "needs all logits"),
         ({"losses": (LossTerm(name="dist"),)}, "loss 'dist' is not for the task next_token"),
         ({"compile": True}, "compile"),
