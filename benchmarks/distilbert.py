@@ -1,8 +1,9 @@
 """DistilBERT's promise on a pair of our own: half the layers, faster, and nearly as good (Sanh et al. 2019).
 
 A BERT of six layers learns SST-2 from scratch. Three students of three layers learn from the same data by the same
-schedule: taught and begun as every second of its layers, taught without that, and alone. Three seeds, of the teacher too. The validation split chooses epochs; the test split is read once by each
-network, at the end. The first seed's pair becomes files, whose speeds are compared in turns.
+schedule: taught and begun as every second of its layers, taught without that, and alone. Three seeds, of the teacher
+too. The validation split chooses epochs; the test split is read once by each network, at the end. The first seed's pair
+becomes files, whose speeds are compared in turns.
 
 The folder of SST-2's train.tsv, dev.tsv and test.tsv is asked for by EDGEKD_DATA (text_sst2 below it).
 """
