@@ -156,8 +156,8 @@ def to_json(value: Any, floats: Callable[[Sequence[float]], object] = list) -> A
     """
     if type(value) in _SCALARS:
         return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name), floats) for field in dataclasses.fields(value)}
+    if names := _names_of(type(value)):
+        return {name: to_json(getattr(value, name), floats) for name in names}
     if isinstance(value, Path):
         return value.as_posix()
     if isinstance(value, Mapping):
@@ -165,6 +165,12 @@ def to_json(value: Any, floats: Callable[[Sequence[float]], object] = list) -> A
     if isinstance(value, list | tuple):
         return floats(value) if set(map(type, value)) == _FLOAT else [to_json(each, floats) for each in value]
     return value
+
+
+@functools.cache
+def _names_of(kind: type) -> tuple[str, ...]:
+    """Names of a record's fields; none of another kind of value."""
+    return tuple(each.name for each in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from importlib import metadata
 import numpy as np
 
 from edgekd.records import Check, Measurement, PastFigure, PastGate, Release, Run
+from edgekd.stats import quantile_of_sorted
 from edgekd.store import fingerprint
 from edgekd.units import METRICS, Metric
 
@@ -104,7 +105,7 @@ def _unchecked(checks: Sequence[Check], measurements: Sequence[Measurement]) -> 
             latest[key] = each
     for each in latest.values():
         metric = METRICS.get(each.metric)
-        observed = _finite(_estimate(metric, each.samples)) if metric else None
+        observed = _finite(_estimate(metric, each)) if metric else None
         if metric is None or observed is None:
             continue
         yield PastFigure(
@@ -119,8 +120,8 @@ def _unchecked(checks: Sequence[Check], measurements: Sequence[Measurement]) -> 
         )
 
 
-def _estimate(metric: Metric, samples: Sequence[float]) -> float | None:
-    estimator = metric.estimator
+def _estimate(metric: Metric, measurement: Measurement) -> float | None:
+    estimator, samples = metric.estimator, measurement.samples
     if estimator == _COUNT:  # of nothing, too: no finding of lint is none
         return sum(samples)
     if not samples:
@@ -130,7 +131,7 @@ def _estimate(metric: Metric, samples: Sequence[float]) -> float | None:
     if estimator in _MEANS:
         return sum(samples) / len(samples)
     if estimator == _QUANTILE:
-        return float(np.median(np.fromiter(samples, np.float64, len(samples))))
+        return quantile_of_sorted(np.sort(measurement.values), 0.5)
     return None
 
 

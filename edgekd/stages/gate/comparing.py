@@ -101,7 +101,9 @@ def _spread(rule: Rule, measurement: Measurement) -> Seen:
     if rule.metric.estimator != "largest":
         return look(rule, measurement)
     samples = samples_of(rule, measurement)
-    interval = Interval(estimate=float(np.median(samples)), low=float(samples.min()), high=float(samples.max()))
+    interval = Interval(
+        estimate=stats.quantile_of_sorted(np.sort(samples), 0.5), low=float(samples.min()), high=float(samples.max())
+    )
     return Seen(interval=interval, sampled="runs" if len(samples) > 1 else "", count=len(samples))
 
 
