@@ -1,0 +1,50 @@
+"""Most memory that a loss over a vocabulary takes, beside the head's weights and their gradient: for `causal_lm`."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+from edgekd.stages.distill.positions import Said, by_rows
+
+POSITIONS, WIDTH = 1024, 8
+
+
+def main() -> None:
+    """Print bytes."""
+    torch.set_num_threads(1)
+    vocabulary = int(sys.argv[1])
+    torch.manual_seed(0)
+    hidden = torch.randn(1, POSITIONS, WIDTH, requires_grad=True)
+    student, teacher = torch.randn(vocabulary, WIDTH, requires_grad=True), torch.randn(vocabulary, WIDTH)
+    labels, rows = torch.randint(0, vocabulary, (1, POSITIONS)), hidden.detach().flatten(0, 1)
+
+    def judge(own: torch.Tensor, taught: torch.Tensor, *_: object) -> Sequence[torch.Tensor]:
+        return [functional.kl_div(own.log_softmax(1), taught.log_softmax(1), reduction="batchmean", log_target=True)]
+
+    before = peak()
+    (loss,) = by_rows(
+        judge,
+        [True],
+        head=lambda states: states @ student.T,
+        hidden=hidden,
+        said=Said(rows=lambda span: rows[span] @ teacher.T),
+        labels=labels,
+        vocabulary=vocabulary,
+    )
+    loss.backward()
+    # The weights of both heads were there; the gradient, and one chunk's part of it, come with the head.
+    print(peak() - before - 3 * 4 * student.numel())
+
+
+def peak() -> int:
+    """Bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()
