@@ -43,10 +43,10 @@ from edgekd.stages.distill import generate, measure_network
 NAME = "causal_lm"
 FOLDER = Path("lm_stories260k")
 STUDENT = {"layers": 3, "hidden": 40, "heads": 4, "kv_heads": 2, "intermediate": 104}
-LENGTH, TRAIN_TOKENS, TEST_TOKENS = 256, 200_000, 100_000
+LENGTH, TRAIN_TOKENS, TEST_TOKENS = 128, 200_000, 100_000
 SCHEDULE = DistillSpec(
-    epochs=30,
-    batch_size=16,
+    epochs=20,
+    batch_size=32,
     optimizer="adamw",
     learning_rate=0.004,
     weight_decay=0.01,
@@ -115,7 +115,7 @@ def write_stories(teacher: nn.Module, tokenizer: Path, file: Path, tokens: int, 
         return
     known, generator, stories, written = open_tokenizer(tokenizer), torch.Generator().manual_seed(seed), [], 0
     while written < tokens:
-        rows = generate(teacher, torch.ones(64, 1, dtype=torch.long), 2 * LENGTH, generator=generator)
+        rows = generate(teacher, torch.ones(64, 1, dtype=torch.long), 4 * LENGTH, generator=generator)
         for row in rows.tolist():
             # A story ends where another begins; the last one of a row was cut off.
             ends = [place for place, token in enumerate(row) if token == 1]
