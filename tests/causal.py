@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+# Of a layer's new keys and values: all so far.
+Remember = Callable[[int, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,20 @@ class Sizes:
 class Llama(nn.Module):
     """Touvron et al. 2023, as llama2.c computes it: RoPE over neighbouring pairs, RMSNorm, SwiGLU, tied embeddings."""
 
+    tok: torch.Tensor
+    att_norm: torch.Tensor
+    wq: torch.Tensor
+    wk: torch.Tensor
+    wv: torch.Tensor
+    wo: torch.Tensor
+    ffn_norm: torch.Tensor
+    w1: torch.Tensor
+    w2: torch.Tensor
+    w3: torch.Tensor
+    norm: torch.Tensor
+    cos: torch.Tensor
+    sin: torch.Tensor
+
     def __init__(self, sizes: Sizes, weights: dict[str, torch.Tensor]) -> None:
         super().__init__()
         self.sizes = sizes
@@ -51,7 +69,9 @@ class Llama(nn.Module):
     def normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * weight
 
-    def answer(self, tokens, positions, mask, remember):  # type: ignore[no-untyped-def]
+    def answer(
+        self, tokens: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, remember: Remember
+    ) -> torch.Tensor:
         """Logits (1, T, V); `remember(layer, keys, values)` gives all keys and values so far, (1, kv_heads, N, d)."""
         sizes = self.sizes
         x = self.tok[tokens]
@@ -75,7 +95,7 @@ class Llama(nn.Module):
         """Logits of all positions of a text, (1, T, V), without a cache."""
         positions = torch.arange(tokens.shape[1])
         mask = positions[None, :] <= positions[:, None]
-        return self.answer(tokens, positions, mask, lambda _, k, v: (k, v))  # type: ignore[no-any-return]
+        return self.answer(tokens, positions, mask, lambda _, k, v: (k, v))
 
     @torch.no_grad()
     def greedy(self, prompt: Sequence[int], count: int) -> list[int]:
@@ -203,15 +223,14 @@ def _write_litert(llama: Llama, path: Path, prefill_lengths: Sequence[int]) -> P
     sizes = llama.sizes
     shape = (1, sizes.kv_heads, sizes.longest, sizes.head_width)
     caches = {f"kv_cache_{kind}_{layer}": torch.zeros(shape) for layer in range(sizes.layers) for kind in "kv"}
-    converter = None
+    converter: Any = litert_torch
     for name, length in [*((f"prefill_{each}", each) for each in prefill_lengths), ("decode", 1)]:
         sample = {
             "tokens": torch.zeros((1, length), dtype=torch.int32),
             "positions": torch.arange(length, dtype=torch.int32),
             **caches,
         }
-        add = litert_torch.signature if converter is None else converter.signature
-        converter = add(name, Fixed(llama), sample_kwargs=sample)
+        converter = converter.signature(name, Fixed(llama), sample_kwargs=sample)
     converter.convert().export(str(path))
     return path
 

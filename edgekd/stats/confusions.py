@@ -286,7 +286,7 @@ def _drop(score: _Score, samples: tuple[Samples, Samples, Samples], confidence: 
     if relative:
         return relative_difference(one, two, phi)
     span = score.bounds[1] - score.bounds[0]  # that function is for scores between 0 and 1
-    found = difference(*(_scaled(each, 1 / span) for each in (one, two)), phi)
+    found = difference(_scaled(one, 1 / span), _scaled(two, 1 / span), phi)
     return _scaled(found, span)
 
 

@@ -26,10 +26,11 @@ from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.agreement import Predicted, predictions_of
 from edgekd.stages.benchmark.classes import class_scores
 from edgekd.stages.benchmark.energy import joules_of
-from edgekd.stages.benchmark.events import Events, course_of, first_and_last, parse_events
+from edgekd.stages.benchmark.events import Events, parse_events
 from edgekd.stages.benchmark.failures import TooBigError, check_file, failure, where
 from edgekd.stages.benchmark.generating import contexts_of, generation_of, likelihood_of
 from edgekd.stages.benchmark.pairs import Pair
+from edgekd.stages.benchmark.processes import memory_of, needed_memory, starts_of, sustained_of
 from edgekd.stages.benchmark.recording import now, record
 from edgekd.stages.benchmark.samples import choose_samples, fit_layout
 from edgekd.stages.benchmark.scoring import fetch_outputs, score_outputs
@@ -160,7 +161,7 @@ class Session:
         yield [record(pair, latency, "latency", samples, basis=basis.time_basis, warmup=warmup)]
 
         memory = self._run(pair, "memory", remote, inputs)
-        yield self._memory(pair, memory)
+        yield memory_of(pair, memory, basis.memory_basis)
 
         processes = [latency, memory]
         if pair.model.has_cache:
@@ -180,13 +181,7 @@ class Session:
         if missing * memory.wall_s <= self._spec.time_limit_s:
             with self._timing:
                 processes += [self._run(pair, "load", remote, inputs) for _ in range(missing)]
-        times = [
-            record(
-                pair, latency, metric, [each.of(event)["ns"] / _NS_PER_S for each in processes], basis=basis.time_basis
-            )
-            for event, metric in (("load", "load_time"), ("first_inference", "first_inference"))
-            if all(each.of(event) for each in processes)  # not every program tells all of them
-        ]
+        times = starts_of(pair, processes, basis.time_basis)
         energy = self._energy(pair, remote, inputs) if latency.of("environment").get("power_source") else ()
         generated = self._generate(pair, remote, inputs) if pair.model.has_cache else ()
         # Last of all: what comes after would meet a hot machine.
@@ -224,10 +219,7 @@ class Session:
             _LOG.warning("%s: its runtime has a program of its own; there is no long run of it", where(pair))
             return
         events = self._run(pair, "sustained", remote, inputs, _PATIENCE_S + self._spec.sustained_s)
-        seconds = events.of("sustained")["seconds"]
-        first, last = first_and_last(seconds, self._spec.sustained_s)
-        found = record(pair, events, "sustained_latency", last, basis=self._target.time_basis, warmup=first)
-        yield replace(found, course=course_of(seconds))
+        yield sustained_of(pair, events, self._spec.sustained_s, self._target.time_basis)
 
     def run(self, pair: Pair, mode: str) -> Events:
         """Run a file in a mode of the runner that takes no more than `BenchmarkSpec.time_limit_s`.
@@ -249,10 +241,7 @@ class Session:
             if each.model.path not in self._pushed:
                 self._pushed[each.model.path] = self._transport.push(each.model.path)
         job, other_job = (
-            {
-                **self._job(each.runtime, each.target, each.model.path, "compare"),
-                "model": self._pushed[each.model.path],
-            }
+            {**self._job(each.runtime, each.target, each.model.path, "compare"), "model": self._pushed[each.model.path]}
             for each in (pair, other)
         )
         events = self._execute(pair.runtime, {**job, "other": other_job}, pair.model.path, _PATIENCE_S)
@@ -301,25 +290,14 @@ class Session:
             return
         # The RAM is that of the accelerator, which has another plan for it.
         other = replace(pair, runtime=pair.stand_in, target=replace(pair.target, ram_bytes=None))
-        yield self._memory(other, self._run(other, "memory", remote, inputs))
+        yield memory_of(other, self._run(other, "memory", remote, inputs), self._target.memory_basis)
         if inputs and self._labels is not None:
             patience_s = _PATIENCE_S + _PATIENCE_PER_SAMPLE_S * len(self._labels)
             yield self._score(other, self._run(other, "accuracy", remote, inputs, patience_s), self._labels)
 
-    def _memory(self, pair: Pair, events: Events) -> list[Measurement]:
-        basis = self._target.memory_basis
-        if arena := events.of("arena"):
-            return [record(pair, events, "arena_size", [arena["bytes"]], basis=basis)]
-        if grown := events.of("memory"):
-            return [record(pair, events, "peak_memory", [grown["added_bytes"]], basis=basis)]
-        return []  # only Linux tells a process how far it grew
-
     def needed(self, pair: Pair, error: TooBigError) -> Measurement:
         """The memory that a file needs, which the target does not have."""
-        told = error.events.of("error")
-        basis = "estimated" if registry.estimates(pair.runtime) else self._target.memory_basis
-        metric = told.get("metric", "arena_size")
-        return record(pair, error.events, metric, [told["needed_bytes"]], basis=basis)
+        return needed_memory(pair, error, self._target.memory_basis)
 
     def outputs(self, pair: Pair) -> tuple[NDArray[np.float32], Events]:
         """Run a file of one input on all samples, in one process.

@@ -186,7 +186,8 @@ def samples_of(rule: Rule, measurement: Measurement) -> NDArray[np.float64]:
     if not chosen.any():
         known = ", ".join(dict.fromkeys(parts)) or "none"
         raise MeasurementError(f"no {rule.source.name} of '{pattern}'", allowed=known)
-    return measurement.values[chosen]
+    found: NDArray[np.float64] = measurement.values[chosen]
+    return found
 
 
 def exactly(value: float) -> Interval:
