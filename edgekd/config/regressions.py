@@ -14,6 +14,7 @@ from edgekd.units import METRICS
 DEFAULT_TOLERANCES: Mapping[str, str] = {
     **dict.fromkeys(("accuracy", "exact_match", "f1", "auc"), "0.5 pt"),
     **dict.fromkeys(("mean_squared_error", "mean_absolute_error", "reconstruction_error"), "2 %"),
+    **dict.fromkeys(("spearman", "perplexity", "bits_per_byte"), "2 %"),
     **dict.fromkeys(("file_size", "compressed_size", "arena_size", "sram_size", "dram_size", "flash_size"), "2 %"),
     "peak_memory": "10 %",
     "npu_share": "0.5 pt",

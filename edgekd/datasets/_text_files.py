@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edgekd.datasets._texts import Text
 from edgekd.errors import ConfigError, DataError, did_you_mean
 
 Layout = Literal["csv", "tsv", "labelled_lines", "lines"]
@@ -19,18 +20,26 @@ class Read:
     """What a file holds, in its order.
 
     Attributes:
-        texts: One a sample.
+        texts: One a sample, or a pair.
         labels: As they are written; empty where a label is missing.
         lines: Line on which each sample ends.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
     labels: tuple[str, ...]
     lines: tuple[int, ...]
 
 
 def read_texts(
-    path: Path, *, layout: Layout, text: Sequence[str], label: str | None, header: bool, fine: bool, encoding: str
+    path: Path,
+    *,
+    layout: Layout,
+    text: Sequence[str],
+    pairs: bool,
+    label: str | None,
+    header: bool,
+    fine: bool,
+    encoding: str,
 ) -> Read:
     """Read a file of texts.
 
@@ -39,6 +48,7 @@ def read_texts(
         layout: `csv`: commas, and quotes around what holds some; `tsv`: tabs, quotes are nothing special;
             `labelled_lines`: the first word is the label, `COARSE:fine`; `lines`: a text each, without labels.
         text: Columns of a table that are joined to a text, with a space between them.
+        pairs: Whether they are two, and are kept apart.
         label: Its column of labels; `None` for none.
         header: Whether its first line names the columns; else they are called 1, 2, 3.
         fine: Whether a label is all of `COARSE:fine`, not what is before the colon.
@@ -50,7 +60,7 @@ def read_texts(
     """
     content = _decode(path, encoding)
     if layout in ("csv", "tsv"):
-        found = _read_table(content, path, layout, text, label, header=header)
+        found = _read_table(content, path, layout, text, label, pairs=pairs, header=header)
     else:
         rows = [(number, line.strip()) for number, line in enumerate(content.split("\n"), 1) if line.strip()]
         parts = [
@@ -65,6 +75,25 @@ def read_texts(
     if not found.texts:
         raise DataError("holds no texts", where=str(path))
     return found
+
+
+def joined(columns: Sequence[str], *, pairs: bool) -> Text:
+    """Make a sample of columns.
+
+    >>> joined(["A title", "a body"], pairs=False), joined(["One", "other"], pairs=True)
+    ('A title a body', ('One', 'other'))
+    """
+    return (columns[0], columns[1]) if pairs else " ".join(columns)
+
+
+def check_pairs(columns: Sequence[str], key: str) -> None:
+    """Refuse pairs of more or less than two columns.
+
+    Raises:
+        ConfigError: They are not two.
+    """
+    if len(columns) != 2:
+        raise ConfigError(f"pairs of {len(columns)} columns", where=f"data.{key}", allowed="two columns of texts")
 
 
 def _decode(path: Path, encoding: str) -> str:
@@ -91,14 +120,15 @@ def _parted(line: str, path: Path, number: int, *, fine: bool) -> tuple[str, str
 
 
 def _read_table(
-    content: str, path: Path, layout: Layout, text: Sequence[str], label: str | None, *, header: bool
+    content: str, path: Path, layout: Layout, text: Sequence[str], label: str | None, *, pairs: bool, header: bool
 ) -> Read:
     stream = io.StringIO(content, newline="")
     if layout == "csv":
         rows = csv.reader(stream, strict=True)
     else:
         rows = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
-    texts, labels, lines = [], [], []
+    texts: list[Text] = []
+    labels, lines = [], []
     names: list[str] = []
     try:
         for row in rows:
@@ -112,7 +142,7 @@ def _read_table(
                     continue
             if len(row) != len(names):
                 raise DataError(f"line {rows.line_num}: {len(row)} values", where=str(path), allowed=f"{len(names)}")
-            texts.append(" ".join(row[each].strip() for each in chosen))
+            texts.append(joined([row[each].strip() for each in chosen], pairs=pairs))
             labels.append("" if at is None else row[at].strip())
             lines.append(rows.line_num)
     except csv.Error as error:

@@ -20,6 +20,8 @@ from edgekd.records import Tokens
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
+# One text, or the two of a pair.
+Text = str | tuple[str, str]
 _log = logging.getLogger("edgekd")
 _BATCH = 4096  # texts at a time: of each, the tokenizer keeps more than its numbers
 
@@ -68,18 +70,23 @@ def tokenizer_files(tokenizer: Path | None) -> list[Path]:
     return [found / "tokenizer.json"] if (found / "tokenizer.json").is_file() else [found] if found.is_file() else []
 
 
+def parts_of(text: Text) -> tuple[str, ...]:
+    """The texts of a sample: one, or the two of a pair."""
+    return (text,) if isinstance(text, str) else text
+
+
 @dataclass(frozen=True, kw_only=True)
 class Texts:
     """All texts of a source; its splits hold their numbers.
 
     Attributes:
-        texts: Of all splits, one after another.
+        texts: Of all splits, one after another; each is one text, or each is a pair.
         places: Where each lies, for messages: "line 3".
         where: For messages.
         how: Becomes tokens.
     """
 
-    texts: Sequence[str]
+    texts: Sequence[Text]
     places: Sequence[str]
     where: str
     how: Tokenization
@@ -88,7 +95,7 @@ class Texts:
         registry.require("tokenizers", "a dataset of texts")
         self.how.check()
         for place, text in zip(self.places, self.texts, strict=True):
-            if not text.strip():
+            if not all(part.strip() for part in parts_of(text)):
                 raise DataError(f"{place}: an empty text", where=self.where, next_step="leave it out, or fill it in")
 
     def learn(self, chosen: NDArray[np.int64]) -> Tokens:
@@ -107,7 +114,7 @@ class Texts:
             tokenizer = open_tokenizer(how.hub_tokenizer, revision=how.revision)
         else:
             tokenizer = train_tokenizer(
-                (self.texts[number] for number in chosen),
+                (part for number in chosen for part in parts_of(self.texts[number])),
                 kind=how.kind,
                 vocabulary=how.vocabulary,
                 lowercase=how.lowercase,
@@ -156,18 +163,36 @@ class Texts:
         self._tell(cut, sum(map(len, chosen)))
         return found
 
+    @property
+    def _are_pairs(self) -> bool:
+        return isinstance(self.texts[0], tuple)
+
     def _shape(self, tokenizer: Tokenizer, tokens: Tokens) -> None:
-        length, special = self.how.length, tokenizer.num_special_tokens_to_add(is_pair=False)
+        if self._are_pairs:
+            self._check_template(tokenizer)
+        length, special = self.how.length, tokenizer.num_special_tokens_to_add(is_pair=self._are_pairs)
         if length <= special:
             raise ConfigError(f"{length}", where="data.length", allowed=f"more than the {special} special tokens")
         tokenizer.enable_truncation(length)
         pad = tokens.pad or 0
         tokenizer.enable_padding(length=length, pad_id=pad, pad_token=tokenizer.id_to_token(pad) or "[PAD]")
 
-    def _check(self, encoding: Encoding, number: int) -> None:
-        if all(encoding.special_tokens_mask):
+    def _check_template(self, tokenizer: Tokenizer) -> None:
+        """Refuse a tokenizer after which no network knows where the second text of a pair begins."""
+        whose = tokenizer.encode(*parts_of(self.texts[0])).sequence_ids
+        if 0 in whose and 1 in whose and whose.index(1) - 1 == len(whose) - 1 - whose[::-1].index(0):
             raise DataError(
-                f"{self.places[number]}: no token is left of {self.texts[number][:40]!r}",
+                "the tokenizer puts nothing between the two texts of a pair",
+                where=str(self.how.tokenizer or self.how.hub_tokenizer),
+                allowed="a tokenizer with a template for pairs, such as BERT's [CLS] A [SEP] B [SEP]",
+                next_step="add one to the tokenizer, or let one be trained: leave 'tokenizer' out",
+            )
+
+    def _check(self, encoding: Encoding, number: int) -> None:
+        texts = parts_of(self.texts[number])
+        if empty := [text for at, text in enumerate(texts) if at not in encoding.sequence_ids]:
+            raise DataError(
+                f"{self.places[number]}: no token is left of {empty[0][:40]!r}",
                 where=self.where,
                 next_step="leave it out, or take another tokenizer",
             )

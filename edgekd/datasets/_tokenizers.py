@@ -262,11 +262,13 @@ def _of_pieces(numbers: dict[str, int], *, lowercase: bool) -> Tokenizer:
 
 
 def _put_between(tokenizer: Tokenizer, begin: str, end: str) -> Tokenizer:
-    """Let a tokenizer put special tokens before and after each text."""
+    """Let a tokenizer put special tokens before and after each text, and between the two of a pair."""
     from tokenizers import processors
 
+    between = end or begin
     tokenizer.post_processor = processors.TemplateProcessing(
         single=" ".join(each for each in (begin, "$A", end) if each),
+        pair=" ".join(each for each in (begin, "$A", between, "$B:1", end and f"{end}:1") if each),
         special_tokens=[(name, tokenizer.token_to_id(name)) for name in (begin, end) if name],
     )
     return tokenizer

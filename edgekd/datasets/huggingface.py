@@ -15,7 +15,8 @@ from edgekd import registry
 from edgekd.datasets import Source, Split
 from edgekd.datasets._labels import number_classes, number_groups, sort_classes
 from edgekd.datasets._pictures import to_square
-from edgekd.datasets._texts import Texts, Tokenization
+from edgekd.datasets._text_files import check_pairs, joined
+from edgekd.datasets._texts import Text, Texts, Tokenization
 from edgekd.errors import ConfigError, DataError, did_you_mean
 
 _PURPOSE = "dataset 'huggingface'"
@@ -41,6 +42,7 @@ def load(
     channels: Literal[1, 3] = 3,
     fit: Literal["crop", "stretch"] = "crop",
     scale: float | None = None,
+    pairs: bool = False,
     length: int = 128,
     longer: Literal["cut", "refuse"] = "cut",
     tokenizer: Path | None = None,
@@ -73,6 +75,7 @@ def load(
         channels: Of pictures: 3 for colours, 1 for grey.
         fit: Whether pictures that are no squares lose their margins or their proportions.
         scale: What values are multiplied by; 1/255 for bytes and pictures and 1 for floats by default.
+        pairs: Keep two columns of texts apart, which the tokenizer puts together by its own template; as in `text`.
         length: Of texts, in tokens; shorter ones are filled up.
         longer: `cut` longer texts, and say how many; or `refuse` them.
         tokenizer: A `tokenizer.json`, BERT's `vocab.txt`, or a folder that `save_pretrained` wrote.
@@ -118,8 +121,10 @@ def load(
     )
     splits = {name: _as_split(table, inputs, labels, group, task, names, picture) for name, table in tables.items()}
     train, texts = splits["train"], None
+    if pairs:
+        check_pairs(inputs, "inputs")
     if _is_text(tables["train"], inputs):
-        texts = _texts(tables, inputs, how)
+        texts = _texts(tables, inputs, how, pairs=pairs)
         begin = 0
         for name, split in splits.items():  # their texts lie one after another
             splits[name] = replace(split, inputs=split.inputs + begin)
@@ -225,12 +230,12 @@ def _is_text(table: Any, inputs: tuple[str, ...]) -> bool:
     return all(getattr(table.features[name], "dtype", None) in ("string", "large_string") for name in inputs)
 
 
-def _texts(tables: Mapping[str, Any], inputs: tuple[str, ...], how: Tokenization) -> Texts:
-    texts: list[str] = []
+def _texts(tables: Mapping[str, Any], inputs: tuple[str, ...], how: Tokenization, *, pairs: bool) -> Texts:
+    texts: list[Text] = []
     places: list[str] = []
     for split, table in tables.items():
         columns = [[_text(value).strip() for value in table[name]] for name in inputs]
-        texts += [" ".join(each) for each in zip(*columns, strict=True)]
+        texts += [joined(each, pairs=pairs) for each in zip(*columns, strict=True)]
         places += [f"sample {index} of '{split}'" for index in range(len(table))]
     return Texts(texts=texts, places=places, where=_PURPOSE, how=how)
 

@@ -13,7 +13,7 @@ from edgekd.datasets._labels import number_classes, sort_classes
 from edgekd.datasets._places import find
 from edgekd.datasets._splits import UNLABELLED
 from edgekd.datasets._table import parse_number
-from edgekd.datasets._text_files import Read, read_texts
+from edgekd.datasets._text_files import Read, check_pairs, read_texts
 from edgekd.datasets._texts import Texts, Tokenization, tokenizer_files
 from edgekd.errors import ConfigError, DataError
 
@@ -25,6 +25,7 @@ def load(
     path: Path,
     layout: Literal["csv", "tsv", "labelled_lines", "lines"] = "csv",
     text: tuple[str, ...] = ("text",),
+    pairs: bool = False,
     label: str | None = "label",
     header: bool = True,
     fine: bool = False,
@@ -54,6 +55,10 @@ def load(
         layout: `csv`; `tsv`, in which quotes are nothing special; `labelled_lines`: the first word is the label, as in
             TREC (`COARSE:fine question`); `lines`: texts without labels, for `[transfer]`.
         text: Columns of a table that make the text, joined by spaces.
+        pairs: Keep two such columns apart, as tasks on pairs of sentences do (STS-B, MRPC, QNLI): the tokenizer puts
+            them together by its own template, [CLS] A [SEP] B [SEP] of BERT's, and of two texts that are too long
+            the longer one is cut. Numbers of segments (`token_type_ids`) are none of the data: edgekd's networks
+            find the second text by what is between the two, and a BERT teacher is given segment 0 everywhere.
         label: Its column of labels; a number for `regression`.
         header: Whether its first line names the columns; else they are called 1, 2, 3.
         fine: Of labelled lines: take all of the label, not what is before its colon.
@@ -101,6 +106,10 @@ def load(
         vocabulary=vocabulary,
         lowercase=lowercase,
     )
+    if pairs:
+        if layout not in ("csv", "tsv"):
+            raise ConfigError(f"pairs in {layout}", where="data.pairs", allowed="the layouts csv and tsv")
+        check_pairs(text, "text")
     _check(layout, label, task, vectors, {"validation": validation_path, "test": test_path})
     if first_class is not None and classes is None:
         raise ConfigError("first_class without classes", where="data.first_class", next_step="name the classes")
@@ -111,7 +120,16 @@ def load(
     }
     found = {name: find(each, key) for name, (each, key) in places.items()}
     read = {
-        name: read_texts(file, layout=layout, text=text, label=label, header=header, fine=fine, encoding=encoding)
+        name: read_texts(
+            file,
+            layout=layout,
+            text=text,
+            pairs=pairs,
+            label=label,
+            header=header,
+            fine=fine,
+            encoding=encoding,
+        )
         for name, file in found.items()
     }
     given = None if vectors is None else _read_vectors(find(vectors, "vectors"), len(read["train"].texts))

@@ -16,16 +16,18 @@ if TYPE_CHECKING:
 _OF_TASK: dict[Task, tuple[str, ...]] = {
     "single_label": ("accuracy",),
     "multi_label": ("f1", "exact_match"),
-    "regression": ("mean_squared_error", "mean_absolute_error"),
+    "regression": ("mean_squared_error", "mean_absolute_error", "spearman"),
     "reconstruction": ("auc", "reconstruction_error"),
     "next_token": ("perplexity", "bits_per_byte"),
     # Of some of the tokens alone there are no bytes.
     "masked_token": ("perplexity",),
 }
 # Functions of `edgekd.stats` with the name of the metric.
-_NO_MEANS = ("auc", "perplexity", "bits_per_byte")
+_NO_MEANS = ("auc", "perplexity", "bits_per_byte", "spearman")
 # An area needs two samples of each kind before anything can be said of its error.
 _LEAST_OF_A_KIND = 2
+# Nor of that of a rank correlation with fewer samples.
+_LEAST_RANKED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +36,10 @@ class Scores:
 
     Attributes:
         samples: One score for each sample, in the order of the split; of `reconstruction_error` for each normal one.
-            Of `perplexity` and `bits_per_byte` the nats per token and per byte, mean over each window.
+            Of `perplexity` and `bits_per_byte` the nats per token and per byte, mean over each window. Of `spearman`
+            the predicted value.
         labels: Of `auc`: 1 for anomalies and 0 for normal samples. Of `perplexity` and `bits_per_byte`: the tokens and
-            the bytes of each window. Empty for all others.
+            the bytes of each window. Of `spearman`: the true values. Empty for all others.
     """
 
     metric: str
@@ -60,7 +63,8 @@ def metrics_of(task: Task, labels: NDArray[Any] | None = None) -> tuple[str, ...
     Args:
         task: What a network of the dataset learns.
         labels: Of a split. Where they are not of both kinds, `auc` has no meaning and is left out; so is
-            `reconstruction_error` without normal samples.
+            `reconstruction_error` without normal samples, and `spearman` of several outputs, or of labels that are all
+            equal.
 
     Returns:
         Names of plug-ins of this folder; empty where none has a meaning.
@@ -69,7 +73,12 @@ def metrics_of(task: Task, labels: NDArray[Any] | None = None) -> tuple[str, ...
     (('f1', 'exact_match'), ('auc', 'reconstruction_error'))
     """
     names = _OF_TASK[task]
-    if task != "reconstruction" or labels is None:
+    if labels is None:
+        return names
+    if task == "regression":
+        is_ordered = labels[0].size == 1 and len(labels) >= _LEAST_RANKED and labels.min() < labels.max()
+        return names if is_ordered else tuple(name for name in names if name != "spearman")
+    if task != "reconstruction":
         return names
     anomalies = int((labels == 1).sum())
     normals = int((labels == 0).sum())
@@ -119,6 +128,6 @@ def score_all(
         scores = registry.function("metrics", name)(outputs=flat, labels=labels, inputs=inputs)
         kinds: Sequence[float] = ()
         if name in _NO_MEANS:
-            kinds = (flat[:, 1] if name == "perplexity" else labels).tolist()
+            kinds = (flat[:, 1] if name == "perplexity" else labels.reshape(-1)).tolist()
         found.append(Scores(metric=name, samples=tuple(scores.tolist()), labels=tuple(map(float, kinds))))
     return tuple(found)

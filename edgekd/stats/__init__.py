@@ -1,4 +1,4 @@
-"""Quantiles, proportions, means, areas under curves, perplexities and their differences, with confidence intervals.
+"""Quantiles, proportions, means, areas, correlations, perplexities and their differences, with confidence intervals.
 
 Pure functions on numbers. Intervals are two-sided: each end is missed with a probability of at most
 (1 - confidence) / 2, exactly so for quantiles and proportions and nearly so for all others. Those of `sequences`
@@ -39,6 +39,7 @@ from edgekd.stats.quantiles import (
     series_quantile_interval,
     supported_quantiles,
 )
+from edgekd.stats.ranks import spearman, spearman_drop_interval, spearman_interval
 from edgekd.stats.sequences import mean_sequence, samples_to_clear
 
 __all__ = [
@@ -79,5 +80,8 @@ __all__ = [
     "runs_needed",
     "samples_to_clear",
     "series_quantile_interval",
+    "spearman",
+    "spearman_drop_interval",
+    "spearman_interval",
     "supported_quantiles",
 ]

@@ -12,8 +12,8 @@ from edgekd.errors import MeasurementError
 from edgekd.stats._interval import Interval
 
 
-def difference(one: Interval, two: Interval, phi: float) -> Interval:
-    """Bound one - two, between -1 and 1, where phi is the correlation of their estimates.
+def difference(one: Interval, two: Interval, phi: float, *, span: float = 1.0) -> Interval:
+    """Bound one - two, where phi is the correlation of their estimates and span the length of what both lie in.
 
     >>> difference(Interval(estimate=0.5, low=0.2, high=0.8), Interval(estimate=0.5, low=0.1, high=0.9), 0.0)
     Interval(estimate=0.0, low=-0.5, high=0.5)
@@ -23,7 +23,7 @@ def difference(one: Interval, two: Interval, phi: float) -> Interval:
     below2, above2 = two.estimate - two.low, two.high - two.estimate
     down = math.sqrt(max(below1**2 - 2 * phi * below1 * above2 + above2**2, 0.0))
     up = math.sqrt(max(above1**2 - 2 * phi * above1 * below2 + below2**2, 0.0))
-    return Interval(estimate=drop, low=max(drop - down, -1.0), high=min(drop + up, 1.0))
+    return Interval(estimate=drop, low=max(drop - down, -span), high=min(drop + up, span))
 
 
 def relative_difference(one: Interval, two: Interval, phi: float) -> Interval:

@@ -285,13 +285,7 @@ def _drop(score: _Score, samples: tuple[Samples, Samples, Samples], confidence: 
     phi = float(influences[0] @ influences[1]) / norms if norms > 0 else 0.0
     if relative:
         return relative_difference(one, two, phi)
-    span = score.bounds[1] - score.bounds[0]  # that function is for scores between 0 and 1
-    found = difference(_scaled(one, 1 / span), _scaled(two, 1 / span), phi)
-    return _scaled(found, span)
-
-
-def _scaled(interval: Interval, factor: float) -> Interval:
-    return Interval(estimate=interval.estimate * factor, low=interval.low * factor, high=interval.high * factor)
+    return difference(one, two, phi, span=score.bounds[1] - score.bounds[0])
 
 
 def _per_sample(score: _Score, predicted: _Numbers, true: _Numbers) -> _Numbers:

@@ -48,6 +48,7 @@ Estimator = Literal[
     "area",
     "recall",
     "confusion",
+    "rank",
     "calibration",
     "perplexity",
     "bits",
@@ -66,9 +67,9 @@ class Metric:
         estimator: What the samples say: they are one `exact` fact, or `count` several; the `largest` counts, of rates
             the smallest; a `quantile`, of rates that which so many reach; a `proportion` of right and wrong answers; a
             `mean`; an `area` under the ROC curve, of scores and labels; a `recall`, or another score of the
-            `confusion`, of predicted and true classes; a `calibration`, of confidences and right or wrong; a
-            `perplexity` or `bits`, of nats per token or byte in each window, with its tokens or bytes as labels; or
-            several metrics in a `formula`.
+            `confusion`, of predicted and true classes; a `rank` correlation of predicted and true values; a
+            `calibration`, of confidences and right or wrong; a `perplexity` or `bits`, of nats per token or byte in
+            each window, with its tokens or bytes as labels; or several metrics in a `formula`.
         source: Of drops and increases: the metric that one model has less or more of than another.
         references: Of drops and increases: whose metric that may be.
         has_parts: Whether its samples are of several things, one of which a budget may be about.
@@ -141,6 +142,13 @@ _SCORES = (
     _number("mean_squared_error", "squared error, mean over outputs and test samples"),
     _number("mean_absolute_error", "absolute error, mean over outputs and test samples"),
     _number("reconstruction_error", "squared error of what a normal test sample is rebuilt as"),
+    Metric(
+        name="spearman",
+        dimension="number",
+        bound="at least",
+        summary="Spearman's rank correlation of predicted and true values, of a single output",
+        estimator="rank",
+    ),
     _confusion("mcc", "number", "Matthews' correlation of predicted and true classes"),
     _confusion("macro_f1", "share", "F1 of each class, mean over classes"),
     _number("perplexity", "e to the power of the mean negative log-likelihood of a token", "perplexity"),
@@ -226,7 +234,13 @@ _OTHERS = (
 
 def _loss_of(score: Metric) -> Metric:
     """The metric that says how much worse one model is than another."""
-    what = score.name.replace("_", " ").replace("auc", "AUC").replace("f1", "F1").replace("mcc", "MCC")
+    what = (
+        score.name.replace("_", " ")
+        .replace("auc", "AUC")
+        .replace("f1", "F1")
+        .replace("mcc", "MCC")
+        .replace("spearman", "rank correlation")
+    )
     if score.dimension == "share":
         return Metric(
             name=f"{score.name}_drop",

@@ -96,6 +96,69 @@ def test_labelled_lines(tmp_path: Path, fine: bool, classes: tuple[str, ...]) ->
     assert "line 2: byte 0xe9 is not utf-8; say what it is" in message(file, layout="labelled_lines")
 
 
+def pairs_table(tmp_path: Path) -> Path:
+    file = tmp_path / "pairs.tsv"
+    rows = [
+        ("a plane takes off", "an air plane takes off", 5.0),
+        ("a man smokes", "a man skates on the long road", 0.5),
+    ]
+    file.write_text("one\tother\tscore\n" + "".join(f"{one}\t{other}\t{score}\n" for one, other, score in rows * 10))
+    return file
+
+
+@pytest.mark.parametrize("length", [16, 9])
+def test_pairs_are_put_together_as_transformers_does(tmp_path: Path, shared_data: Path, length: int) -> None:
+    from transformers import BertTokenizerFast
+
+    vocabulary = shared_data / "bert_vocab" / "vocab.txt"
+    options = {"layout": "tsv", "text": ("one", "other"), "pairs": True, "label": "score", "task": "regression"}
+    data = opened(pairs_table(tmp_path), **options, tokenizer=vocabulary, length=length)
+    theirs = BertTokenizerFast(vocab_file=str(vocabulary))
+    made = {
+        5.0: theirs(
+            "a plane takes off", "an air plane takes off", max_length=length, truncation=True, padding="max_length"
+        ),
+        0.5: theirs(
+            "a man smokes", "a man skates on the long road", max_length=length, truncation=True, padding="max_length"
+        ),
+    }
+    assert (data.task, data.classes, data.input_shape) == ("regression", ("score",), (length,))
+    for row, label in zip(data.train.inputs, data.train.labels, strict=True):
+        assert row.tolist() == made[float(label[0])]["input_ids"]
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "word"])
+def test_tokenizers_that_are_trained_know_pairs(tmp_path: Path, kind: str) -> None:
+    options = {"layout": "tsv", "text": ("one", "other"), "pairs": True, "label": "score", "task": "regression"}
+    data = opened(pairs_table(tmp_path), **options, kind=kind, length=40)
+    assert data.tokens is not None
+    tokenizer = tokenizers.Tokenizer.from_str(data.tokens.tokenizer)
+    for row, label in zip(data.train.inputs, data.train.labels, strict=True):
+        first, second, filling = tokenizer.decode(row.tolist(), skip_special_tokens=False).split(" [SEP]")
+        expected = ("a plane takes off", "an air plane takes off")
+        if label[0] < 1:
+            expected = ("a man smokes", "a man skates on the long road")
+        assert (first.removeprefix("[CLS] "), second.strip()) == expected
+        assert set(filling.split()) == {"[PAD]"}
+
+
+def test_what_makes_no_pairs_is_refused(tmp_path: Path) -> None:
+    file = pairs_table(tmp_path)
+    options: dict[str, Any] = {"layout": "tsv", "text": ("one", "other"), "pairs": True, "label": "score"}
+    assert "data.text: pairs of 1 columns; allowed: two columns of texts" in message(
+        file, **{**options, "text": ("one",)}
+    )
+    assert "data.pairs: pairs in lines; allowed: the layouts csv and tsv" in message(
+        file, **{**options, "layout": "lines"}
+    )
+    assert "data.length: 3; allowed: more than the 3 special tokens" in message(file, **options, length=3)
+    own = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[PAD]": 0, "?": 1}, unk_token="?"))  # noqa: S106 - no password
+    own.save(str(tmp_path / "own.json"))
+    assert "puts nothing between the two texts of a pair" in message(file, **options, tokenizer=tmp_path / "own.json")
+    file.write_text("one\tother\tscore\nfine\t \t1\n")
+    assert "line 2: an empty text" in message(file, **options)
+
+
 def test_lines_are_what_a_student_may_learn_from_too_with_the_data_s_tokens(tmp_path: Path) -> None:
     data = opened(table(tmp_path))
     lines = tmp_path / "more.txt"

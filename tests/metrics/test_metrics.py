@@ -19,7 +19,7 @@ INPUTS = RNG.random((6, 2, 3))
 GIVEN: dict[Task, tuple[Any, Any]] = {
     "single_label": (RNG.normal(size=(6, 3)), np.array([0, 1, 2, 0, 1, 2])),
     "multi_label": (RNG.normal(size=(6, 3)), RNG.integers(0, 2, (6, 3))),
-    "regression": (RNG.normal(size=(6, 3)), RNG.normal(size=(6, 3)).astype(np.float32)),
+    "regression": (RNG.normal(size=(6, 1)), RNG.normal(size=(6, 1)).astype(np.float32)),
     "reconstruction": (INPUTS + RNG.normal(size=INPUTS.shape), np.array([0, 1, 0, 1, 0, 1])),
     "next_token": (RNG.uniform(1, 9, (6, 2)), RNG.integers(1, 9, 6)),
     "masked_token": (RNG.uniform(1, 9, (6, 2)), RNG.integers(1, 9, 6)),
@@ -34,7 +34,7 @@ def test_every_metric_of_a_task_is_a_plug_in_that_budgets_can_limit(task: Task) 
     assert {each.metric for each in found} <= set(registry.names("metrics")) & set(units.METRICS)
     for each in found:
         assert len(each.samples) == (3 if each.metric == "reconstruction_error" else 6)
-        assert bool(each.labels) == (units.METRICS[each.metric].estimator in ("area", "perplexity", "bits"))
+        assert bool(each.labels) == (units.METRICS[each.metric].estimator in ("area", "rank", "perplexity", "bits"))
 
 
 def test_the_first_metric_is_the_one_that_choices_are_made_by() -> None:
@@ -59,6 +59,20 @@ def test_an_area_needs_both_kinds_and_a_reconstruction_normal_samples(
     labels: list[int], names: tuple[str, ...]
 ) -> None:
     assert metrics_of("reconstruction", np.array(labels)) == names
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_ranked"),
+    [
+        ([[1.0], [2.0], [3.0], [3.0]], True),
+        ([[1.0], [2.0], [3.0]], False),
+        ([[1.0]] * 9, False),
+        ([[1.0, 2.0]] * 9, False),
+    ],
+)
+def test_an_order_needs_one_output_and_values_that_vary(labels: list[list[float]], is_ranked: bool) -> None:
+    names = metrics_of("regression", np.array(labels))
+    assert names == ("mean_squared_error", "mean_absolute_error", *["spearman"] * is_ranked)
 
 
 def test_a_reconstruction_is_judged_by_normal_samples_and_anomalies_by_their_scores() -> None:

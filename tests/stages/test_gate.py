@@ -373,6 +373,7 @@ LIMITS = {
     "size": "1 GB",
     "time": "9 s",
     "energy": "9 J",
+    "rate": "0.5 tokens/s",
     "share": "0 %",
     "drop": "100 pt",
     "number": "99",
@@ -381,7 +382,9 @@ LIMITS = {
     "more size": "1 GB",
     "more time": "9 s",
     "more energy": "9 J",
+    "more rate": "9 tokens/s",
 }
+CORRELATION = "0.1"  # of those, more is better
 KINDS = (0.0, 1.0) * 25
 
 
@@ -398,12 +401,17 @@ KINDS = (0.0, 1.0) * 25
 )
 def test_samples_that_can_not_be_right_never_pass(metric: str, damage: dict[str, Any], reason: str) -> None:
     source = units.METRICS[units.METRICS[metric].source or metric]
-    labels = KINDS if source.estimator in {"area", "recall", "calibration"} else ()
+    is_ordered = source.estimator in {"confusion", "rank"}
+    labels = KINDS if source.estimator in {"area", "recall", "calibration"} or is_ordered else ()
+    if source.estimator in {"perplexity", "bits"}:
+        labels = (2.0,) * 50
     parts = ("ADD",) * 50 if source.estimator == "count" else ()
     last = units.METRICS[metric].is_regression
-    sound = _measured(source.name, *[1.0] * 50, labels=labels, parts=parts)
+    samples = KINDS if is_ordered else (1.0,) * 50
+    sound = _measured(source.told_by or source.name, *samples, labels=labels, parts=parts)
     other = sound if last else replace(sound, role="teacher", model="teacher", model_sha256="teacher")
-    budget = Budget(metric=metric, limit=LIMITS[units.METRICS[metric].dimension])
+    is_correlation = is_ordered and source.name == metric and source.dimension == "number"
+    budget = Budget(metric=metric, limit=CORRELATION if is_correlation else LIMITS[units.METRICS[metric].dimension])
 
     def check(student: Measurement, reference: Measurement) -> Check:
         of = [student] if last else [student, reference]
@@ -411,8 +419,8 @@ def test_samples_that_can_not_be_right_never_pass(metric: str, damage: dict[str,
 
     assert check(sound, other).status == "pass"
     negative = "negative" in reason
-    if source.estimator == "area" and negative:
-        return  # scores may be of any size
+    if source.estimator in {"area", "rank"} and negative:
+        return  # scores and values may be of any size
     wanted = "has samples other than 0 and 1" if source.estimator == "proportion" and negative else reason
     assert _is_refused(check(replace(sound, **damage), other), wanted)
     if source.name != metric:
@@ -512,10 +520,22 @@ _bases: st.SearchStrategy[Basis] = st.sampled_from(["measured", "measured", "mea
 _formats: st.SearchStrategy[Format] = st.sampled_from(["torch", "onnx", "tflite"])
 
 
+# Of samples with labels: predicted classes, which tell mcc and macro_f1; predicted values; nats of windows.
+_LABELLED = ("recall", "recall", "spearman", "perplexity")
+
+
 @st.composite
 def _some_measurement(draw: st.DrawFn) -> Measurement:
-    metric = draw(st.sampled_from(["file_size", "peak_memory", "latency", "accuracy", "accuracy", "parity"]))
-    if metric in {"accuracy", "parity"}:
+    metric = draw(
+        st.sampled_from(["file_size", "peak_memory", "latency", "accuracy", "accuracy", "parity", *_LABELLED])
+    )
+    labels: tuple[float, ...] = ()
+    if metric in _LABELLED:
+        count = draw(st.sampled_from([20, 60]))
+        labels = tuple(1.0 + each % 3 for each in range(count))
+        shift = draw(st.integers(1, count))  # how many of the samples are the labels themselves
+        samples = tuple(label if each < shift else 1.0 + each % 4 for each, label in enumerate(labels))
+    elif metric in {"accuracy", "parity"}:
         count = draw(st.sampled_from([20, 60]))
         right = draw(st.integers(0, count))
         samples = _answers(right, count - right)
@@ -532,6 +552,7 @@ def _some_measurement(draw: st.DrawFn) -> Measurement:
         role=role,
         target=draw(_targets),
         basis=draw(_bases),
+        labels=labels,
     )
 
 
@@ -542,22 +563,45 @@ _EVERY_FILE = [
     for role in ("student", "teacher")
 ]
 _measurements = st.lists(_some_measurement(), max_size=8).map(lambda drawn: [*drawn, *_EVERY_FILE])
-_UNITS = {"file_size": "B", "peak_memory": "B", "latency": "s", "accuracy": "%", "parity": "%"}
+_UNITS = {
+    "file_size": "B",
+    "peak_memory": "B",
+    "latency": "s",
+    "accuracy": "%",
+    "parity": "%",
+    "macro_f1": "%",
+    "recall": "%",
+    "mcc": "e-2",
+    "spearman": "e-2",
+    "perplexity": "e-1",
+}
+_DROPS = {
+    "accuracy_drop": ("pt", "%"),
+    "macro_f1_drop": ("pt", "%"),
+    "mcc_drop": ("e-2", "%"),
+    "spearman_drop": ("e-2", "%"),
+    "perplexity_increase": ("e-1", "%"),
+}
+_UP_TO_ONE = ("accuracy", "parity", "macro_f1", "recall", "mcc", "spearman")
+
+
+def _limit(value: int, unit: str) -> str:
+    return f"{value}{unit}" if unit.startswith("e") else f"{value} {unit}"
 
 
 @st.composite
 def _some_budget(draw: st.DrawFn) -> tuple[Budget, float]:
-    metric = draw(st.sampled_from([*_UNITS, "accuracy_drop", "accuracy_drop"]))
-    value = draw(st.integers(0, 99) if metric in {"accuracy", "parity"} else st.integers(1, 300))
-    unit = _UNITS.get(metric) or draw(st.sampled_from(["pt", "%"]))
+    metric = draw(st.sampled_from([*_UNITS, "accuracy_drop", *_DROPS]))
+    value = draw(st.integers(0, 99) if metric in _UP_TO_ONE else st.integers(1, 300))
+    unit = _UNITS.get(metric) or draw(st.sampled_from(_DROPS[metric]))
     selectors: dict[str, Any] = draw(
         st.fixed_dictionaries(
             {},
             optional={"target": _targets, "format": _formats, "basis": _bases, "role": st.just("teacher")}
-            | ({"reference": st.just("student")} if metric == "accuracy_drop" else {}),
+            | ({"reference": st.just("student")} if metric in _DROPS else {}),
         )
     )
-    return Budget(metric=metric, limit=f"{value} {unit}", **selectors), value
+    return Budget(metric=metric, limit=_limit(value, unit), **selectors), value
 
 
 def _keys(checks: tuple[Check, ...], status: str) -> Counter[object]:
@@ -570,7 +614,9 @@ def test_tightening_a_budget_never_helps(measurements: list[Measurement], drawn:
     at_most = units.METRICS[budget.metric].bound == "at most"
     tight = max(value - by, 1) if at_most else min(value + by, 99)
     loose, tightened = (
-        gate(measurements, budgets=[replace(budget, limit=f"{each} {budget.limit.split()[1]}")]).checks
+        gate(
+            measurements, budgets=[replace(budget, limit=_limit(each, budget.limit.lstrip("0123456789").strip()))]
+        ).checks
         for each in (value, tight)
     )
     order = {"fail": 0, "inconclusive": 1, "pass": 2}

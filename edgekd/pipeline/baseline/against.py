@@ -19,7 +19,7 @@ from edgekd.stages.gate.selecting import find_predecessors
 from edgekd.units import METRICS
 
 # Of single samples, that only the same ones can be held against each other; energy has a mean, too, but no samples.
-_OF_SAMPLES = ("proportion", "mean", "area", "recall", "confusion", "calibration", "perplexity", "bits")
+_OF_SAMPLES = ("proportion", "mean", "area", "recall", "confusion", "rank", "calibration", "perplexity", "bits")
 # Those of the validation split.
 _OF_VALIDATION = ("parity",)
 _LATENCY = "latency"

@@ -24,7 +24,10 @@ _COSTS = (
     *("tool *", "recipe: benchmark.*", "recipe: distill.*"),
 )
 _MOST_NAMED = 3
-_OF_SCORES = re.compile(r"(accuracy|exact_match|f1|auc|parity|agreement|recall|\w*error)_(drop|increase)")
+_OF_SCORES = re.compile(
+    r"(accuracy|exact_match|f1|macro_f1|mcc|auc|spearman|perplexity|bits_per_byte|parity|agreement|recall|\w*error)"
+    r"_(drop|increase)"
+)
 
 
 def find_changes(before: Baseline, after: Baseline) -> tuple[Change, ...]:

@@ -16,13 +16,14 @@ from edgekd.stages.gate.rules import Rule
 from edgekd.stats import Interval
 
 # Of the same samples in the same order, so that most of what scatters is the same on both sides.
-_PAIRED = ("proportion", "mean", "area", "confusion", "perplexity", "bits")
+_PAIRED = ("proportion", "mean", "area", "confusion", "rank", "perplexity", "bits")
 # Of those that need labels.
 _BOUND_OF_DROP: Mapping[str, Callable[..., Interval]] = {
     "auc": stats.auc_drop_interval,
     "mcc": stats.mcc_drop_interval,
     "macro_f1": stats.macro_f1_drop_interval,
     "perplexity": stats.perplexity_drop_interval,
+    "spearman": stats.spearman_drop_interval,
     "bits_per_byte": stats.bits_drop_interval,
 }
 # Times of two machines or two settings say nothing of two files.

@@ -20,8 +20,10 @@ from edgekd.units import METRICS, Metric
 FRACTION = (0.0, 1.0)
 # Clocks of targets need not be right to the hour.
 _SKEW = timedelta(days=1)
-# What labels belong to: scores, predicted classes, confidences, likelihoods of windows.
-_LABELLED = ("area", "recall", "confusion", "calibration", "perplexity", "bits")
+# What labels belong to: scores, predicted classes or values, confidences, likelihoods of windows.
+_LABELLED = ("area", "recall", "confusion", "rank", "calibration", "perplexity", "bits")
+# Of which samples may be any numbers.
+_SIGNED = ("area", "rank")
 
 
 # Of metrics that no mean over samples gives, but labels beside them.
@@ -30,6 +32,7 @@ _BOUND_OF: Mapping[str, Callable[..., Interval]] = {
     "mcc": stats.mcc_interval,
     "macro_f1": stats.macro_f1_interval,
     "perplexity": stats.perplexity_interval,
+    "spearman": stats.spearman_interval,
     "bits_per_byte": stats.bits_interval,
 }
 # What is taken of metrics that are not told from single samples of the data.
@@ -96,7 +99,7 @@ def _find_impossible(metric: Metric, samples: NDArray[np.float64], measurement: 
     fault = None
     if metric.estimator == "proportion" and not np.isin(samples, FRACTION).all():
         fault = "has samples other than 0 and 1"
-    elif smallest < 0 and metric.estimator != "area":
+    elif smallest < 0 and metric.estimator not in _SIGNED:
         fault = "has negative samples"
     elif metric.estimator in ("mean", "exact", "calibration") and metric.unit == "1" and largest > 1:
         fault = "has samples above 1"

@@ -170,6 +170,8 @@ def _what_can_be_met(metric: units.Metric, limit: float) -> str | None:
         if metric.estimator == "exact":
             return "at most 100 %" if limit > 1 else None
         return "less than 100 %, which no number of samples proves" if limit >= 1 else None
+    if metric.bound == "at least" and metric.estimator in ("confusion", "rank") and limit >= 1:
+        return "less than 1, which no number of samples proves"
     if metric.dimension in ("size", "time", "energy", "rate") and metric.estimator != "formula" and limit <= 0:
         return "more than 0"
     return None

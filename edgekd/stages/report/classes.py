@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -82,11 +82,17 @@ class FileClasses:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassLine:
-    """One file on one target: its worst class, and the one that lost the most since float32, if any lost."""
+    """One file on one target: its worst class, and the one that lost the most since float32, if any lost.
+
+    Attributes:
+        macro_f1: Mean over classes of F1; `None` of a single sample, as is `mcc`, Matthews' correlation.
+    """
 
     model: str
     target: str
     samples: int
+    macro_f1: Figure | None
+    mcc: Figure | None
     worst: ClassFigures
     reference: str
     lost: ClassFigures | None
@@ -209,6 +215,10 @@ class _Answers:
         """A share with its exact interval; `None` of nothing."""
         return self._figure(stats.proportion_interval(count, total), total) if total else None
 
+    def score(self, bound: Callable[[stats.Samples, stats.Samples], stats.Interval]) -> Figure | None:
+        """A score of all classes with its interval; `None` of a single sample."""
+        return self._figure(bound(self.predicted, self.true), self.size) if self.size > 1 else None
+
     def _figure(self, interval: stats.Interval, samples: int) -> Figure:
         return Figure(
             value=interval.estimate,
@@ -255,6 +265,8 @@ def _line(answers: _Answers, reference: _Answers | None, calibration: Measuremen
         model=answers.measurement.model,
         target=answers.measurement.target,
         samples=answers.size,
+        macro_f1=answers.score(stats.macro_f1_interval),
+        mcc=answers.score(stats.mcc_interval),
         worst=answers.figures(int(answers.recalls.argmin()), reference),
         reference=reference.measurement.model if reference else "",
         lost=lost,

@@ -24,7 +24,7 @@ TWO_SESSIONS = (
 # Predictions and kinds of operators are no numbers that are better or worse.
 _LEFT_OUT = ("recall", "operators", "lint")
 # Held against each other sample by sample, or by their labels too.
-_LABELLED = ("area", "perplexity", "bits")
+_LABELLED = ("area", "rank", "perplexity", "bits")
 _SCORES = ("proportion", "mean", *_LABELLED)
 
 

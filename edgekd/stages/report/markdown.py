@@ -182,13 +182,16 @@ def _points(figure: Figure | None, metric: str) -> str:
 
 def _classes(found: Findings) -> _Part:
     head = (
-        *(("file", "left"), ("target", "left"), ("worst class", "left"), ("recall", "right")),
+        *(("file", "left"), ("target", "left"), ("macro F1", "right"), ("MCC", "right")),
+        *(("worst class", "left"), ("recall", "right")),
         *(("lost the most since float32", "left"), ("drop of recall", "right"), ("calibration error", "right")),
     )
     rows = tuple(
         (
             markdown_name(each.model),
             markdown_text(each.target),
+            _score(each.macro_f1, "macro_f1"),
+            _score(each.mcc, "mcc"),
             _class(each.worst),
             _score(each.worst.recall, "recall"),
             _class(each.lost),

@@ -11,7 +11,7 @@ from edgekd.units import METRICS
 
 # The one metric of each task that tables and charts show; what else was measured is in report.json.
 PRIMARY = tuple(metrics_of(task)[0] for task in get_args(Task))
-_LABELS = {"f1": "F1", "auc": "AUC"}
+_LABELS = {"f1": "F1", "auc": "AUC", "macro_f1": "macro F1", "mcc": "MCC", "spearman": "Spearman's correlation"}
 
 
 def primary_metric(measurements: Iterable[Measurement]) -> str:

@@ -17,14 +17,17 @@ from edgekd.stages.report.quality import is_share, lower_is_better
 from edgekd.units import METRICS
 
 Kind = Literal[
-    "quantiles", "proportion", "mean", "area", "fact", "count", "calibration", "classes", "perplexity", "bits"
+    "quantiles", "proportion", "mean", "area", "rank", "fact", "count", "calibration", "classes", "perplexity", "bits"
 ]
 # Of scores that are no means of their samples: the score, its interval, and that of a drop.
 _NO_MEANS: Mapping[str, tuple[Callable[..., float], Callable[..., stats.Interval], Callable[..., stats.Interval]]] = {
     "area": (stats.auc, stats.auc_interval, stats.auc_drop_interval),
+    "rank": (stats.spearman, stats.spearman_interval, stats.spearman_drop_interval),
     "perplexity": (stats.perplexity, stats.perplexity_interval, stats.perplexity_drop_interval),
     "bits": (stats.bits_per_byte, stats.bits_interval, stats.bits_drop_interval),
 }
+# Of how many samples something can be said.
+_LEAST = {"calibration": stats.CALIBRATION_BINS, "rank": 4}
 _SCORED = ("proportion", "mean", "count", "calibration", *_NO_MEANS)
 
 
@@ -146,7 +149,7 @@ def _summarise(measurement: Measurement) -> Summary:
         return summary
     if kind == "classes":
         return summary  # numbers of classes, of which there is no mean
-    if kind == "calibration" and count < stats.CALIBRATION_BINS:
+    if count < _LEAST.get(kind, 0):
         return summary
     summary = replace(summary, minimum=float(measurement.values.min()), maximum=float(measurement.values.max()))
     if kind in _SCORED:

@@ -254,7 +254,8 @@ def test_a_published_regression_is_held_against_the_sine(shared_data: Path, kind
         benchmark([describe_file(path)], targets=[LITERT], spec=QUICK, inputs=inputs, labels=labels, task="regression")
     )
     outputs = run_litert(path, inputs)
-    assert found.keys() == {"mean_squared_error", "mean_absolute_error"}
+    assert found.keys() == {"mean_squared_error", "mean_absolute_error", "spearman"}
+    assert found["spearman"].labels == tuple(map(float, labels[:, 0]))
     np.testing.assert_allclose(found["mean_absolute_error"].samples, np.abs(outputs - labels)[:, 0], atol=1e-6)
     np.testing.assert_allclose(found["mean_squared_error"].samples, np.square(outputs - labels)[:, 0], atol=1e-6)
     assert {each.unit for each in found.values()} == {""}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats as scipy_stats
 
 from edgekd import stats, units
 from edgekd.errors import ConfigError
@@ -327,3 +328,30 @@ def test_correlation_and_macro_f1_are_told_by_the_predicted_classes() -> None:
     assert check.observed == pytest.approx(lost)
     assert _check(Budget(metric="macro_f1_drop", limit="30 pt"), student, best).status == "pass"
     assert _check(Budget(metric="mcc", limit="0.5")).reason.startswith("no mcc of a student file; nothing was measured")
+
+
+def test_an_order_is_judged_by_its_correlation_and_lost_against_the_teacher_s() -> None:
+    rng = np.random.default_rng(5)
+    true = rng.normal(size=300)
+    teacher, file = (tuple((true + noise * rng.normal(size=300)).tolist()) for noise in (0.3, 0.9))
+    labels = tuple(true.tolist())
+    student, best = _measured("spearman", file, labels=labels), _measured("spearman", teacher, "teacher", labels=labels)
+    check = _check(Budget(metric="spearman", limit="0.6"), student)
+    assert (check.status, check.reason.partition(" of ")[0]) == ("pass", "spearman")
+    assert check.observed == pytest.approx(scipy_stats.spearmanr(file, labels).statistic)
+    interval = stats.spearman_interval(file, labels)
+    assert (check.low, check.high) == (interval.low, interval.high)
+    drop = _check(Budget(metric="spearman_drop", limit="0.1"), student, best)
+    assert drop.status == "fail"
+    assert drop.observed == pytest.approx(scipy_stats.spearmanr(teacher, labels).statistic - check.observed)
+    assert _check(Budget(metric="spearman_drop", limit="40 %"), student, best).status == "pass"
+    other = replace(best, labels=labels[::-1])
+    assert "their labels differ" in _check(Budget(metric="spearman_drop", limit="0.1"), student, other).reason
+    cut = replace(student, labels=labels[:-1])
+    assert "has 300 scores but 299 labels" in _check(Budget(metric="spearman", limit="0.6"), cut).reason
+
+
+@pytest.mark.parametrize("metric", ["mcc", "spearman"])
+def test_a_perfect_correlation_is_no_limit(metric: str) -> None:
+    with pytest.raises(ConfigError, match="allowed: less than 1, which no number of samples proves"):
+        gate([], budgets=[Budget(metric=metric, limit="1")])

@@ -110,6 +110,22 @@ def test_drops_are_against_the_float32_file_of_the_same_samples() -> None:
     assert {name: value for name, value in drops.items() if name != "hen"} == dict.fromkeys(set(NAMES) - {"hen"}, 0.0)
 
 
+def test_scores_of_all_classes_are_scikit_learn_s() -> None:
+    metrics = pytest.importorskip("sklearn.metrics", reason="no scikit-learn: install the extra 'train'")
+    labels, predicted = drawn(300, 5, seed=4)
+    (line,) = found_in(answered(labels, predicted)).lines
+    assert line.macro_f1
+    assert line.mcc
+    assert line.macro_f1.value == pytest.approx(metrics.f1_score(labels, predicted, average="macro"))
+    assert line.mcc.value == pytest.approx(metrics.matthews_corrcoef(labels, predicted))
+    for figure in (line.macro_f1, line.mcc):
+        assert figure.low is not None
+        assert figure.high is not None
+        assert figure.low < figure.value < figure.high
+    (alone,) = found_in(answered(labels[:1], predicted[:1])).lines
+    assert (alone.macro_f1, alone.mcc) == (None, None)
+
+
 def test_files_that_answered_other_samples_are_not_compared() -> None:
     labels, predicted = drawn(300, 5)
     others = answered(np.roll(labels, 1), predicted, precision="static_wi8_ai8")
