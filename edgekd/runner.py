@@ -67,6 +67,7 @@ DEFAULTS = {
     "runs": 10_000,
     "time_limit_s": 5.0,
     "interval_width": 0.02,
+    "length": 128,
     "warmup_runs": 20,
     "warmup_s": 0.3,
     "seed": 0,
@@ -159,7 +160,7 @@ class OnnxRuntime:
         self._session = self._runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def describe(self) -> None:
-        """Find inputs and outputs; dynamic dimensions become 1."""
+        """Find inputs and outputs; dynamic dimensions become 1, but see `_fit_length`."""
         self.inputs = [self._spec(each) for each in self._session.get_inputs()]
         self.outputs = [self._spec(each) for each in self._session.get_outputs()]
         self._binding = self._session.io_binding()
@@ -918,6 +919,24 @@ def random_input(spec: dict[str, Any], seed: int) -> Any:
     return random.integers(0, 2, size=spec["shape"]).astype(dtype)
 
 
+def _fit_length(engine: Any, job: dict[str, Any]) -> Any:
+    """Say how many tokens are fed where a file takes texts of any length, else nothing: no text is one token long."""
+    free = [
+        spec
+        for spec in engine.inputs
+        if spec["dtype"] in ("int32", "int64") and len(spec["shape"]) == 2 and 1 in spec.get("dynamic", [])
+    ]
+    if engine.cache or not free:
+        return None
+    if job.get("inputs") and len(engine.inputs) == 1:
+        import numpy as np
+
+        return np.load(job["inputs"], mmap_mode="r", allow_pickle=False).shape[-1]
+    for spec in free:
+        spec["shape"][1] = job["length"]
+    return job["length"]
+
+
 def _set_inputs(engine: Any, job: dict[str, Any]) -> None:
     if engine.cache:
         prompt = _prompt(job, engine.cache, job["prompt_lengths"][0])
@@ -1258,7 +1277,8 @@ def run_job(job_path: Path, events: Events, step: list[str]) -> None:
     engine.load(job["model"])
     load_ns = time.perf_counter_ns() - started
     engine.describe()
-    events.emit("load", ns=load_ns, inputs=engine.inputs, outputs=engine.outputs, delegate=engine.delegate)
+    told = {"inputs": engine.inputs, "outputs": engine.outputs, "delegate": engine.delegate}
+    events.emit("load", ns=load_ns, **told, length=_fit_length(engine, job))
 
     step[0] = "inputs"
     _set_inputs(engine, job)
@@ -1409,6 +1429,7 @@ def _take_turns(engine: Any, job: dict[str, Any], events: Events, *_: object) ->
     other = ENGINES[other_job["engine"]](other_job)
     other.load(other_job["model"])
     other.describe()
+    _fit_length(other, other_job)
     _set_inputs(other, other_job)
 
     invokes, clock = (engine.invoke, other.invoke), time.perf_counter_ns

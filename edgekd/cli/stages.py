@@ -77,6 +77,13 @@ def distill(recipe: str, out: Path | None, overrides: tuple[str, ...], as_json: 
 )
 @click.option("--profile", "profiled", is_flag=True, help="Also time each operator; not on TFLite Micro.")
 @click.option("--threads", type=click.IntRange(1), help="Threads [default: the target's own].")
+@click.option(
+    "--length",
+    type=click.IntRange(1),
+    default=128,
+    show_default=True,
+    help="Tokens of a text, of files that take any number.",
+)
 @logs_options
 @out_option
 @set_option
@@ -89,6 +96,7 @@ def bench(
     sustained: str | None,
     profiled: bool,
     threads: int | None,
+    length: int,
     logs: Path | None,
     labels: Path | None,
     out: Path | None,
@@ -110,12 +118,13 @@ def bench(
             "sustained",
             "profiled",
             "threads",
+            "length",
             "logs",
             "labels",
         )
         return run_until("benchmark", models[0], out, overrides, as_json=as_json)
     if logs or labels:
-        refuse_options("not for logs", "runs", "time_limit", "sustained", "profiled", "threads", "overrides")
+        refuse_options("not for logs", "runs", "time_limit", "sustained", "profiled", "threads", "length", "overrides")
         return bench_logs(models, targets, logs=logs, labels=labels, out=out, as_json=as_json)
     refuse_options("for recipes only", "overrides")
     from edgekd.config import load_targets
@@ -134,6 +143,7 @@ def bench(
         time_limit_s=time_limit,
         sustained_s=parse_duration(sustained, "--sustained") if sustained else 0.0,
         threads=threads,
+        length=length,
     )
     described = [describe_file(Path(model)) for model in models]
     # First, because it may not be possible.

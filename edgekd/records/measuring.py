@@ -29,6 +29,7 @@ class Conditions:
         idle_w: Power by that source before anything ran, in W, which is not subtracted; `running_w`, while it ran.
         steady: Of latencies: whether warm-up went on until nothing changed any more, or until its time was up.
         source: What samples were read from that edgekd did not take; the target proved no file's hash then.
+        length: Tokens of the texts that were fed, of a file that takes any number of them.
         clock_ratio: Of times by a target's own clock: its time over that of the machine that wrote the log.
     """
 
@@ -52,6 +53,7 @@ class Conditions:
     delegate: str | None = None
     steady: bool | None = None
     batch: int = 1
+    length: int | None = None
     cores: str | None = None
     source: str = ""
     clock_ratio: float | None = None
@@ -61,7 +63,7 @@ class Conditions:
 
     MUST_AGREE = (
         *("host", "cpu", "arch", "runtime", "runtime_version"),
-        *("threads", "governor", "delegate", "batch", "tainted", "cores", "source", "energy_source"),
+        *("threads", "governor", "delegate", "batch", "length", "tainted", "cores", "source", "energy_source"),
     )
 
 

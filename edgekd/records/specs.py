@@ -43,6 +43,7 @@ class BenchmarkSpec:
         sustained_s: How long each file runs without a break, after all else, for `sustained_latency`:
             the last minute against the first, or halves of less than two; 0 is not at all.
         threads: `None` takes the target's own number.
+        length: Tokens of a text, of files that take any number of them and get no samples.
         generation: Of causal language models.
     """
 
@@ -52,6 +53,7 @@ class BenchmarkSpec:
     time_limit_s: Positive = 5.0
     sustained_s: NotNegative = 0.0
     threads: Count | None = None
+    length: Count = 128
     generation: GenerationSpec = GenerationSpec()
 
 

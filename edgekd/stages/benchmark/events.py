@@ -61,6 +61,7 @@ class Events:
             frequencies_during_hz=tuple(during.get("frequencies_hz", ())),
             frequencies_after_hz=tuple(after.get("frequencies_hz", ())),
             delegate=self.of("load").get("delegate"),
+            length=self.of("load").get("length"),
             cores=environment.get("cores"),
             steady=self.of("warmup").get("steady"),
             energy_source=energy.get("source"),

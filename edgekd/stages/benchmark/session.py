@@ -360,7 +360,8 @@ class Session:
             runs=spec.runs,
             time_limit_s=spec.time_limit_s,
         )
-        return {"interval_width": spec.interval_width, "sustained_s": spec.sustained_s, **job}
+        limits = {"interval_width": spec.interval_width, "sustained_s": spec.sustained_s, "length": spec.length}
+        return limits | job
 
     def _run(self, pair: Pair, mode: str, model: str, inputs: str | None, patience_s: float = _PATIENCE_S) -> Events:
         job = {**self._job(pair.runtime, pair.target, pair.model.path, mode), "model": model, "inputs": inputs}

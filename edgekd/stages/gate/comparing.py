@@ -27,7 +27,7 @@ _BOUND_OF_DROP: Mapping[str, Callable[..., Interval]] = {
     "bits_per_byte": stats.bits_drop_interval,
 }
 # Times of two machines or two settings say nothing of two files.
-_SETTING = ("cpu", "arch", "runtime", "threads", "delegate", "batch", "energy_source")
+_SETTING = ("cpu", "arch", "runtime", "threads", "delegate", "batch", "length", "energy_source")
 # Fewer processes may all have fallen on the same side by chance; as `edgekd compare` has it.
 _LEAST_PROCESSES = 8
 

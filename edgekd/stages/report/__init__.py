@@ -17,6 +17,7 @@ from edgekd.stages.report.energy import energy_lines
 from edgekd.stages.report.gain import Gain, gain_lines, gain_of
 from edgekd.stages.report.kernels import KernelRow, kernel_rows
 from edgekd.stages.report.languages import language_lines
+from edgekd.stages.report.lengths import length_lines
 from edgekd.stages.report.markdown import markdown_sections
 from edgekd.stages.report.page import render
 from edgekd.stages.report.provenance import tools_of
@@ -190,6 +191,7 @@ def worth_lines(run: Run) -> tuple[str, ...]:
         *(gain_lines(gain) if gain else ()),
         *(rounding_lines(rounding)[:1] if rounding else ()),
         *warnings,
+        *length_lines(run.measurements),
         *language_lines(run.measurements),
         *sustained_lines(run.measurements),
         *window_lines(run.measurements),

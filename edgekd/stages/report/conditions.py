@@ -45,6 +45,7 @@ def _setting(group: Sequence[Measurement]) -> Setting:
         "threads": first.threads,
         "cores": first.cores,
         "batch": first.batch,
+        "tokens": first.length,
         "delegate": first.delegate,
         "governor": first.governor,
         "warm-up": _several(
