@@ -30,7 +30,9 @@ def test_commands_of_the_guide_parse(line: str) -> None:
 def test_the_table_of_defaults_is_that_of_the_code() -> None:
     told: dict[str, str] = {}
     for metrics, limit in re.findall(r"^\| ([a-z][^|]*) \| ([\d.]+ (?:pt|%)) \|$", GUIDE, re.MULTILINE):
-        told |= dict.fromkeys(re.findall(r"[a-z_\d]*_[a-z_]+|accuracy|f1|auc|latency|energy", metrics), limit)
+        told |= dict.fromkeys(
+            re.findall(r"[a-z_\d]*_[a-z_]+|accuracy|f1|auc|spearman|perplexity|latency|energy", metrics), limit
+        )
     assert told == DEFAULT_TOLERANCES
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def measured(path: Path, runtime: str, **more: np.ndarray) -> dict[str, Measurement]:
+def measured(path: Path, runtime: str, **more: Any) -> dict[str, Measurement]:
     target = Target(name="here", description="", runtimes=(runtime,))
     found = benchmark([describe_file(path)], targets=[target], spec=QUICK, **more)
     return {each.metric: each for each in found if each.target == "here"}

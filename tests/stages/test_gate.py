@@ -585,7 +585,7 @@ _DROPS = {
 _UP_TO_ONE = ("accuracy", "parity", "macro_f1", "recall", "mcc", "spearman")
 
 
-def _limit(value: int, unit: str) -> str:
+def _limit(value: float, unit: str) -> str:
     return f"{value}{unit}" if unit.startswith("e") else f"{value} {unit}"
 
 

@@ -217,7 +217,9 @@ class _Answers:
 
     def score(self, bound: Callable[[stats.Samples, stats.Samples], stats.Interval]) -> Figure | None:
         """A score of all classes with its interval; `None` of a single sample."""
-        return self._figure(bound(self.predicted, self.true), self.size) if self.size > 1 else None
+        if self.size < 2:
+            return None
+        return self._figure(bound(*(each.astype(np.float64) for each in (self.predicted, self.true))), self.size)
 
     def _figure(self, interval: stats.Interval, samples: int) -> Figure:
         return Figure(
