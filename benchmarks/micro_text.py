@@ -127,7 +127,7 @@ def claim(results: Results, data: Dataset) -> None:
     for arm in ("teacher", "taught", "alone"):
         scores = [run["test_accuracy"][arm] for run in runs]
         results.claim(f"accuracy_{arm}", statistics.fmean(scores), "share", low=min(scores), high=max(scores))
-    gain = stats.gain_interval(*([run["right"][arm] for run in runs] for arm in ("taught", "alone")))
+    gain = stats.gain_interval([run["right"]["taught"] for run in runs], [run["right"]["alone"] for run in runs])
     results.claim(
         "over_the_student_alone", gain.estimate, f"share, mean of {len(runs)} seeds", low=gain.low, high=gain.high
     )

@@ -156,7 +156,7 @@ def to_json(value: Any, floats: Callable[[Sequence[float]], object] = list) -> A
     """
     if type(value) in _SCALARS:
         return value
-    if names := _names_of(type(value)):
+    if names := _names_of(type(value)):  # type: ignore[arg-type]  # types are hashable
         return {name: to_json(getattr(value, name), floats) for name in names}
     if isinstance(value, Path):
         return value.as_posix()
