@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from edgekd import registry
 from edgekd.errors import ModelError
-from edgekd.frameworks.transformers import ALLOWED, check_folder, first_line, quiet, read_network
+from edgekd.frameworks.transformers import ALLOWED, OFF_THE_HUB, check_folder, first_line, quiet, read_network
 from edgekd.records import Task
 
 _LOADERS: dict[Task, str] = {"next_token": "AutoModelForCausalLM", "masked_token": "AutoModelForMaskedLM"}
@@ -160,7 +160,7 @@ def open_language_model(
                 f"no configuration can be read: {first_line(error)}",
                 where=where,
                 allowed=ALLOWED,
-                next_step=None if local else "give a local folder, or check the name and the connection",
+                next_step=None if local else OFF_THE_HUB,
             ) from None
         if not isinstance(getattr(config, "vocab_size", None), int):
             raise ModelError(f"{type(config).__name__} is of no language model", where=where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ from edgekd.frameworks import optimum
 from edgekd.records import Tokens
 
 ALLOWED = "a folder with config.json and model.safetensors"
+OFF_THE_HUB = (
+    "check the name and the connection, or give a local folder that save_pretrained wrote: weights = 'folder'"
+)
 CONFIG_FILE = "config.json"
 Kind = Literal["image", "text", "audio"]
 # By the end of the architecture's name in config.json.
@@ -126,7 +130,7 @@ def open_classifier(place: str | Path, *, outputs: int | None = None, revision: 
             raise ModelError(
                 f"no configuration can be read: {first_line(error)}",
                 where=where,
-                next_step=None if local else "there is no such folder here: check the name on the hub",
+                next_step=None if local else OFF_THE_HUB,
             ) from None
         kind = _kind_of(transformers, config, where)
         if outputs is not None and config.num_labels != outputs:
@@ -185,6 +189,13 @@ def read_network(loader: Any, config: Any, where: str, options: dict[str, Any], 
             where, config=config, dtype=torch.float32, weights_only=True, output_loading_info=True, **options
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        if _is_pickle(error):
+            raise ModelError(
+                "refused: its weights are a pickle that holds code, or is damaged",
+                where=where,
+                allowed=ALLOWED,
+                next_step="if you trust it, load it where it comes from and save it with save_pretrained",
+            ) from None
         raise ModelError(f"its weights can't be read: {first_line(error)}", where=where, allowed=ALLOWED) from None
     for what in ("missing_keys", "mismatched_keys"):
         if names := sorted(str(name) for name in report.get(what) or ()):
@@ -196,6 +207,15 @@ def read_network(loader: Any, config: Any, where: str, options: dict[str, Any], 
             )
     found: nn.Module = network
     return found
+
+
+def _is_pickle(error: BaseException | None) -> bool:
+    """Whether transformers gave up because torch refused a pickle."""
+    while error is not None:
+        if isinstance(error, pickle.UnpicklingError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _plain_weights(network: nn.Module) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from edgekd import registry
 from edgekd.errors import ConfigError
-from edgekd.frameworks.transformers import Classifier
+from edgekd.frameworks.transformers import Classifier, quiet
 from edgekd.networks._checks import check_choice, check_count, check_share, check_tokens
 from edgekd.records import Tokens
 
@@ -94,15 +94,17 @@ def build(
         "num_labels": classes,
     }
     transformers = registry.require("transformers", f"network '{_NETWORK}'")
-    if pool == "mean":
-        encoder = transformers.BertModel(transformers.BertConfig(**settings), add_pooling_layer=False)
-        return _MeanPooled(encoder, hidden, classes, dropout, known.pad)
-    if factorised:
-        config = transformers.ElectraConfig(**settings, embedding_size=embedding)
-        return Classifier(transformers.ElectraForSequenceClassification(config), "text", known.pad)
-    return Classifier(
-        transformers.BertForSequenceClassification(transformers.BertConfig(**settings)), "text", known.pad
-    )
+    with quiet(transformers):
+        if pool == "mean":
+            encoder = transformers.BertModel(transformers.BertConfig(**settings), add_pooling_layer=False)
+            return _MeanPooled(encoder, hidden, classes, dropout, known.pad)
+        if factorised:
+            network = transformers.ElectraForSequenceClassification(
+                transformers.ElectraConfig(**settings, embedding_size=embedding)
+            )
+        else:
+            network = transformers.BertForSequenceClassification(transformers.BertConfig(**settings))
+    return Classifier(network, "text", known.pad)
 
 
 class _MeanPooled(nn.Module):

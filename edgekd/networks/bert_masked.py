@@ -23,6 +23,8 @@ def build(
 ) -> nn.Module:
     """Build an encoder with a head that guesses tokens (arXiv:1810.04805, section 3.1).
 
+    Its layers and embeddings have the names and shapes of `bert`, which can begin with them.
+
     Args:
         classes: Size of the vocabulary.
         input_shape: (T,), tokens of a sample.
@@ -66,7 +68,6 @@ def build(
             "max_position_embeddings": input_shape[0],
             "hidden_dropout_prob": dropout,
             "attention_probs_dropout_prob": dropout,
-            "type_vocab_size": 1,
             "pad_token_id": tokens.pad if tokens else None,
         },
         tokens.pad if tokens else None,

@@ -34,6 +34,8 @@ MANIFEST = "manifest.json"
 TEST_SPLIT = "benchmark/test_split.json"
 # Of the step that distils: what learning with rounding came to, and the name of what it left.
 QUANTIZATION, QUANTIZED = "quantization.json", "student-quantized"
+# Of the same, where the data are texts.
+TOKENIZER = "tokenizer.json"
 _STEPS = ("teachers", "assistants", "distill", "export", "lint", "kernels", "benchmark")
 # What verdicts are made of.
 _RECORDS = ("models.json", "measurements.json", Path(TEST_SPLIT).name)

@@ -21,7 +21,7 @@ from edgekd.pipeline.team import TOGETHER, Team, follow
 from edgekd.pipeline.training import replay
 from edgekd.pipeline.workspace import Step, Workspace
 from edgekd.progress import Progress, Silent
-from edgekd.records import Run
+from edgekd.records import Recipe, Run
 
 if TYPE_CHECKING:
     from edgekd.stages.report import Report
@@ -68,6 +68,8 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
         follow(space, STEPS)
         return Outcome(run=open_run(folder), made=(), skipped=())
     steps = STEPS[: [step.name for step in STEPS].index(until) + 1]
+    if any(step.name == "export" for step in steps):
+        _check_files(loaded.recipe)
     registry.require_all(module for step in steps for module in step.needs(space))
     made, skipped = [], []
     with space.store.lock():
@@ -100,6 +102,14 @@ def run(loaded: LoadedRecipe, *, folder: Path, until: str = "report", progress: 
                 checkpoint.unlink()
         write_manifest(space.store, STEPS, space.data_fingerprint)
     return Outcome(run=open_run(folder), made=tuple(made), skipped=tuple(skipped), open=tuple(space.open_steps))
+
+
+def _check_files(recipe: Recipe) -> None:
+    """Refuse, before anything is trained, a recipe whose student becomes no file."""
+    if recipe.data.options.get("task") == "masked_token":
+        from edgekd.stages.export import check_task
+
+        check_task("masked_token")
 
 
 def _drop_what_is_out_of_date(

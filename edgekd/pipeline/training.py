@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from edgekd import registry, store
 from edgekd.metrics import better
-from edgekd.pipeline.folder import QUANTIZED
+from edgekd.pipeline.folder import QUANTIZED, TOKENIZER
 from edgekd.pipeline.rounding import keep_rounded
 from edgekd.pipeline.workspace import Workspace, undated, write, write_models
 from edgekd.records import (
     AssistantSpec,
     DistillSpec,
     EpochRecord,
+    ExportSpec,
     Measurement,
     Model,
     NetworkSpec,
@@ -40,6 +41,8 @@ def teach(space: Workspace, folder: Path) -> list[Path]:
     from edgekd.stages.distill import AdaptedTeacher, describe_weights, distill, save_weights
 
     models, histories = [], {}
+    if space.data.tokens is not None:
+        _check_tokens(space.recipe.export)
     if space.recipe.teachers:
         _rehearse(space)
     for index, spec in enumerate(space.recipe.teachers):
@@ -70,6 +73,13 @@ def teach(space: Workspace, folder: Path) -> list[Path]:
         write_models(space, folder, models),
         write(folder / "histories.json", histories),
     ]
+
+
+def _check_tokens(spec: ExportSpec) -> None:
+    """Refuse what no network of tokens can have, before it is trained; the import takes a while."""
+    from edgekd.stages.export import check_token_spec
+
+    check_token_spec(spec)
 
 
 def _rehearse(space: Workspace) -> None:
@@ -218,6 +228,10 @@ def _keep(
         made, described, found = keep_rounded(quantized, student=student, data=data, folder=folder)
         files, models, measured = [*files, *made], [*models, *described], [*measured, *found]
     teachings: dict[str, Teaching] = {"student": best.trained.teaching} if best.trained.teaching else {}
+    if data.tokens is not None and data.tokens.tokenizer:
+        # Weights mean nothing without it: another training that begins with them needs the same tokens.
+        store.write_bytes(folder / TOKENIZER, data.tokens.tokenizer.encode())
+        files = [*files, folder / TOKENIZER]
     return [
         *files,
         write_models(space, folder, models),

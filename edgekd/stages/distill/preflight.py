@@ -184,8 +184,8 @@ def _check_choices(spec: DistillSpec, terms: Sequence[Term], data: Dataset) -> I
         yield "sampling", f"'balanced' needs classes; the task is {data.task}", "shuffled"
     if of_tokens and spec.compile:
         yield "compile", f"not for the task {data.task}", "false"
-    if of_tokens and spec.quantization:
-        yield "quantization", f"not for the task {data.task}", "to leave it out: files are calibrated"
+    if spec.quantization and (of_tokens or data.tokens is not None):
+        yield "quantization", "not for networks of tokens, which are not simulated", "to leave it out: calibration does"
     yield from _check_generation(spec, terms, data)
     features = [term.spec.name for term in terms if term.needs_features]
     if features and spec.cache == "on":

@@ -25,14 +25,31 @@ from edgekd.stages.export.given import channels_first, export_given, kind_of
 from edgekd.stages.export.learned import Learned
 from edgekd.stages.export.making import Chosen, Exported, Job, Source, is_static, prepared_source
 from edgekd.stages.export.mixing import Mixer
-from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec, check_tokens, check_weights
+from edgekd.stages.export.requirements import (
+    check_calibration,
+    check_inputs,
+    check_spec,
+    check_task,
+    check_token_spec,
+    check_tokens,
+    check_weights,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
     from edgekd.simulation import Quantized
 
-__all__ = ["Exported", "channels_first", "export", "export_file", "export_given", "kind_of"]
+__all__ = [
+    "Exported",
+    "channels_first",
+    "check_task",
+    "check_token_spec",
+    "export",
+    "export_file",
+    "export_given",
+    "kind_of",
+]
 
 _TORCH_BATCH = 256
 _EXAMPLES = 4
@@ -116,6 +133,7 @@ def export(
         return export_causal(
             student, folder=folder, spec=spec, check=check, parent_sha256=parent_sha256, name=name, progress=progress
         )
+    check_task(task)
     check_spec(spec, name)
     if spec.head != "logits" and task != "single_label":
         raise ConfigError(f"head = {spec.head} of {task}", where="export", allowed="logits", next_step="leave head out")
@@ -180,6 +198,7 @@ def export(
 def _takes_tokens(student: nn.Module, spec: ExportSpec, check: NDArray[np.float32]) -> bool:
     """Whether inputs are tokens; refuses samples that are none, and lengths of what has none."""
     if getattr(student, "takes_tokens", False):
+        check_token_spec(spec)
         check_tokens("check", check)
         return True
     if spec.lengths == "dynamic":

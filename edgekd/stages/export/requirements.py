@@ -12,7 +12,7 @@ from edgekd import registry
 from edgekd.calibrators import try_calibrator
 from edgekd.errors import ConfigError, DataError, ModelError
 from edgekd.quantizers import check_mixed, check_precision
-from edgekd.records import MIXED, PRECISIONS, ExportSpec
+from edgekd.records import MIXED, PRECISIONS, ExportSpec, Task
 from edgekd.stages.export.auditing import audit, portray
 from edgekd.stages.export.calibrating import SampleSource
 
@@ -74,6 +74,44 @@ def check_spec(spec: ExportSpec, name: str) -> None:
         for kind in ("exporters", "quantizers")
         for module in registry.load(kind, format_name).NEEDS
     )
+
+
+def check_task(task: Task) -> None:
+    """Refuse what no application asks a file for: to guess tokens is how encoders begin, not what they are for.
+
+    Raises:
+        ConfigError: The task is `masked_token`.
+
+    >>> check_task("next_token")
+    """
+    if task == "masked_token":
+        raise ConfigError(
+            "no files are made of networks that guess masked tokens",
+            where="export",
+            next_step="end with `edgekd distill`, and let a student of another task begin with the weights: "
+            "[distill.init] weights = 'RUN/distill/student.safetensors'",
+        )
+
+
+def check_token_spec(spec: ExportSpec) -> None:
+    """Refuse what needs a traced copy of the student, of a network of tokens: transformers decide by values.
+
+    Raises:
+        ConfigError: Corrections, or a file of several precisions.
+
+    >>> from edgekd.records import CorrectionTerm
+    >>> check_token_spec(ExportSpec(corrections=(CorrectionTerm(name="rounding"),)))
+    Traceback (most recent call last):
+        ...
+    edgekd.errors.ConfigError: export.corrections: not for networks of tokens, which are not simulated; leave it out...
+    """
+    for key, asked in (("corrections", spec.corrections), ("mixed", spec.mixed)):
+        if asked:
+            raise ConfigError(
+                "not for networks of tokens, which are not simulated",
+                where=f"export.{key}",
+                next_step="leave it out: dynamic_wi8_afp32 loses least of all integers",
+            )
 
 
 def check_weights(student: nn.Module) -> None:
