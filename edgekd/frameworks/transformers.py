@@ -20,9 +20,7 @@ from edgekd.frameworks import optimum
 from edgekd.records import Tokens
 
 ALLOWED = "a folder with config.json and model.safetensors"
-OFF_THE_HUB = (
-    "check the name and the connection, or give a local folder that save_pretrained wrote: weights = 'folder'"
-)
+OFF_THE_HUB = "check the name and the connection, or give a local folder that save_pretrained wrote: weights = 'folder'"
 CONFIG_FILE = "config.json"
 Kind = Literal["image", "text", "audio"]
 # By the end of the architecture's name in config.json.

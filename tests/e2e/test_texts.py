@@ -65,7 +65,9 @@ def edgekd_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setattr("transformers.utils.hub._is_offline_mode", True)
     (tmp_path / "films.toml").write_text(RECIPE)
     chance = np.random.default_rng(0)
-    lines = [f"{' '.join(chance.choice(WORDS, 6))} {['poor', 'great'][number % 2]},{number % 2}" for number in range(60)]
+    lines = [
+        f"{' '.join(chance.choice(WORDS, 6))} {['poor', 'great'][number % 2]},{number % 2}" for number in range(60)
+    ]
     (tmp_path / "films.csv").write_text("\n".join(["text,label", *lines, ""]))
 
     def call(*arguments: object) -> Said:
@@ -98,7 +100,11 @@ def refused(found: Said, *said: str) -> None:
         (b"text,label\ngood,1\nbad,2\n" * 9, ("data.classes=['0','1']",), ("label '2'", "films.csv")),
         (b"text,label\ngood,pos\nbad,neg\n" * 9, ("data.classes=['pos','negative']",), ("'neg'", "negative")),
         (b"title,label\ngood,1\nbad,0\n", (), ("'text'", "title")),
-        (None, ("data.length=4", "data.longer='refuse'"), ("of 60 texts are longer than 4 tokens", "raise data.length")),
+        (
+            None,
+            ("data.length=4", "data.longer='refuse'"),
+            ("of 60 texts are longer than 4 tokens", "raise data.length"),
+        ),
     ],
 )
 def test_texts_that_are_wrong(
