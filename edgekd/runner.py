@@ -550,7 +550,15 @@ class TFLiteMicro:
         interpreter = self._interpreter
         self.inputs = [self._spec(graph, k, interpreter.get_input_details(n)) for n, k in enumerate(graph.inputs)]
         self.outputs = [self._spec(graph, k, interpreter.get_output_details(n)) for n, k in enumerate(graph.outputs)]
-        self.invoke: Callable[[], object] = interpreter.invoke
+        self._given: dict[int, Any] = {}
+        self.invoke: Callable[[], object] = self._invoke
+
+    def _invoke(self) -> None:
+        # Behind its last reader an input's place in the arena is another tensor's: the next run would read that. What
+        # it computes would be nobody's, and tokens would lie outside of their table.
+        for index, array in self._given.items():
+            self._interpreter.set_input(array, index)
+        self._interpreter.invoke()
 
     @staticmethod
     def _spec(graph: Any, tensor: int, details: dict[str, Any]) -> dict[str, Any]:
@@ -566,8 +574,8 @@ class TFLiteMicro:
         }
 
     def set_input(self, index: int, array: Any) -> None:
-        """Copy an input into the arena."""
-        self._interpreter.set_input(array, index)
+        """Keep an input, which each run copies into the arena."""
+        self._given[index] = array
 
     def output(self) -> Any:
         """The first output of the last inference."""

@@ -18,6 +18,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgekd import runner, stats
+from tests.lints.tflite_files import Operator, Tensor, write_tflite
 from tests.power import WATTS, write_vcgencmd
 from tests.transports.programs import write_program
 
@@ -555,6 +556,26 @@ def test_arena_is_that_of_mlperf_tiny(shared_data: Path, tmp_path: Path, file: s
     )
     assert code == 0
     assert abs(one(events, "arena")["bytes"] - arena_bytes) <= 64
+
+
+def test_tokens_last_for_more_than_one_run(tmp_path: Path) -> None:
+    """An input lies in the arena where another tensor lies later: what is left there is no token."""
+    pytest.importorskip("tflite_micro")
+    table = np.random.default_rng(0).normal(size=(16, 4)).astype("f4")
+    tensors = {
+        "tokens": Tensor(shape=(8,), dtype="int32"),
+        "table": Tensor(shape=(16, 4), data=table),
+        **{name: Tensor(shape=(8, 4)) for name in ("rows", "above", "output")},
+    }
+    operators = [
+        Operator(name="EMBEDDING_LOOKUP", inputs=["tokens", "table"], outputs=["rows"]),
+        Operator(name="RELU", inputs=["rows"], outputs=["above"]),
+        Operator(name="RELU", inputs=["above"], outputs=["output"]),
+    ]
+    model = write_tflite(tmp_path / "m.tflite", tensors, operators, ["tokens"], ["output"])
+    code, events = run(tmp_path, engine="tflite_micro", model=model, runs=20, time_limit_s=0.1)
+    assert code == 0, events[-1]
+    assert one(events, "first_inference")
 
 
 def test_too_little_ram_says_how_much_is_needed(shared_data: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgekd import inspection, store
 from edgekd.errors import ConfigError, ExportError
+from edgekd.inspection import Node
 from edgekd.packagers._checks import check_ends, check_format
 from edgekd.packagers._operators import METHODS
 from edgekd.packagers._templates import render
@@ -76,6 +77,11 @@ def pack(*, cargo: Cargo, folder: Path, symbol: str = "model") -> tuple[Path, ..
     return tuple(paths)
 
 
+def _is_decoded(node: Node) -> bool:
+    """Whether it looks rows up in a table of int8, which TFLite Micro makes floats of as it goes."""
+    return node.operator == "EMBEDDING_LOOKUP" and node.inputs[1] is not None and node.inputs[1].dtype == "int8"
+
+
 def _methods(cargo: Cargo) -> list[str]:
     """What adds the operators of the file to a resolver; refuses what TFLite Micro does not run."""
     where, anatomy = cargo.model.name, inspection.inspect(cargo.model.path)
@@ -83,6 +89,7 @@ def _methods(cargo: Cargo) -> list[str]:
         node.operator
         for node in anatomy.nodes
         if any(given.dtype == "float32" for given in node.outputs)
+        and not _is_decoded(node)
         and any(each and each.constant and each.dtype in _PACKED for each in node.inputs)
     }
     if hybrid:

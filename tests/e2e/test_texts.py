@@ -43,7 +43,7 @@ epochs = 1
 formats = ["tflite"]
 precisions = ["fp32"]
 """
-WORDS = "the film was good bad long short dull bright and never funny".split()
+WORDS = ("the", "film", "was", "good", "bad", "long", "short", "dull", "bright", "and", "never", "funny")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from edgekd.packagers import vela
 from edgekd.packagers._operators import METHODS
 from edgekd.packagers.c_source import pack
 from edgekd.records import Cargo, Vectors
+from tests.lints.tflite_files import Operator, Tensor, write_tflite
+from tests.packagers.texts import cargo_of
 
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
 COMPILERS = {
@@ -200,6 +202,23 @@ def test_file_compiled_for_an_accelerator_needs_its_one_operator(  # type: ignor
     compiled, _ = vela.pack(cargo=int8_resnet, folder=tmp_path)
     pack(cargo=make_cargo(compiled, "static_wi8_ai8"), folder=tmp_path)
     assert re.findall(r"resolver\.(Add\w+)\(\)", (tmp_path / "model_resolver.h").read_text()) == ["AddEthosU"]
+
+
+def test_rows_of_an_integer_table_are_looked_up(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(-127, 128, (16, 4)).astype(np.int8)
+    tensors = {
+        "tokens": Tensor(shape=(3,), dtype="int32"),
+        "table": Tensor(shape=values.shape, dtype="int8", data=values, scale=(0.02,)),
+        "rows": Tensor(shape=(3, 4)),
+    }
+    lookup = Operator(name="EMBEDDING_LOOKUP", inputs=["tokens", "table"], outputs=["rows"])
+    path = write_tflite(tmp_path / "m.tflite", tensors, [lookup], ["tokens"], ["rows"])
+    pack(cargo=dataclasses.replace(cargo_of(path, labels=()), arena_bytes=2000), folder=tmp_path)
+    assert "AddEmbeddingLookup" in (tmp_path / "model_resolver.h").read_text()
+    interpreter = pytest.importorskip("tflite_micro").runtime.Interpreter.from_file(str(path), arena_size=10_000)
+    interpreter.set_input(np.array([3, 0, 15], np.int32), 0)
+    interpreter.invoke()
+    np.testing.assert_allclose(interpreter.get_output(0), values[[3, 0, 15]].astype(np.float64) * 0.02, rtol=1e-6)
 
 
 def test_hybrid_file_is_refused(shared_data: Path, make_cargo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
