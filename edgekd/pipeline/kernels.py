@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd import registry, store
+from edgekd import registry
 from edgekd.config import load_target
 from edgekd.errors import ModelError, TargetError
+from edgekd.measurements import read_measurements
 from edgekd.pipeline.linting import exported_files
 from edgekd.pipeline.workspace import Workspace, undated, write
 from edgekd.progress import Progress, Silent
@@ -38,7 +39,7 @@ def compare_files(space: Workspace, folder: Path) -> list[Path]:
     if targets := _targets(space):
         data = space.data
         inputs = data.ready(data.validation, KERNEL_SAMPLES, raw=space.recipe.export.takes_raw(data.task))
-        exported = store.read_json(space.store.stage("export") / "measurements.json", list[Measurement])
+        exported = [*read_measurements(space.store.stage("export") / "measurements.json")]
         for target in targets:
             try:
                 found += _compare_on(
