@@ -10,7 +10,7 @@ import torch
 
 from edgekd.datasets._tokenizers import open_tokenizer
 from edgekd.errors import ModelError
-from edgekd.stages.distill.generating import generate
+from edgekd.frameworks.writing import generate
 from edgekd.teachers import llama2c
 
 pytest.importorskip("transformers")

@@ -14,13 +14,14 @@ from torch import nn
 
 from edgekd.datasets import Dataset, Split
 from edgekd.errors import StoreError
+from edgekd.frameworks.writing import generate
 from edgekd.metrics import better
 from edgekd.progress import Progress, Silent
 from edgekd.records import DistillSpec, EpochRecord, LossTerm, Task, Teaching
 from edgekd.stages.distill.caching import kept_of, open_cache, replay
 from edgekd.stages.distill.classroom import Classroom
 from edgekd.stages.distill.fit import Lesson, fit
-from edgekd.stages.distill.generating import generate, written_for_all
+from edgekd.stages.distill.generating import written_for_all
 from edgekd.stages.distill.initialising import first_weights
 from edgekd.stages.distill.outcome import describe_weights, measure_network, save_weights, serialise_weights
 from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_student

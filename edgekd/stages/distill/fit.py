@@ -372,6 +372,7 @@ def _dependencies(lesson: Lesson) -> list[object]:
     augmentations = [registry.function("augmentations", term.name) for term in lesson.spec.augmentations]
     terms = lesson.objective.terms
     simulated = ["simulation"] if lesson.spec.quantization else []
+    writing = ["frameworks/writing.py"] if lesson.spec.generation else []
     return [
         spec,
         [term.spec for term in terms],
@@ -383,7 +384,7 @@ def _dependencies(lesson: Lesson) -> list[object]:
         torch.__version__,
         torch.get_num_threads(),
         lesson.processes.count,
-        store.code_fingerprint("stages/distill", "augmentations", "losses", "metrics", *simulated),
+        store.code_fingerprint("stages/distill", "augmentations", "losses", "metrics", *simulated, *writing),
         _hash_code([type(module) for module in lesson.network.modules()]),
         _hash_code([*augmentations, *(term.loss for term in terms)]),
     ]
