@@ -31,6 +31,7 @@ from edgekd.units import parse_size
 
 # Measured once for a file, not on targets.
 _OF_THE_FILE = {"file_size", "compressed_size", "zstd_size", "operators", "parity"}
+_OF_THE_DATA = ("keras", "logits", "onnx", "tflite", "torch")
 # Data of which language models learn.
 _OF_RUNNING_TEXT = ("text_stream", "written_text")
 _TRACKERS = ("tensorboard", "mlflow", "wandb")
@@ -84,6 +85,9 @@ def _check_teacher(teacher: TeacherSpec, key: str) -> Iterator[tuple[str, Edgekd
         registry.describe("teachers", teacher.source)
     except EdgekdError as error:
         yield f"{key}.source", error
+    if teacher.tokenizer and teacher.source in _OF_THE_DATA:
+        what = f"a teacher from '{teacher.source}' takes what the data gives"
+        yield f"{key}.tokenizer", ConfigError(what, allowed="llama2c, transformers", next_step="leave it out")
     if teacher.source == "logits":
         yield from (
             (f"{key}.{field}", ConfigError("stored logits have no inputs", next_step="leave it out"))

@@ -116,8 +116,9 @@ class _Reader:
                 self.problems.append(self._unknown(key, hints, path))
         if kind in PLUG_IN_OF:
             shaped["options"] = self._check_options(kind, shaped, options, hints, path)
-        if isinstance(shaped.get("weights"), str):
-            shaped["weights"] = _in_data(beside(shaped["weights"], self.folder))
+        for key in ("weights", "tokenizer"):
+            if isinstance(shaped.get(key), str):
+                shaped[key] = _in_data(beside(shaped[key], self.folder))
         if isinstance(shaped.get("cache_folder"), str):
             shaped["cache_folder"] = beside(shaped["cache_folder"], self.folder)
         if kind is BenchmarkSpec and isinstance(shaped.get("targets"), list):

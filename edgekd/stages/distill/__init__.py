@@ -23,6 +23,7 @@ from edgekd.stages.distill.classroom import Classroom
 from edgekd.stages.distill.fit import Lesson, fit
 from edgekd.stages.distill.generating import written_for_all
 from edgekd.stages.distill.initialising import first_weights
+from edgekd.stages.distill.other_tokens import OtherTokens, check_other_tokens
 from edgekd.stages.distill.outcome import describe_weights, measure_network, save_weights, serialise_weights
 from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_student
 from edgekd.stages.distill.processes import find_processes
@@ -35,6 +36,7 @@ from edgekd.stages.distill.views import Views, channels_last, default_device
 __all__ = [
     "AdaptedTeacher",
     "Distilled",
+    "OtherTokens",
     "QuantizationTrained",
     "Teacher",
     "describe_weights",
@@ -235,6 +237,8 @@ def _learn(
     for network, role in [(student, name), *((each, "teacher") for each in live)]:
         check_network(network.to(device), data, role, device)
     named = _named(teachers, teacher_weights, data)
+    if any(each.other_tokens for each in named):
+        check_other_tokens(len(named), terms, spec, name)
     given = (spec.generation, data, folder, progress or Silent(), processes)
     written = written_for_all(named[0], *given) if named else None
     learned = written or transfer or data.train

@@ -17,6 +17,7 @@ from edgekd.datasets import Dataset
 from edgekd.errors import ConfigError, ModelError
 from edgekd.metrics import better
 from edgekd.records import TOKEN_TASKS, DistillSpec, TeacherSpec
+from edgekd.stages.distill.other_tokens import OtherTokens
 from edgekd.stages.distill.validation import batches_of_tokens, predict, primary_metric, scores_of
 from edgekd.stages.distill.views import channels_last, default_device, ready, share
 from edgekd.teachers import StoredLogits
@@ -40,6 +41,7 @@ class Teacher:
         weight: Its share among several.
         load: Gives the network, frozen, in evaluation mode and on the training's device.
         spec: What is done to its inputs and outputs already, so that advice goes on from there.
+        other_tokens: Whether it cuts texts into others than the data.
     """
 
     name: str
@@ -48,12 +50,18 @@ class Teacher:
     weight: float
     load: Callable[[], nn.Module]
     spec: TeacherSpec = field(default_factory=TeacherSpec)
+    other_tokens: bool = False
 
 
 def teacher_of(network: nn.Module, *, name: str, weight: float, outputs: int) -> Teacher:
     """Make a teacher of a live network."""
     return Teacher(
-        name=name, fingerprint=hash_of(network), outputs=outputs, weight=weight, load=lambda: on_device(network)
+        name=name,
+        fingerprint=hash_of(network),
+        outputs=outputs,
+        weight=weight,
+        load=lambda: on_device(network),
+        other_tokens=isinstance(network, OtherTokens),
     )
 
 
