@@ -67,6 +67,10 @@ class OtherTokens(nn.Module):
         self.own, self.others = own, others
         self._reads: Tokenizer = read_tokenizer(own.tokenizer, where="the teacher's tokenizer")
         self._read: Tokenizer = read_tokenizer(others.tokenizer, where="the data's tokenizer")
+        # What the teacher's tokenizer puts before and after each text.
+        whole = self._reads.encode("a")
+        inner = [place for place, each in enumerate(whole.special_tokens_mask) if not each]
+        self._before, self._after = whole.ids[: inner[0]], whole.ids[inner[-1] + 1 :]
         self._last: tuple[bytes, _Reading] | None = None
 
     def hidden(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -121,27 +125,27 @@ class OtherTokens(nn.Module):
         special = {self.others.begin, self.others.end}
         ids: list[int] = []
         places: list[int] = []
-        start, ended = 0, False
+        start = 0
         while start < len(text):
             # What begins a text is read with it, and nothing else is read with what ends one.
             stop = start + 1
             while stop < len(text) and text[stop] not in special:
                 stop += 1
-            ends = self._ends(text[start:stop])
-            encoded = self._reads.encode(self._read.decode(list(text[start:stop])))
-            last = max((place for place, each in enumerate(encoded.special_tokens_mask) if not each), default=0)
-            if text[start] in special and not ended and self.own.begin not in (None, *encoded.ids[:1]):
-                ids.append(self.own.begin)
-                ended = True
-            where = {end: len(ids) + place for place, (_, end) in enumerate(encoded.offsets[: last + 1])}
-            if ended:
-                # What ended the text before, or begins any, where the tokenizer puts nothing before a text.
-                where.setdefault(0, len(ids) - 1)
-            places += [where.get(end, _NOWHERE) for end in ends]
-            # What ends a text is read only where another one follows.
-            ids += encoded.ids if stop < len(text) else encoded.ids[: last + 1]
-            start, ended = stop, last + 1 < len(encoded.ids)
-        return ids or [self.own.begin or 0], places
+            put = self._between(is_first=not start) if text[start] in special else self._before
+            ids += put
+            encoded = self._reads.encode(self._read.decode(list(text[start:stop])), add_special_tokens=False)
+            where = {0: len(ids) - 1} if put else {}
+            where |= {end: len(ids) + place for place, (_, end) in enumerate(encoded.offsets)}
+            places += [where.get(end, _NOWHERE) for end in self._ends(text[start:stop])]
+            ids += encoded.ids
+            start = stop
+        return ids or [0], places
+
+    def _between(self, *, is_first: bool) -> list[int]:
+        """What the teacher reads where one text ends and the next begins."""
+        end = self._after if not is_first else []
+        begin = self._before or ([] if end or self.own.begin is None else [self.own.begin])
+        return [*end, *begin]
 
     def _ends(self, text: Sequence[int]) -> list[int]:
         """Count the signs that were read with each token; where half a sign was, no token of the teacher ends."""

@@ -30,7 +30,7 @@ def tokens(vocabulary: int) -> Tokens:
 @pytest.fixture(scope="module")
 def data() -> Dataset:
     """Windows of lines that follow one another, each after what ends the one before."""
-    own = tokens(300)
+    own = tokens(270)
     numbers = [token for each in read_tokenizer(own.tokenizer).encode_batch(LINES) for token in each.ids]
     windows = np.array(numbers[: len(numbers) // LENGTH * LENGTH], np.int32).reshape(-1, LENGTH)
     parts = [
@@ -43,7 +43,7 @@ def data() -> Dataset:
 
 @pytest.fixture(scope="module")
 def teacher(data: Dataset) -> OtherTokens:
-    own = tokens(420)
+    own = tokens(300)
     assert data.tokens is not None
     return OtherTokens(Causal(16, own.vocabulary, seed=1), own, data.tokens).eval()
 
