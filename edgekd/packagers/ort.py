@@ -48,12 +48,12 @@ def pack(*, cargo: Cargo, folder: Path, platform: Literal["arm", "amd64"] = "arm
         ExportError: Weights of 4 bits; or onnxruntime could not convert it: the message has its last lines.
     """
     check_format(cargo, "ort", FORMATS)
-    _refuse_four_bits(cargo)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as temporary:
         # The converter writes beside the file, too.
         source, out = Path(temporary) / f"{cargo.stem}.onnx", Path(temporary) / "out"
         shutil.copyfile(cargo.model.path, source)
         _convert(source, out, platform, cargo.model.name)
+        _refuse_four_bits(cargo)
         paths = (folder / f"{cargo.stem}.ort", folder / f"{cargo.stem}.required_operators.config")
         store.write_bytes(paths[0], (out / paths[0].name).read_bytes())
         store.write_bytes(paths[1], _config(out).encode())
