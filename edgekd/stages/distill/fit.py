@@ -267,7 +267,6 @@ class _Loop:
             progress=self._progress(epoch, step),
             taught_only=own,
         )
-
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed):
             terms: list[torch.Tensor] = self.forward(batch.inputs, use)
         return terms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -63,6 +63,18 @@ def teacher_of(network: nn.Module, *, name: str, weight: float, outputs: int) ->
         load=lambda: on_device(network),
         other_tokens=isinstance(network, OtherTokens),
     )
+
+
+def name_all(teachers: Sequence[nn.Module | Teacher], weights: Sequence[float] | None, data: Dataset) -> list[Teacher]:
+    """Give every teacher a name and a share."""
+    found = []
+    for index, each in enumerate(teachers):
+        share = 1.0 if weights is None else weights[index]
+        if isinstance(each, Teacher):
+            found.append(each if weights is None else replace(each, weight=share))
+        else:
+            found.append(teacher_of(each, name=f"teacher-{index}", weight=share, outputs=data.outputs))
+    return found
 
 
 def on_device(network: nn.Module) -> nn.Module:
