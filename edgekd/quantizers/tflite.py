@@ -88,20 +88,18 @@ def _with_signature(content: bytes) -> bytes:
 
 
 def _with_names(content: bytes) -> bytes:
-    """Give tensors names of their own where some have none, as in files of edgekd: the quantizer tells them apart so."""
+    """Name tensors where some have no name, as in files of edgekd: the quantizer tells them apart by it."""
     from ai_edge_litert.tools import flatbuffer_utils
 
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
-    tensors = [
-        (graph, index, each) for graph, of in enumerate(model.subgraphs) for index, each in enumerate(of.tensors)
-    ]
-    if all(tensor.name for *_, tensor in tensors):
+    if all(tensor.name for graph in model.subgraphs for tensor in graph.tensors):
         return content
     taken: set[bytes] = set()
-    for number, index, tensor in tensors:
-        if not tensor.name or tensor.name in taken:
-            tensor.name = b"%d_%d" % (number, index)
-        taken.add(tensor.name)
+    for number, graph in enumerate(model.subgraphs):
+        for index, tensor in enumerate(graph.tensors):
+            if not tensor.name or tensor.name in taken:
+                tensor.name = b"%d_%d" % (number, index)
+            taken.add(tensor.name)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
