@@ -40,6 +40,11 @@ def cache_place(name: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekd" / name
 
 
+def data_folders() -> list[Path]:
+    """Where the user's files are looked for beside the working folder: the folders of `EDGEKD_DATA`."""
+    return [Path(place) for place in os.environ.get("EDGEKD_DATA", "").split(os.pathsep) if place]
+
+
 def sha256_of(path: Path) -> str:
     """Hash a file's bytes.
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     edgekd export model.onnx --precision fp16 --precision weight_only_wi8_afp32 --calibration samples.npz
     edgekd export model.keras --precision static_wi8_ai8 --calibration samples.npz --format tflite
     edgekd export saved_model/ --precision static_wi8_ai8 --calibration samples.npz
+    edgekd export my-llama/ --task next_token --precision weight_only_wi4_afp32 --format onnx --calibration tokens.npy
     edgekd export google/mobilenet_v2_1.0_224 --precision static_wi8_ai8 --calibration samples.npz
 """)
 @click.argument("source", metavar="RECIPE | MODEL")
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 @click.option("--io", type=click.Choice(["int8", "int16", "uint8", "float32"]), help="Input and output [default: own].")
 @click.option(
     "--task",
-    type=click.Choice(["single_label", "multi_label", "regression", "reconstruction"]),
+    type=click.Choice(["single_label", "multi_label", "regression", "reconstruction", "next_token"]),
     help="What the model predicts [default: what transformers says, else single_label].",
 )
 @out_option
@@ -69,8 +70,8 @@ def export(
     """Make a recipe's ONNX and TFLite files, training first where that is not done; or those of a model of your own.
 
     MODEL is a float32 .onnx or .tflite file, a .keras or .h5 file, a SavedModel folder, or an image, audio or text
-    classifier of transformers: its folder, or its name on the hub. It is written in the given precisions, and each file
-    is held against it on samples that did not calibrate.
+    classifier of transformers, or with --task next_token a causal language model: its folder, or its name on the hub.
+    It is written in the given precisions, and each file is held against it on samples that did not calibrate.
     """
     from edgekd.stages.export import channels_first, export_given, kind_of
 

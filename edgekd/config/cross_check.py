@@ -31,6 +31,9 @@ from edgekd.units import parse_size
 
 # Measured once for a file, not on targets.
 _OF_THE_FILE = {"file_size", "compressed_size", "zstd_size", "operators", "parity"}
+_OF_THE_DATA = ("keras", "logits", "onnx", "tflite", "torch")
+# Data of which language models learn.
+_OF_RUNNING_TEXT = ("text_stream", "written_text")
 _TRACKERS = ("tensorboard", "mlflow", "wandb")
 
 
@@ -82,6 +85,9 @@ def _check_teacher(teacher: TeacherSpec, key: str) -> Iterator[tuple[str, Edgekd
         registry.describe("teachers", teacher.source)
     except EdgekdError as error:
         yield f"{key}.source", error
+    if teacher.tokenizer and teacher.source in _OF_THE_DATA:
+        what = f"a teacher from '{teacher.source}' takes what the data gives"
+        yield f"{key}.tokenizer", ConfigError(what, allowed="llama2c, transformers", next_step="leave it out")
     if teacher.source == "logits":
         yield from (
             (f"{key}.{field}", ConfigError("stored logits have no inputs", next_step="leave it out"))
@@ -112,6 +118,13 @@ def _check_torch_teacher(teacher: TeacherSpec, key: str) -> Iterator[tuple[str, 
         )
 
 
+def _is_built_in(kind: str, name: str) -> bool:
+    try:
+        return registry.describe(kind, name).module.startswith("edgekd.")
+    except EdgekdError:
+        return False  # the reader has said that there is no such plug-in
+
+
 def _looked_at(loss: str) -> set[str]:
     """What a loss looks at, as its source says; nothing is imported."""
     try:
@@ -135,6 +148,7 @@ def _check_trainings(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
         for field, neutral in (("control", False), ("seeds", 1), ("quantization", None)):
             if key != "distill" and getattr(spec, field) != neutral:
                 yield f"{key}.{field}", ConfigError("is for the student only", next_step="leave it out")
+        yield from _check_generation(recipe, spec, key)
         for tracker in spec.trackers:
             if tracker not in _TRACKERS:
                 yield f"{key}.trackers", _unknown("tracker", tracker, _TRACKERS)
@@ -142,6 +156,28 @@ def _check_trainings(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
             yield from _check_features(term, spec, key, index)
             yield from _check_schedules(term, f"{key}.losses.{index}")
     yield from _check_quantization(recipe)
+
+
+def _check_generation(recipe: Recipe, spec: DistillSpec, key: str) -> Iterator[tuple[str, EdgekdError]]:
+    """Check that there is a language model to write texts, and one to judge them."""
+    if spec.generation is None:
+        return
+    if key.startswith("teachers."):
+        yield f"{key}.generation", ConfigError("is for students of a teacher", next_step="leave it out")
+    elif not recipe.teachers and (spec.generation.samples or spec.generation.on_policy):
+        what = "no teacher to write texts, or to judge the student's"
+        yield f"{key}.generation", ConfigError(what, next_step="add [[teachers]]")
+    # What sources of the user's own give is known when they are loaded.
+    source, task = recipe.data.source, recipe.data.options.get("task", "next_token")
+    if _is_built_in("datasets", source) and (source not in _OF_RUNNING_TEXT or task != "next_token"):
+        yield (
+            f"{key}.generation",
+            ConfigError(
+                f"data of '{source}' do not make it learn the next token",
+                allowed=f'data.source {" or ".join(_OF_RUNNING_TEXT)}, with task = "next_token"',
+                next_step="leave it out",
+            ),
+        )
 
 
 def _check_quantization(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:

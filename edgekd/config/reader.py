@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from edgekd import registry
+from edgekd import registry, store
 from edgekd.errors import ConfigError, EdgekdError, did_you_mean
 from edgekd.records import (
     AssistantSpec,
@@ -116,9 +116,11 @@ class _Reader:
                 self.problems.append(self._unknown(key, hints, path))
         if kind in PLUG_IN_OF:
             shaped["options"] = self._check_options(kind, shaped, options, hints, path)
-        for key in ("weights", "cache_folder"):
+        for key in ("weights", "tokenizer"):
             if isinstance(shaped.get(key), str):
-                shaped[key] = beside(shaped[key], self.folder)
+                shaped[key] = _in_data(beside(shaped[key], self.folder))
+        if isinstance(shaped.get("cache_folder"), str):
+            shaped["cache_folder"] = beside(shaped["cache_folder"], self.folder)
         if kind is BenchmarkSpec and isinstance(shaped.get("targets"), list):
             shaped["targets"] = [self._target(each) for each in shaped["targets"]]
         return shaped
@@ -238,6 +240,12 @@ def beside(path: str, folder: Path) -> str:
     there = folder / path
     # os.path.exists is false where Path.exists raises, as on a name that is too long.
     return str(there) if not Path(path).is_absolute() and os.path.exists(there) else path  # noqa: PTH110 - see above
+
+
+def _in_data(path: str) -> str:
+    """Prefer a file that there is; otherwise look for it in the folders of the user's data."""
+    places = [path, *(str(folder / path) for folder in store.data_folders())]
+    return next((each for each in places if os.path.exists(each)), path)  # noqa: PTH110 - see `beside`
 
 
 def _in_recipe(loc: tuple[int | str, ...], value: object) -> Place | None:

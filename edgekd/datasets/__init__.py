@@ -26,6 +26,7 @@ from edgekd.datasets._samples import read_samples as read_samples
 from edgekd.datasets._splits import UNLABELLED, choose_held_out
 from edgekd.datasets._splits import hash_of_split as hash_of_split
 from edgekd.datasets._texts import Texts
+from edgekd.datasets._tokenizers import read_tokens as read_tokens
 from edgekd.errors import ConfigError, DataError, did_you_mean
 from edgekd.records import TOKEN_TASKS, DataSpec, Preprocessing, Task, Tokens, TransferSpec
 

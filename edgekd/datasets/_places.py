@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekd import store
 from edgekd.errors import DataError, did_you_mean
 
 
@@ -22,8 +22,7 @@ def find(path: Path | str, key: str = "path", *, folder: bool = False) -> Path:
         DataError: There is none.
     """
     path = Path(path)
-    places = [Path(), *(Path(place) for place in os.environ.get("EDGEKD_DATA", "").split(os.pathsep) if place)]
-    for place in places:
+    for place in (Path(), *store.data_folders()):
         for candidate in (place / path, place / path.stem / path.name):
             if candidate.is_file() or (folder and candidate.is_dir()):
                 return candidate

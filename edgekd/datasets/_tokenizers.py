@@ -147,6 +147,16 @@ def tokens_of(tokenizer: Tokenizer, *, padded: bool = True) -> Tokens:
     )
 
 
+def read_tokens(place: Path) -> Tokens:
+    """Read what a language model of the user's own cuts texts into, as `open_tokenizer` does.
+
+    Raises:
+        DataError: No tokenizer.
+        MissingExtraError: tokenizers is not installed.
+    """
+    return tokens_of(open_tokenizer(place), padded=False)
+
+
 def special_of(tokenizer: Tokenizer, role: Special) -> int | None:
     """Find the number of a special token, by the names that well-known tokenizers give it.
 

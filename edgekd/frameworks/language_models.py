@@ -182,7 +182,8 @@ def other_vocabulary(own: int, wanted: int, where: str) -> ModelError:
         f"knows {own} tokens, the data has {wanted}",
         where=where,
         allowed="the tokenizer of the data",
-        next_step="give the data the teacher's tokenizer (tokenizer = its file or folder), or take another teacher",
+        next_step="give the data the teacher's tokenizer (tokenizer = its file or folder), or the teacher its own "
+        "(teachers.tokenizer) and take loss uld",
     )
 
 

@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+import onnx
+
 from edgekd import store
 from edgekd.errors import ExportError
 from edgekd.packagers._checks import check_format
@@ -43,7 +45,7 @@ def pack(*, cargo: Cargo, folder: Path, platform: Literal["arm", "amd64"] = "arm
         The model and the configuration.
 
     Raises:
-        ExportError: onnxruntime could not convert it; the message has its last lines.
+        ExportError: Weights of 4 bits; or onnxruntime could not convert it: the message has its last lines.
     """
     check_format(cargo, "ort", FORMATS)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as temporary:
@@ -51,10 +53,22 @@ def pack(*, cargo: Cargo, folder: Path, platform: Literal["arm", "amd64"] = "arm
         source, out = Path(temporary) / f"{cargo.stem}.onnx", Path(temporary) / "out"
         shutil.copyfile(cargo.model.path, source)
         _convert(source, out, platform, cargo.model.name)
+        _refuse_four_bits(cargo)
         paths = (folder / f"{cargo.stem}.ort", folder / f"{cargo.stem}.required_operators.config")
         store.write_bytes(paths[0], (out / paths[0].name).read_bytes())
         store.write_bytes(paths[1], _config(out).encode())
     return paths
+
+
+def _refuse_four_bits(cargo: Cargo) -> None:
+    """Refuse what onnxruntime writes and then can't read."""
+    graph = onnx.load(str(cargo.model.path), load_external_data=False).graph
+    if any(each.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4) for each in graph.initializer):
+        raise ExportError(
+            "weights of 4 bits, which the ORT format does not hold",
+            where=cargo.model.name,
+            next_step="ship the .onnx file",
+        )
 
 
 def _convert(source: Path, out: Path, platform: str, name: str) -> None:

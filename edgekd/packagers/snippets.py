@@ -15,6 +15,7 @@ from edgekd.records import Cargo, TensorSpec
 
 FORMATS = ("tflite", "onnx")
 SUITS = "all"
+INPUTS = 1
 
 _SUFFIXES = {"python": "py", "kotlin": "kt", "cpp": "cpp"}
 # Of each dtype: C++ type, bytes, ONNX Runtime's name in Kotlin, how Kotlin writes it into a buffer and reads it.

@@ -19,6 +19,7 @@ from edgekd.records import Cargo
 
 FORMATS = ("tflite",)
 SUITS, KEEPS = "text", "bits"
+INPUTS = 1
 
 # In this order; libraries find them by these names.
 _INPUTS = {

@@ -18,6 +18,7 @@ from edgekd.records import Cargo
 
 FORMATS = ("tflite",)
 SUITS, KEEPS = "all", "bits"
+INPUTS = 1
 
 _log = logging.getLogger("edgekd")
 _ENTRY = b"TFLITE_METADATA"

@@ -194,7 +194,7 @@ def _arena(measurements: Sequence[Measurement], model: Model) -> Measurement | N
 
 def figures_of(run: Run, model: Model) -> tuple[Figure, ...]:
     """What was measured of a file, as its card shows it: nothing that is tainted."""
-    from edgekd.stages.report import score_text, summary_rows
+    from edgekd.stages.report import language_rows, score_text, summary_rows
 
     found = [Figure(name="file_size", value=human(model.size_bytes, "B"), number=float(model.size_bytes))]
     for row in summary_rows(run):
@@ -221,6 +221,24 @@ def figures_of(run: Run, model: Model) -> tuple[Figure, ...]:
                             number=figure.value,
                         )
                     )
+    of_file = [each for each in run.measurements if each.model_sha256 == model.sha256]
+    for language in language_rows(of_file):
+        for metric, by_length, unit in (
+            ("prefill_rate", language.prefill, "tokens/s"),
+            ("time_to_first_token", language.first, "s"),
+            ("decode_rate", language.decode, "tokens/s"),
+        ):
+            found += [
+                Figure(
+                    name=f"{metric}, {length} tokens before",
+                    value=human(figure.value, unit),
+                    target=language.target,
+                    basis=figure.basis,
+                    number=figure.value,
+                )
+                for length, figure in by_length.items()
+                if not figure.tainted
+            ]
     return tuple(found)
 
 

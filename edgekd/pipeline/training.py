@@ -271,13 +271,13 @@ def _files_of(path: Path) -> Iterator[Path]:
 def teach_parameters(space: Workspace) -> object:
     """All that teachers depend on."""
     teachers = space.recipe.teachers
-    weights = [hash_of_path(spec.weights) if spec.weights else None for spec in teachers]
+    weights = [hash_of_path(place) if place else None for spec in teachers for place in (spec.weights, spec.tokenizer)]
     plug_ins = [("networks", spec.model) for spec in teachers if spec.source == "torch" and spec.model]
     plug_ins += [("teachers", spec.source) for spec in teachers]
     plug_ins += [each for spec in teachers for each in _plug_ins(spec.train)]
     # What is in the files counts, not where they lie; nor how much a teacher counts later.
     specs = [
-        replace(spec, weights=None, weight=1.0, train=_what_counts(spec.train) if spec.train else None)
+        replace(spec, weights=None, tokenizer=None, weight=1.0, train=_what_counts(spec.train) if spec.train else None)
         for spec in teachers
     ]
     beginnings = [_beginning(spec.train) if spec.train else None for spec in teachers]

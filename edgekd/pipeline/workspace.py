@@ -14,7 +14,7 @@ from edgekd.config import LoadedRecipe
 from edgekd.errors import ConfigError
 from edgekd.pipeline.folder import QUANTIZATION, QUANTIZED
 from edgekd.progress import Progress
-from edgekd.records import DataSpec, Measurement, Model, NetworkSpec, QuantizationOutcome, TeacherSpec
+from edgekd.records import DataSpec, Measurement, Model, NetworkSpec, QuantizationOutcome, TeacherSpec, Tokens
 
 if TYPE_CHECKING:
     from torch import nn
@@ -135,20 +135,26 @@ class Workspace:
             weights: Of a torch teacher, as the first step left them.
         """
         load = registry.function("teachers", spec.source)
+        own = self._tokens_of(spec)
         given: dict[str, object] = {
             "weights": weights or spec.weights,
             "model": spec.model,
-            "outputs": len(spec.classes) or self.data.outputs,
+            "outputs": own.vocabulary if own else len(spec.classes) or self.data.outputs,
             "input_shape": self.data.input_shape,
             "task": self.data.task,
-            "tokens": self.data.tokens,
+            "tokens": own or self.data.tokens,
         }
         takes = inspect.signature(load).parameters
         if "network" in takes:
             given["network"] = self.untrained_teacher(spec)
         options = {} if spec.source == "torch" else spec.options
         network = load(**{key: value for key, value in given.items() if key in takes}, **options)
-        return _network_or_raise(network, f"teacher '{spec.source}'")
+        network = _network_or_raise(network, f"teacher '{spec.source}'")
+        if own is None or self.data.tokens is None:
+            return network
+        from edgekd.stages.distill import OtherTokens
+
+        return OtherTokens(network, own, self.data.tokens).eval()
 
     def teachers_of(self, level: int) -> list[Teacher]:
         """Give the teachers of an assistant, by its number, or of the student: those, or the assistant before it."""
@@ -191,7 +197,7 @@ class Workspace:
             weights = folder / f"{name}.safetensors" if spec.source == "torch" else None
             return on_device(self._adapted(self.load_teacher(spec, weights), spec, name))
 
-        adapted = replace(spec, weights=None, weight=1.0, train=None)
+        adapted = replace(spec, weights=None, weight=1.0, train=None, tokenizer=None)
         return Teacher(
             name=name,
             fingerprint=store.fingerprint(described.sha256, adapted, store.code_fingerprint("networks", "teachers")),
@@ -199,7 +205,13 @@ class Workspace:
             weight=spec.weight,
             load=load,
             spec=spec,
+            other_tokens=self._tokens_of(spec) is not None,
         )
+
+    def _tokens_of(self, spec: TeacherSpec) -> Tokens | None:
+        """Give a teacher's own tokens, where they are not the data's."""
+        own = datasets.read_tokens(spec.tokenizer) if spec.tokenizer else None
+        return own if own and self.data.tokens and own.tokenizer != self.data.tokens.tokenizer else None
 
     def _adapted(self, network: nn.Module, spec: TeacherSpec, name: str) -> nn.Module:
         """Give a teacher what it wants, and take from it what the student does."""

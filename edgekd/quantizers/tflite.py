@@ -33,7 +33,7 @@ def quantize(*, source: Path, plan: QuantizationPlan, path: Path) -> None:
     `weight_only_…` and `fp16` decode weights when the file is loaded. `fp32`: as it is.
 
     Args:
-        source: Of `edgekd.exporters.tflite`, with its tensors' names.
+        source: Of `edgekd.exporters.tflite`; static ranges are found by its tensors' names.
         plan: Precision, ranges for the static ones, and types of input and output.
         path: Written whole.
 
@@ -53,7 +53,7 @@ def quantize(*, source: Path, plan: QuantizationPlan, path: Path) -> None:
     is_static = any(each.mode == "static" for each in precisions)
     if is_static and not plan.ranges:
         raise ExportError("no ranges of activations", where=path.name, next_step="give calibration samples")
-    content = _with_signature(source.read_bytes())
+    content = _with_names(_with_signature(source.read_bytes()))
     if any(each.name != "fp32" for each in precisions):
         content = _quantize(content, plan, is_static=is_static)
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
@@ -84,6 +84,22 @@ def _with_signature(content: bytes) -> bytes:
         named(each) for each in (model.subgraphs[0].inputs, model.subgraphs[0].outputs)
     )
     model.signatureDefs = [signature]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _with_names(content: bytes) -> bytes:
+    """Name tensors where some have no name, as in files of edgekd: the quantizer tells them apart by it."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    if all(tensor.name for graph in model.subgraphs for tensor in graph.tensors):
+        return content
+    taken: set[bytes] = set()
+    for number, graph in enumerate(model.subgraphs):
+        for index, tensor in enumerate(graph.tensors):
+            if not tensor.name or tensor.name in taken:
+                tensor.name = b"%d_%d" % (number, index)
+            taken.add(tensor.name)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 

@@ -255,6 +255,8 @@ class TeacherSpec:
         weight: Its share among several teachers.
         classes: Its classes in its own order, where that is not the data's.
         output: What it gives; probabilities become logits.
+        tokenizer: Its own file or folder, where it is a language model that cuts texts into other tokens than the data;
+            what it says is then compared by loss `uld`.
         input_scale: What a network's inputs (raw values times the data's scale) are multiplied by before it sees them.
         input_mean: Taken away then, for each channel.
         input_std: Divided by last, for each channel.
@@ -267,6 +269,7 @@ class TeacherSpec:
     train: DistillSpec | None = None
     classes: tuple[str, ...] = ()
     output: Literal["logits", "probabilities"] = "logits"
+    tokenizer: Path | None = None
     input_scale: Positive = 1.0
     input_mean: tuple[float, ...] = ()
     input_std: tuple[Positive, ...] = ()

@@ -14,6 +14,7 @@ from edgekd.records import (
     AssistantSpec,
     BenchmarkSpec,
     Budget,
+    DataSpec,
     DistillSpec,
     ExportSpec,
     InitSpec,
@@ -22,11 +23,14 @@ from edgekd.records import (
     QuantizationTraining,
     Recipe,
     TeacherSpec,
+    WritingSpec,
 )
 
 SIZE = Budget(metric="file_size", limit="1 kB")
 ACCURACY = Budget(metric="accuracy", limit="90 %")
 RECIPE = replace(load_recipe("digits").recipe, budgets=())
+STORIES = DataSpec(source="text_stream")
+WRITING = DistillSpec(generation=WritingSpec(on_policy=0.5))
 
 
 def mixed(**spec: Any) -> ExportSpec:
@@ -46,6 +50,7 @@ def test_what_fits_together_passes() -> None:
         assert found(export=replace(mixed(**budget), formats=("onnx",))) == []
     assert found(budgets=(replace(SIZE, precision="mixed"),), export=mixed(max_drop="1 pt")) == []
     assert found(distill=DistillSpec(quantization=QuantizationTraining())) == []
+    assert found(data=STORIES, distill=WRITING) == []
     wild = replace(SIZE, metric="latency", limit="1 ms", target="h*", precision="*", format="on*")  # type: ignore[arg-type]  # as TOML may
     assert found(budgets=(wild,)) == []
     assert found(budgets=(replace(SIZE, role="teacher", precision="fp32"), replace(SIZE, format="torch"))) == []
@@ -117,6 +122,22 @@ def test_what_fits_together_passes() -> None:
         (
             {"teachers": (), "distill": DistillSpec(init=InitSpec())},
             "own.toml: distill.init: no teacher to take layers from; add [[teachers]], or weights",
+        ),
+        (
+            {"distill": WRITING},
+            "own.toml: distill.generation: data of 'digits' do not make it learn the next token; allowed: data.source",
+        ),
+        (
+            {"data": replace(STORIES, options={"task": "masked_token"}), "distill": WRITING},
+            "own.toml: distill.generation: data of 'text_stream' do not make it learn the next token",
+        ),
+        (
+            {"data": STORIES, "teachers": (), "distill": WRITING},
+            "distill.generation: no teacher to write texts, or to judge the student's; add [[teachers]]",
+        ),
+        (
+            {"data": STORIES, "teachers": (replace(RECIPE.teachers[0], train=WRITING),)},
+            "own.toml: teachers.0.train.generation: is for students of a teacher; leave it out",
         ),
         (
             {"budgets": (replace(ACCURACY, role="simulated"),)},

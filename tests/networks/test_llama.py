@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from edgekd.errors import ConfigError, DataError
+from edgekd.frameworks.writing import generate
 from edgekd.networks import llama
 from edgekd.records import Tokens
-from edgekd.stages.distill.generating import generate
 
 transformers = pytest.importorskip("transformers")
 

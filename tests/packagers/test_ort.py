@@ -4,8 +4,10 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 
 from edgekd.errors import ExportError
 from edgekd.packagers.ort import pack
@@ -33,6 +35,21 @@ def test_config_names_the_operators_after_fusion(packed: tuple[Path, ...]) -> No
     # Domain, opset, operators: what `--include_ops_by_config` reads. Conv and Relu are one by then.
     operators = {name for line in lines for name in line.split(";")[2].split(",")}
     assert operators == {"FusedConv", "Flatten", "GlobalAveragePool"}
+
+
+def test_weights_of_four_bits_are_refused(onnx_cargo: Cargo, tmp_path: Path) -> None:
+    """ONNX Runtime 1.32 writes them, and then does not know the type."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy"]
+    weights = helper.make_tensor("w", TensorProto.INT4, [4], [1, -2, 3, -4])
+    scale = helper.make_tensor("s", TensorProto.FLOAT, [], [0.5])
+    nodes = [helper.make_node("DequantizeLinear", ["w", "s"], ["d"]), helper.make_node("Add", ["x", "d"], ["y"])]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [weights, scale])
+    path = tmp_path / "four.onnx"
+    onnx.save(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)]), path)
+    cargo = dataclasses.replace(onnx_cargo, model=dataclasses.replace(onnx_cargo.model, name="four.onnx", path=path))
+    with pytest.raises(ExportError, match="weights of 4 bits, which the ORT format does not hold"):
+        pack(cargo=cargo, folder=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_file_that_onnxruntime_can_not_load_is_an_error_of_one_line(onnx_cargo: Cargo, tmp_path: Path) -> None:

@@ -209,6 +209,14 @@ def test_types_of_input_and_output_change_nothing_else(folder: Path) -> None:
         np.testing.assert_allclose(run(folder / f"{io}.tflite"), expected, atol=1e-6)
 
 
+def test_a_file_without_names_becomes_what_the_named_one_does(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "again.tflite"
+    plan = QuantizationPlan(precision="dynamic_wi8_afp32")
+    child.call("the quantizer", lambda: quantize(source=folder / "fp32.tflite", plan=plan, path=path))
+    np.testing.assert_array_equal(run(path), run(folder / "dynamic_wi8_afp32.tflite"))
+    assert path.stat().st_size == pytest.approx((folder / "dynamic_wi8_afp32.tflite").stat().st_size, abs=64)
+
+
 def test_a_static_precision_needs_ranges(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="no ranges of activations"):
         quantize(source=source, plan=QuantizationPlan(precision="static_wi8_ai8"), path=tmp_path / "int8.tflite")

@@ -10,7 +10,7 @@ import torch
 
 from edgekd.datasets._tokenizers import open_tokenizer
 from edgekd.errors import ModelError
-from edgekd.stages.distill.generating import generate
+from edgekd.frameworks.writing import generate
 from edgekd.teachers import llama2c
 
 pytest.importorskip("transformers")
@@ -33,7 +33,7 @@ def test_the_published_text_comes_out(shared_data: Path) -> None:
 
 
 def test_another_vocabulary_is_refused_with_the_ways_out(shared_data: Path) -> None:
-    with pytest.raises(ModelError, match=r"knows 512 tokens, the data has 4096.*give the data its tokenizer"):
+    with pytest.raises(ModelError, match=r"knows 512 tokens, the data has 4096.*give the data the teacher's tokenizer"):
         llama2c.load(weights=shared_data / "lm_stories260k" / "stories260K.bin", outputs=4096)
 
 

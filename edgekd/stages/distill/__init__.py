@@ -14,19 +14,21 @@ from torch import nn
 
 from edgekd.datasets import Dataset, Split
 from edgekd.errors import StoreError
+from edgekd.frameworks.writing import generate
 from edgekd.metrics import better
 from edgekd.progress import Progress, Silent
 from edgekd.records import DistillSpec, EpochRecord, LossTerm, Task, Teaching
 from edgekd.stages.distill.caching import kept_of, open_cache, replay
 from edgekd.stages.distill.classroom import Classroom
 from edgekd.stages.distill.fit import Lesson, fit
-from edgekd.stages.distill.generating import generate, written_for_all
+from edgekd.stages.distill.generating import written_for_all
 from edgekd.stages.distill.initialising import first_weights
+from edgekd.stages.distill.other_tokens import OtherTokens, check_other_tokens
 from edgekd.stages.distill.outcome import describe_weights, measure_network, save_weights, serialise_weights
 from edgekd.stages.distill.preflight import check_data, check_network, check_spec, check_student
 from edgekd.stages.distill.processes import find_processes
 from edgekd.stages.distill.quantizing import QuantizationTrained, Rehearsal
-from edgekd.stages.distill.teachers import Teacher, check_shares, on_device, teacher_of
+from edgekd.stages.distill.teachers import Teacher, check_shares, name_all, on_device
 from edgekd.stages.distill.teaching import AdaptedTeacher, LiveTeachers
 from edgekd.stages.distill.terms import Objective, Term, load_terms
 from edgekd.stages.distill.views import Views, channels_last, default_device
@@ -34,6 +36,7 @@ from edgekd.stages.distill.views import Views, channels_last, default_device
 __all__ = [
     "AdaptedTeacher",
     "Distilled",
+    "OtherTokens",
     "QuantizationTrained",
     "Teacher",
     "describe_weights",
@@ -233,7 +236,9 @@ def _learn(
     device = processes.device
     for network, role in [(student, name), *((each, "teacher") for each in live)]:
         check_network(network.to(device), data, role, device)
-    named = _named(teachers, teacher_weights, data)
+    named = name_all(teachers, teacher_weights, data)
+    if any(each.other_tokens for each in named):
+        check_other_tokens(len(named), terms, spec, name)
     given = (spec.generation, data, folder, progress or Silent(), processes)
     written = written_for_all(named[0], *given) if named else None
     learned = written or transfer or data.train
@@ -385,15 +390,3 @@ def _train_control(
         progress=progress,
         name=f"{name.replace('student', 'control')}" if "student" in name else f"{name} control",
     )
-
-
-def _named(teachers: Sequence[nn.Module | Teacher], weights: Sequence[float] | None, data: Dataset) -> list[Teacher]:
-    """Give every teacher a name and a share."""
-    found = []
-    for index, each in enumerate(teachers):
-        share = 1.0 if weights is None else weights[index]
-        if isinstance(each, Teacher):
-            found.append(each if weights is None else replace(each, weight=share))
-        else:
-            found.append(teacher_of(each, name=f"teacher-{index}", weight=share, outputs=data.outputs))
-    return found

@@ -52,6 +52,8 @@ class Classroom:
         cached = bool(named) and spec.cache != "off" and not any(term.needs_features for term in terms)
         # What the student writes, no cache holds.
         cached = cached and not (spec.generation and spec.generation.on_policy)
+        # Nor what is said of other tokens.
+        cached = cached and not any(each.other_tokens for each in named)
         # Where nothing is augmented all epochs look the same.
         is_plain = not spec.augmentations and data.task != "masked_token"
         self.cycle = count_views(spec, data.task) if cached or is_plain else (spec.views or 0)

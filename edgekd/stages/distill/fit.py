@@ -267,7 +267,6 @@ class _Loop:
             progress=self._progress(epoch, step),
             taught_only=own,
         )
-
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed):
             terms: list[torch.Tensor] = self.forward(batch.inputs, use)
         return terms
@@ -372,6 +371,7 @@ def _dependencies(lesson: Lesson) -> list[object]:
     augmentations = [registry.function("augmentations", term.name) for term in lesson.spec.augmentations]
     terms = lesson.objective.terms
     simulated = ["simulation"] if lesson.spec.quantization else []
+    writing = ["frameworks/writing.py"] if lesson.spec.generation else []
     return [
         spec,
         [term.spec for term in terms],
@@ -383,7 +383,7 @@ def _dependencies(lesson: Lesson) -> list[object]:
         torch.__version__,
         torch.get_num_threads(),
         lesson.processes.count,
-        store.code_fingerprint("stages/distill", "augmentations", "losses", "metrics", *simulated),
+        store.code_fingerprint("stages/distill", "augmentations", "losses", "metrics", *simulated, *writing),
         _hash_code([type(module) for module in lesson.network.modules()]),
         _hash_code([*augmentations, *(term.loss for term in terms)]),
     ]

@@ -13,6 +13,7 @@ from torch import nn
 from edgekd.datasets import Dataset, Split, check_labels
 from edgekd.errors import ConfigError, DataError, EdgekdError, ModelError
 from edgekd.records import TOKEN_TASKS, DistillSpec, Schedule
+from edgekd.stages.distill.other_tokens import OtherTokens
 from edgekd.stages.distill.terms import Term
 from edgekd.teachers import StoredLogits
 
@@ -79,7 +80,7 @@ def check_network(network: nn.Module, data: Dataset, name: str, device: torch.de
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ModelError(f"the network gives {shape}", where=name, allowed="outputs of shape (batch, numbers)")
-    if logits.shape[1] != data.outputs:
+    if logits.shape[1] != (network.own.vocabulary if isinstance(network, OtherTokens) else data.outputs):
         kind = "outputs" if data.task == "reconstruction" else "tokens" if data.task in TOKEN_TASKS else "classes"
         raise ModelError(
             f"the network has {logits.shape[1]} {kind}, the data {data.outputs}",

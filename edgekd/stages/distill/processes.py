@@ -82,7 +82,8 @@ def find_processes(spec: DistillSpec, *, name: str, folder: str | None) -> Proce
     """Find out who trains: accelerate where several processes or trackers are wanted, else this process alone.
 
     Raises:
-        ConfigError: A batch that can't be dealt out evenly, or a tracker that is not installed.
+        ConfigError: A batch that can't be dealt out evenly, a sharded student that is to write texts, or a tracker
+            that is not installed.
         MissingExtraError: accelerate is not installed.
     """
     if process_count() == 1 and not spec.trackers:
@@ -180,6 +181,13 @@ class Accelerated:
         if asked and self.accelerator.device.type == "cpu" and self.rank == 0:
             _log.warning("%s: accelerate shards networks on GPUs only: every process holds all of it", name)
         self.name = name
+        if self.accelerator.distributed_type == "FSDP" and spec.generation and spec.generation.on_policy:
+            raise ConfigError(
+                "a sharded network can't write texts while it is trained",
+                where=f"{name}: generation.on_policy",
+                allowed="0",
+                next_step="launch without --use_fsdp, or let the teacher write: generation.samples",
+            )
         if spec.batch_size % (self.count * spec.accumulate):
             raise ConfigError(
                 f"{spec.batch_size} samples can't be dealt out to {self.count} processes in {spec.accumulate} parts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from edgekd.datasets import Dataset
 from edgekd.errors import ConfigError, ModelError
 from edgekd.metrics import better
 from edgekd.records import TOKEN_TASKS, DistillSpec, TeacherSpec
+from edgekd.stages.distill.other_tokens import OtherTokens
 from edgekd.stages.distill.validation import batches_of_tokens, predict, primary_metric, scores_of
 from edgekd.stages.distill.views import channels_last, default_device, ready, share
 from edgekd.teachers import StoredLogits
@@ -40,6 +41,7 @@ class Teacher:
         weight: Its share among several.
         load: Gives the network, frozen, in evaluation mode and on the training's device.
         spec: What is done to its inputs and outputs already, so that advice goes on from there.
+        other_tokens: Whether it cuts texts into others than the data.
     """
 
     name: str
@@ -48,13 +50,31 @@ class Teacher:
     weight: float
     load: Callable[[], nn.Module]
     spec: TeacherSpec = field(default_factory=TeacherSpec)
+    other_tokens: bool = False
 
 
 def teacher_of(network: nn.Module, *, name: str, weight: float, outputs: int) -> Teacher:
     """Make a teacher of a live network."""
     return Teacher(
-        name=name, fingerprint=hash_of(network), outputs=outputs, weight=weight, load=lambda: on_device(network)
+        name=name,
+        fingerprint=hash_of(network),
+        outputs=outputs,
+        weight=weight,
+        load=lambda: on_device(network),
+        other_tokens=isinstance(network, OtherTokens),
     )
+
+
+def name_all(teachers: Sequence[nn.Module | Teacher], weights: Sequence[float] | None, data: Dataset) -> list[Teacher]:
+    """Give every teacher a name and a share."""
+    found = []
+    for index, each in enumerate(teachers):
+        share = 1.0 if weights is None else weights[index]
+        if isinstance(each, Teacher):
+            found.append(each if weights is None else replace(each, weight=share))
+        else:
+            found.append(teacher_of(each, name=f"teacher-{index}", weight=share, outputs=data.outputs))
+    return found
 
 
 def on_device(network: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from edgekd.datasets import Dataset, Split
 from edgekd.metrics import Scores, metrics_of, score_all
 from edgekd.records import TOKEN_TASKS
+from edgekd.stages.distill.other_tokens import OtherTokens
 from edgekd.stages.distill.positions import Positions, Use, nats_of, prepare
 from edgekd.stages.distill.views import labels_of, ready, share
 
@@ -51,6 +52,9 @@ def batches_of_tokens(split: Split, data: Dataset, device: torch.device) -> Iter
 
 
 def _nats(network: nn.Module, split: Split, data: Dataset, device: torch.device) -> torch.Tensor:
+    if isinstance(network, OtherTokens):
+        with torch.inference_mode():
+            return torch.cat([network.nats(*batch) for batch in batches_of_tokens(split, data, device)])
     # A wrapper calls its module's `forward`, which is that of a `Positions`.
     is_ready = isinstance(getattr(network, "module", network), Positions)
     asked = network if is_ready else Positions(network)

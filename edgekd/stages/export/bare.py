@@ -17,6 +17,7 @@ from edgekd.inspection import Anatomy
 from edgekd.progress import Progress
 from edgekd.records import ExportSpec, Task
 from edgekd.stages.export.auditing import portray, warn_of_noise
+from edgekd.stages.export.causal import export_causal_file, is_causal
 from edgekd.stages.export.converting import run_file
 from edgekd.stages.export.making import Chosen, Exported, Job, is_static, prepared_source
 from edgekd.stages.export.requirements import check_calibration, check_inputs, check_spec, check_tokens
@@ -42,7 +43,8 @@ def export_file(
     """Write a float32 .onnx or .tflite file in other precisions, each held against the file itself.
 
     Args:
-        path: With one input, float32 or whole numbers (tokens), and one output, float32.
+        path: With one input, float32 or whole numbers (tokens), and one output, float32; or a causal language model's,
+            with keys and values.
         samples: As the file takes them, (N, …): some calibrate, the others (all where there are none) check.
         folder: Made when missing; files are called as this one, with the precision.
         spec: Precisions; its formats are replaced by the file's own.
@@ -59,6 +61,9 @@ def export_file(
         ExportError: A file can't be quantized, or is not what it claims.
     """
     anatomy = inspection.inspect(path)
+    if is_causal(anatomy):
+        refuse_corrections(spec)
+        return export_causal_file(path, samples=samples, folder=folder, spec=spec, progress=progress)
     check_ends(anatomy, path)
     check_flow(anatomy, path)
     refuse_corrections(spec)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd import child, registry
+from edgekd import child, inspection, registry
 from edgekd.errors import ConfigError, DataError, ExportError
+from edgekd.inspection import Anatomy
 from edgekd.progress import Progress
 from edgekd.records import ExportSpec, Format
 from edgekd.stages.export.converting import Read, Written, convert, pack
 from edgekd.stages.export.making import Exported, Job, Source, prepared_source
 from edgekd.stages.export.requirements import check_inputs, check_spec, check_tokens, check_weights
 from edgekd.stages.export.watching import exact_session
+from edgekd.store import sha256_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,12 +73,7 @@ def export_causal(
     check_spec(spec, name)
     _check_spec(spec)
     check_weights(student)
-    check_inputs("check", check)
-    check_tokens("check", check)
-    if check.shape[1] <= _SINGLY:
-        raise DataError(
-            f"windows of {check.shape[1]} tokens", where="export", allowed=f"more than {_SINGLY}: a prompt and its end"
-        )
+    _check_windows("check", check)
     # A copy: it is changed on its way into files.
     network, packed = pack(Causal(pack(student)[0], context=spec.context))
     windows = check[: _fitting(network, check)]
@@ -99,6 +98,68 @@ def export_causal(
         with ThreadPoolExecutor(len(spec.formats)) as pool:
             sources = list(pool.map(source, spec.formats))
         return job.run(sources, None, folder, progress)
+
+
+def is_causal(anatomy: Anatomy) -> bool:
+    """Whether a file keeps keys and values, named as edgekd names them."""
+    names = {each.name for each in anatomy.inputs}
+    return {"input", "past_key_0"} <= names or {"tokens", "kv_cache_k_0"} <= names
+
+
+def export_causal_file(
+    path: Path,
+    *,
+    samples: NDArray[np.float32],
+    folder: Path,
+    spec: ExportSpec,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write a causal language model's file in other precisions, each held against what the file itself predicts.
+
+    Args:
+        path: As `export_causal` writes them, in float32.
+        samples: Windows of tokens, (N, T).
+        folder: Made when missing; files are called as this one, with the precision.
+        spec: Precisions; its formats are replaced by the file's own.
+        progress: Told of each finished file.
+
+    Raises:
+        EdgekdError: As `export_causal`.
+    """
+    format_name = inspection.inspect(path).format
+    spec = replace(spec, formats=(format_name,))
+    check_spec(spec, path.stem)
+    _check_spec(spec)
+    _check_windows("calibration", samples)
+    windows = samples[:_WINDOWS].astype(np.float32, copy=False)
+    (itself,) = read_and_generate(format_name, [Written(path=path, precision="fp32", source=path)], windows)
+    job = Job(
+        name=path.stem,
+        spec=spec,
+        check=windows,
+        outputs=itself.outputs,
+        task="next_token",
+        parent_sha256=sha256_of(path),
+        converters={},
+        read=read_and_generate,
+    )
+    job.clear(folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
+        # Under a name of its own: an asked for file may be called as this one.
+        plain = Path(partial) / f"float.{format_name}"
+        shutil.copyfile(path, plain)
+        return job.run([prepared_source(format_name, plain)], None, folder, progress)
+
+
+def _check_windows(name: str, windows: NDArray[np.float32]) -> None:
+    check_inputs(name, windows)
+    check_tokens(name, windows)
+    if windows.shape[1] <= _SINGLY:
+        raise DataError(
+            f"windows of {windows.shape[1]} tokens",
+            where="export",
+            allowed=f"more than {_SINGLY}: a prompt and its end",
+        )
 
 
 def _check_spec(spec: ExportSpec) -> None:

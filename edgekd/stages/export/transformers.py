@@ -1,10 +1,10 @@
-"""Makes model files of a classifier of Hugging Face transformers, and holds each against it."""
+"""Makes model files of a classifier or a causal language model of transformers, and holds each against it."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,10 @@ from edgekd.errors import DataError, ModelError
 from edgekd.progress import Progress
 from edgekd.records import ExportSpec, Task
 from edgekd.stages.export.bare import divide
+from edgekd.stages.export.causal import export_causal
 from edgekd.stages.export.making import Exported
 from edgekd.stages.export.requirements import check_inputs, check_spec, check_tokens
 from edgekd.store import sha256_of
-
-if TYPE_CHECKING:
-    from edgekd.frameworks.transformers import Classifier
 
 WEIGHTS_FILE, PREPROCESSING_FILE = "model.safetensors", "preprocessor_config.json"
 _TASKS: dict[str, Task] = {"multi_label_classification": "multi_label", "regression": "regression"}
@@ -36,7 +34,7 @@ def export_transformers(
     task: Task | None = None,
     progress: Progress | None = None,
 ) -> Exported:
-    """Write a classifier of images, sounds or text in formats and precisions, each held against transformers.
+    """Write a classifier of images, sounds or text, or a causal language model, each file held against transformers.
 
     It goes the way of a student: into ONNX through optimum, or through torch where optimum does not know the
     architecture, into TFLite through torch. Of text, the files take tokens: int64 in ONNX, int32 in TFLite.
@@ -47,7 +45,8 @@ def export_transformers(
             calibrate, the others (all where there are none) check.
         folder: Made when missing; files are called as the folder or the last part of the name, with the precision.
         spec: Formats and precisions.
-        task: What it predicts; `None` is what its configuration says.
+        task: What it predicts; `None` is what its configuration says of a classifier. With `next_token` it is a causal
+            language model (`edgekd.stages.export.causal`).
         progress: Told of each finished file.
 
     Returns:
@@ -69,16 +68,28 @@ def export_transformers(
     the folder holds no config.json
     """
     from edgekd.frameworks import optimum
+    from edgekd.frameworks.language_models import open_language_model
     from edgekd.frameworks.transformers import find_beside, open_classifier, try_out
     from edgekd.stages.export import export
 
     where, name = str(place), Path(place).resolve().name if isinstance(place, Path) else place.rpartition("/")[2]
     check_spec(spec, name)
+    if task == "next_token":
+        language_model = open_language_model(place, task)
+        inputs = samples.astype(np.float32, copy=False)
+        check_tokens("calibration", inputs)
+        _check_vocabulary(int(language_model.config.vocab_size), inputs)
+        weights = find_beside(place, WEIGHTS_FILE)
+        parent = sha256_of(weights) if weights else None
+        return export_causal(
+            language_model, folder=folder, spec=spec, check=inputs, parent_sha256=parent, name=name, progress=progress
+        )
     classifier = open_classifier(place)
     inputs = samples.astype(np.float32, copy=False)
     check_inputs("calibration", inputs)
     if classifier.kind == "text":
-        _check_vocabulary(classifier, inputs)
+        check_tokens("calibration", inputs)
+        _check_vocabulary(int(classifier.config.vocab_size), inputs)
     try_out(classifier, inputs.shape[1:], where)
     if classifier.kind == "image" and (beside := find_beside(place, PREPROCESSING_FILE)):
         _check_range(inputs, beside)
@@ -103,9 +114,7 @@ def _exporters(spec: ExportSpec) -> dict[str, tuple[str, ...]]:
     return {name: registry.load("exporters", name).TOOLS for name in spec.formats}
 
 
-def _check_vocabulary(classifier: Classifier, tokens: NDArray[np.float32]) -> None:
-    check_tokens("calibration", tokens)
-    known = int(classifier.config.vocab_size)
+def _check_vocabulary(known: int, tokens: NDArray[np.float32]) -> None:
     if tokens.max() >= known:
         raise DataError(
             f"token {tokens.max():g}",

@@ -64,6 +64,9 @@ def suits(name: str, model: Model, targets: Sequence[Target], *, text: bool = Fa
     plug_in = registry.load("packagers", name)
     if model.format not in plug_in.FORMATS or model.precision not in getattr(plug_in, "PRECISIONS", (model.precision,)):
         return False
+    # Such as a causal language model, with keys and values.
+    if len(model.inputs) > getattr(plug_in, "INPUTS", len(model.inputs)):
+        return False
     return {
         "all": True,
         "text": text,

@@ -16,7 +16,7 @@ from edgekd.stages.report.differences import TWO_SESSIONS, Differences, differen
 from edgekd.stages.report.energy import energy_lines
 from edgekd.stages.report.gain import Gain, gain_lines, gain_of
 from edgekd.stages.report.kernels import KernelRow, kernel_rows
-from edgekd.stages.report.languages import language_lines
+from edgekd.stages.report.languages import language_lines, language_rows
 from edgekd.stages.report.lengths import length_lines
 from edgekd.stages.report.markdown import markdown_sections
 from edgekd.stages.report.page import render
@@ -50,6 +50,7 @@ __all__ = [
     "compare_runs",
     "kernel_rows",
     "label_of",
+    "language_rows",
     "lower_is_better",
     "markdown",
     "points_text",

@@ -16,7 +16,7 @@ from edgekd.errors import ConfigError, ModelError, StoreError
 from edgekd.progress import Silent
 from edgekd.records import DistillSpec, LossTerm, WritingSpec
 from edgekd.stages.distill import distill
-from edgekd.stages.distill.generating import generate, written_by
+from edgekd.stages.distill.generating import written_by
 from edgekd.stages.distill.teachers import teacher_of
 from tests.stages.distill.texts import LENGTH, VOCABULARY, Causal, texts
 
@@ -96,29 +96,6 @@ def test_texts_of_a_teacher_are_kept_and_read_again(teacher: nn.Module, tmp_path
     parts[0].write_bytes(parts[0].read_bytes()[:-1])
     with pytest.raises(StoreError, match="damaged"):
         written_by(named, spec, data, folder=tmp_path, progress=Silent(), device=torch.device("cpu"))
-
-
-def test_draws_are_those_of_the_nucleus() -> None:
-    """A head that always says the same: 0.5, 0.3, 0.15, 0.05."""
-
-    class Same(nn.Module):
-        def hidden(self, inputs: torch.Tensor) -> torch.Tensor:
-            return torch.zeros(*inputs.shape, 1)
-
-        def head(self, hidden: torch.Tensor) -> torch.Tensor:
-            return torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(len(hidden), 4)
-
-    def shares(temperature: float, top_p: float) -> list[float]:
-        generator = torch.Generator().manual_seed(0)
-        prompts = torch.zeros(4000, 1)
-        found = generate(Same(), prompts, 3, temperature=temperature, top_p=top_p, generator=generator)
-        return [float((found[:, 1:] == token).float().mean()) for token in range(4)]
-
-    assert shares(1.0, 1.0) == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.02)
-    assert shares(1.0, 0.8) == pytest.approx([0.625, 0.375, 0, 0], abs=0.02)
-    assert shares(0.0, 1.0) == [1, 0, 0, 0]
-    squared = np.array([0.5, 0.3, 0.15, 0.05]) ** 2
-    assert shares(0.5, 1.0) == pytest.approx((squared / squared.sum()).tolist(), abs=0.02)
 
 
 def test_masked_tokens_are_learned_too() -> None:

@@ -20,8 +20,9 @@ from torch import nn
 
 from edgekd.datasets import Dataset
 from edgekd.errors import ConfigError
-from edgekd.records import AugmentationTerm, DistillSpec, LossTerm
+from edgekd.records import AugmentationTerm, DistillSpec, LossTerm, WritingSpec
 from edgekd.stages.distill import distill
+from tests.stages.distill.texts import Causal, texts
 
 pytest.importorskip("accelerate", reason="needs the extra 'scale'")
 
@@ -197,6 +198,78 @@ def test_two_processes_that_were_killed_go_on_to_what_one_trains(data: Dataset, 
     (tmp_path / "whole").mkdir()
     assert train_together(tmp_path / "whole", case="to be killed").returncode == 0
     assert results(tmp_path / "whole")[0] == first
+
+
+OF_TEXTS = DistillSpec(
+    epochs=2,
+    batch_size=16,
+    optimizer="adamw",
+    learning_rate=0.01,
+    mixed_precision="off",
+    weak_teachers="warn",
+    losses=(LossTerm(name="kl", options={"temperature": 1.0}), CE),
+)
+TEXT_CASES = {
+    "cached": OF_TEXTS,
+    "live, in parts, clipped": replace(OF_TEXTS, cache="off", accumulate=2, gradient_clip=0.1),
+    "of the teacher's texts": replace(OF_TEXTS, generation=WritingSpec(samples=48)),
+}
+TRAIN_TEXTS = """
+import json, os, sys
+from dataclasses import replace
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import torch
+torch.set_num_threads(1)
+from test_processes import OF_TEXTS, TEXT_CASES
+from texts import Causal, texts
+from edgekd.errors import EdgekdError
+from edgekd.records import WritingSpec
+from edgekd.stages.distill import distill
+
+given = {"data": texts(), "teachers": [Causal(16, seed=1)]}
+found = {}
+for name, spec in TEXT_CASES.items() if not sys.argv[3] else ():
+    trained = distill(Causal(8), **given, spec=spec)
+    found[name] = {
+        "losses": [record.train_loss for record in trained.history],
+        "scores": [record.validation_score for record in trained.history],
+        "weights": [value.flatten().tolist() for value in trained.network.state_dict().values()],
+    }
+if sys.argv[3]:
+    try:
+        distill(Causal(8), **given, spec=replace(OF_TEXTS, generation=WritingSpec(on_policy=0.5)))
+    except EdgekdError as error:
+        found["error"] = str(error)
+(Path(sys.argv[2]) / f"rank-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_teach_a_language_model_what_one_does(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(TRAIN_TEXTS)
+    done = launch(str(tmp_path / "train.py"), str(Path(__file__).parent), str(tmp_path), "")
+    assert done.returncode == 0, done.stderr
+    first, second = results(tmp_path)
+    assert first == second, "every process ends with the same"
+    for name, spec in TEXT_CASES.items():
+        alone = distill(Causal(8), data=texts(), teachers=[Causal(16, seed=1)], spec=spec)
+        assert first[name]["losses"] == pytest.approx([record.train_loss for record in alone.history], rel=1e-5)
+        assert first[name]["scores"] == pytest.approx([record.validation_score for record in alone.history], rel=1e-4)
+        for one, other in zip(first[name]["weights"], alone.network.state_dict().values(), strict=True):
+            np.testing.assert_allclose(one, other.flatten().numpy(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_sharded_student_writes_no_texts(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(SHARD + TRAIN_TEXTS)
+    done = launch(str(tmp_path / "train.py"), str(Path(__file__).parent), str(tmp_path), "on_policy")
+    assert done.returncode == 0, done.stderr
+    for found in results(tmp_path):
+        assert found["error"] == (
+            "student: generation.on_policy: a sharded network can't write texts while it is trained; allowed: 0; "
+            "launch without --use_fsdp, or let the teacher write: generation.samples"
+        )
 
 
 TRACK = """

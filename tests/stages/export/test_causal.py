@@ -15,7 +15,7 @@ from torch import nn
 
 from edgekd.errors import ConfigError, DataError, ModelError
 from edgekd.records import CorrectionTerm, ExportSpec, Format
-from edgekd.stages.export import Exported, export
+from edgekd.stages.export import Exported, export, export_given
 from tests.stories import greedy, load_stories, words_of
 
 TOKENS = 200
@@ -112,6 +112,48 @@ def test_weights_of_fewer_bits_are_smaller_and_predict_nearly_the_same(exported:
     ):
         assert agreement[precision] >= least
         assert sizes[precision] < share * sizes["fp32"]
+
+
+@pytest.mark.slow
+def test_a_file_alone_becomes_what_the_student_became(
+    exported: Exported, stories: tuple[Any, list[int]], tmp_path: Path
+) -> None:
+    made = export_given(
+        str(exported.models[0].path),
+        samples=np.array([stories[1][start : start + 24] for start in range(0, 64, 16)], np.float32),
+        folder=tmp_path,
+        spec=ExportSpec(precisions=("weight_only_wi8_afp32",)),
+    )
+    (parity,) = (each for each in made.measurements if each.metric == "parity")
+    # Of each token.
+    assert len(parity.samples) == 4 * 24
+    assert float(np.mean(parity.samples)) >= 0.95
+    other = next(each for each in exported.models if each.precision == "weight_only_wi8_afp32")
+    assert made.models[0].size_bytes == pytest.approx(other.size_bytes, rel=0.02)
+    assert [each.name for each in made.models[0].inputs] == [each.name for each in other.inputs]
+
+
+@pytest.mark.slow
+def test_a_folder_of_transformers_becomes_a_file(stories: tuple[Any, list[int]], tmp_path: Path) -> None:
+    network, text = stories
+    network.save_pretrained(tmp_path / "own")
+    made = export_given(
+        str(tmp_path / "own"),
+        samples=np.array([text[:24]], np.float32),
+        folder=tmp_path / "made",
+        spec=ExportSpec(formats=("onnx",), precisions=("fp32",)),
+        task="next_token",
+    )
+    assert made.models[0].name == "own.fp32.onnx"
+    assert generate_with_onnx(made.models[0].path, 60) == text[:61]
+    with pytest.raises(DataError, match="token 512; allowed: 0 to 511"):
+        export_given(
+            str(tmp_path / "own"),
+            samples=np.full((1, 24), 512, np.float32),
+            folder=tmp_path,
+            spec=ExportSpec(precisions=("fp32",)),
+            task="next_token",
+        )
 
 
 LLAMA = transformers.LlamaConfig(
