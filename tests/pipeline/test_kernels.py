@@ -85,7 +85,7 @@ def test_a_run_compares_once_and_again_when_an_arm64_comes(
 def test_a_second_opinion_on_tflite_files_where_the_recipe_asks_for_it(
     run: Callable[..., pipeline.Outcome],
 ) -> None:
-    changed = ("export.formats=['onnx', 'tflite']", "benchmark.targets=['host', 'host-tensorflow']")
+    changed: tuple[str, ...] = ("export.formats=['onnx', 'tflite']", "benchmark.targets=['host', 'host-tensorflow']")
     # So many samples that their measurements are packed.
     changed += ("data.validation=0.7",)
     outcome = run(*changed, until="kernels")
