@@ -275,7 +275,7 @@ STEPS = (
             "inspection.py",
             "datasets",
             "stats",
-            "units.py",
+            "units",
         ),
         tools=(
             "onnx",
@@ -295,7 +295,7 @@ STEPS = (
         depends=("distill", "export", "lint", "benchmark"),
         # A waiver ends by the day.
         parameters=lambda space: [space.recipe.gate, *([datetime.now(UTC).date()] if space.recipe.waivers else [])],
-        code=("stages/gate", "stats", "units.py", "formulas.py"),
+        code=("stages/gate", "stats", "units", "formulas.py"),
         tools=(),
         needs=_needs_nothing,
         make=_gate,
@@ -304,7 +304,7 @@ STEPS = (
         name="report",
         depends=("teachers", "assistants", "distill", "export", "kernels", "lint", "benchmark", "gate"),
         parameters=lambda space: [space.loaded.text, space.loaded.overrides],
-        code=("stages/report", "stats", "units.py", "verdict.py"),
+        code=("stages/report", "stats", "units", "verdict.py"),
         tools=(),
         needs=_needs_nothing,
         make=_report,

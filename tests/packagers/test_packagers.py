@@ -9,6 +9,7 @@ import pytest
 from edgekd import registry
 from edgekd.errors import EdgekdError, ExportError
 from edgekd.records import Cargo
+from tests.packagers.texts import cargo_of, write_tflite
 
 NAMES = registry.names("packagers")
 
@@ -17,18 +18,21 @@ def pack(name: str, cargo: Cargo, folder: Path, **options: Any) -> tuple[Path, .
     return registry.function("packagers", name)(cargo=cargo, folder=folder, **options)  # type: ignore[no-any-return]
 
 
-def cargo_for(name: str, onnx_cargo: Cargo, int8_resnet: Cargo) -> Cargo:
-    formats = registry.load("packagers", name).FORMATS
+def cargo_for(name: str, onnx_cargo: Cargo, int8_resnet: Cargo, folder: Path) -> Cargo:
+    packager = registry.load("packagers", name)
+    formats = packager.FORMATS
     if name == "vela":
         pytest.importorskip("ethosu")
+    if getattr(packager, "SUITS", None) == "text":
+        return cargo_of(write_tflite(folder / "m.tflite"))
     return int8_resnet if "tflite" in formats else onnx_cargo
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_same_cargo_gives_the_same_files_and_nothing_else(
-    name: str, onnx_cargo: Cargo, int8_resnet: Cargo, tmp_path: Path
+    name: str, onnx_cargo: Cargo, int8_resnet: Cargo, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    cargo = cargo_for(name, onnx_cargo, int8_resnet)
+    cargo = cargo_for(name, onnx_cargo, int8_resnet, tmp_path_factory.mktemp(name))
     if name == "ort" and not registry.load("packagers", "ort")._fixed_addresses():
         pytest.skip("`setarch -R` does not work here, and the converter's order follows addresses")
     first, second = (pack(name, cargo, tmp_path / each) for each in ("first", "second"))
@@ -48,19 +52,21 @@ def test_file_of_another_format_is_refused(name: str, onnx_cargo: Cargo, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"model_card", "ort", "vela"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"model_card", "ort", "tokenizer", "vela"}))
 def test_labels_of_another_count_than_outputs_are_refused(
-    name: str, onnx_cargo: Cargo, int8_resnet: Cargo, tmp_path: Path
+    name: str, onnx_cargo: Cargo, int8_resnet: Cargo, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    cargo = cargo_for(name, onnx_cargo, int8_resnet)
-    with pytest.raises(EdgekdError, match=r"2 labels for \d+ outputs"):
-        pack(name, dataclasses.replace(cargo, labels=("a", "b")), tmp_path)
+    cargo = cargo_for(name, onnx_cargo, int8_resnet, tmp_path_factory.mktemp(name))
+    with pytest.raises(EdgekdError, match=r"3 labels for \d+ outputs"):
+        pack(name, dataclasses.replace(cargo, labels=("a", "b", "c")), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_file_that_is_gone_is_refused(name: str, onnx_cargo: Cargo, int8_resnet: Cargo, tmp_path: Path) -> None:
-    cargo = cargo_for(name, onnx_cargo, int8_resnet)
+def test_file_that_is_gone_is_refused(
+    name: str, onnx_cargo: Cargo, int8_resnet: Cargo, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cargo = cargo_for(name, onnx_cargo, int8_resnet, tmp_path_factory.mktemp(name))
     gone = dataclasses.replace(cargo.model, path=tmp_path / "gone" / cargo.model.path.name)
     with pytest.raises(ExportError, match="no such file"):
         pack(name, dataclasses.replace(cargo, model=gone), tmp_path)
