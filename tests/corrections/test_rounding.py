@@ -102,6 +102,7 @@ def test_the_choice_is_the_best_of_all() -> None:
     assert sum(learned) < sum(nearest) / 3
 
 
+@pytest.mark.slow
 def test_the_seed_decides(rounded: dict[str, fx.GraphModule]) -> None:
     same = correct(network=network(), samples=IMAGES, precision=W4, **OPTIONS)
     assert all(torch.equal(value, same.state_dict()[key]) for key, value in rounded[W4].state_dict().items())

@@ -197,6 +197,7 @@ def guide_recipe(name: str) -> None:
     Path(name).write_text(small.replace("vocabulary = 6000", "vocabulary = 120"))
 
 
+@pytest.mark.slow
 def test_general_distillation_goes_on_into_a_task(edgekd_here: Call) -> None:
     chance = np.random.default_rng(1)
     Path("text.txt").write_text("\n".join(" ".join(chance.choice(WORDS, 12)) for _ in range(900)))

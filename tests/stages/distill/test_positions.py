@@ -176,6 +176,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before - 3 * w
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_vocabulary() -> None:
     """Beside the head's own gradient: 256 positions of 131,072 tokens are 128 MiB of logits, at least five times."""
     peaks = [
