@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from edgekd import registry
 from edgekd.errors import ModelError
-from edgekd.frameworks.transformers import ALLOWED, OFF_THE_HUB, check_folder, first_line, quiet, read_network
+from edgekd.frameworks.transformers import check_folder, options_of, quiet, read_config, read_network
 from edgekd.records import Task
 
 _LOADERS: dict[Task, str] = {"next_token": "AutoModelForCausalLM", "masked_token": "AutoModelForMaskedLM"}
@@ -145,23 +145,13 @@ def open_language_model(
         ModelError: Missing, damaged, of another task, or of another vocabulary.
         MissingExtraError: transformers is not installed.
     """
-    local, where = isinstance(place, Path), str(place)
+    where = str(place)
     if isinstance(place, Path):
         check_folder(place)
     transformers = registry.require("transformers", "a network of transformers")
-    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local}
-    if not local:
-        options["revision"] = revision
+    options = options_of(place, revision)
     with quiet(transformers):
-        try:
-            config = transformers.AutoConfig.from_pretrained(where, **options)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(
-                f"no configuration can be read: {first_line(error)}",
-                where=where,
-                allowed=ALLOWED,
-                next_step=None if local else OFF_THE_HUB,
-            ) from None
+        config = read_config(transformers, place, options)
         if not isinstance(getattr(config, "vocab_size", None), int):
             raise ModelError(f"{type(config).__name__} is of no language model", where=where)
         if vocabulary is not None and config.vocab_size < vocabulary:

@@ -114,22 +114,13 @@ def open_classifier(place: str | Path, *, outputs: int | None = None, revision: 
     ...     print(error.what)
     the folder holds no config.json
     """
-    local, where = isinstance(place, Path), str(place)
+    where = str(place)
     if isinstance(place, Path):
         check_folder(place)
     transformers = registry.require("transformers", "a network of transformers")
-    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local}
-    if not local:
-        options["revision"] = revision
+    options = options_of(place, revision)
     with quiet(transformers):
-        try:
-            config = transformers.AutoConfig.from_pretrained(where, **options)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(
-                f"no configuration can be read: {first_line(error)}",
-                where=where,
-                next_step=None if local else OFF_THE_HUB,
-            ) from None
+        config = read_config(transformers, place, options)
         kind = _kind_of(transformers, config, where)
         if outputs is not None and config.num_labels != outputs:
             raise ModelError(
@@ -140,6 +131,30 @@ def open_classifier(place: str | Path, *, outputs: int | None = None, revision: 
         network = read_network(getattr(transformers, _LOADERS[kind][0]), config, where, options, "for classification")
     _plain_weights(network)
     return Classifier(network, kind, getattr(config, "pad_token_id", None)).eval()
+
+
+def options_of(place: str | Path, revision: str) -> dict[str, Any]:
+    """Give what every `from_pretrained` is told: no code of a repository, no network for a folder."""
+    if isinstance(place, Path):
+        return {"trust_remote_code": False, "local_files_only": True}
+    return {"trust_remote_code": False, "local_files_only": False, "revision": revision}
+
+
+def read_config(transformers: Any, place: str | Path, options: dict[str, Any]) -> Any:
+    """Read the configuration of a network.
+
+    Raises:
+        ModelError: There is none, or none that can be read.
+    """
+    try:
+        return transformers.AutoConfig.from_pretrained(str(place), **options)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"no configuration can be read: {first_line(error)}",
+            where=str(place),
+            allowed=ALLOWED,
+            next_step=None if isinstance(place, Path) else OFF_THE_HUB,
+        ) from None
 
 
 def check_folder(folder: Path) -> None:
