@@ -3,9 +3,9 @@
 The teacher is stories260K (llama2.c: 260,032 parameters, trained on TinyStories by others), the student a Llama of less
 than a third of them. Both see stories that the teacher wrote at temperature 1, because TinyStories itself is not at
 hand: so few that a student alone can't learn all of them say. Each seed trains the same first weights three times:
-alone, from the teacher's word on these stories (off-policy), and with half of the texts written by the student itself
-(on-policy; GKD, Agarwal et al. 2024). The validation split chooses epochs; other stories, written with another seed,
-test each network once.
+alone, from the teacher's word on these stories (off-policy), and with half of the batches written by the student itself
+(on-policy; GKD, Agarwal et al. 2024). The validation split chooses epochs; stories that were held out test each network
+once.
 
 Then the first off-policy student becomes files: perplexity of each precision on the test stories, and how fast it
 writes, against transformers' own `generate`. And the memory of the loss at growing vocabularies.
@@ -23,7 +23,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +35,20 @@ from training import WORK, Trained, build, train
 from edgekd import api, registry
 from edgekd.datasets import Dataset, open_dataset
 from edgekd.datasets._places import find
-from edgekd.datasets._tokenizers import open_tokenizer
 from edgekd.records import DataSpec, DistillSpec, LossTerm, Model, WritingSpec
-from edgekd.stages.distill import generate, measure_network
+from edgekd.stages.distill import measure_network
 
 NAME = "causal_lm"
 FOLDER = Path("lm_stories260k")
 STUDENT = {"layers": 3, "hidden": 40, "heads": 4, "kv_heads": 2, "intermediate": 104}
-LENGTH, TRAIN_TOKENS, TEST_TOKENS = 128, 200_000, 100_000
+LENGTH, STORIES = 128, 2560
 SCHEDULE = DistillSpec(
-    epochs=10,
+    epochs=40,
     batch_size=32,
     optimizer="adamw",
     learning_rate=0.004,
     weight_decay=0.01,
     gradient_clip=1.0,
-    cache="off",
     mixed_precision="off",
 )
 TAUGHT = (
@@ -73,7 +70,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     results, folder = Results(NAME, quick=quick, keep=True), WORK / (f"{NAME}-quick" if quick else NAME)
     teacher = open_teacher()
-    data = open_data(teacher, folder, share=0.1 if quick else 1.0)
+    data = open_data(STORIES // 10 if quick else STORIES)
     keep(results, "teacher", 0, teacher, data, {})
     for seed in range(1 if quick else 3):
         for arm, (spec, taught) in ARMS.items():
@@ -94,37 +91,15 @@ def open_teacher() -> nn.Module:
     return teacher
 
 
-def open_data(teacher: nn.Module, folder: Path, *, share: float) -> Dataset:
-    """Stories that the teacher writes once: some to learn and to choose by, and others to test with."""
-    tokenizer = find(FOLDER / "tok512.bin")
-    for name, count, seed in (("stories", TRAIN_TOKENS, 0), ("test", TEST_TOKENS, 1)):
-        write_stories(teacher, tokenizer, folder / f"{name}.txt", int(count * share), seed)
+def open_data(stories: int) -> Dataset:
+    """Stories that the teacher writes once, some of them held out."""
     options = {
-        "path": folder / "stories.txt",
-        "test_path": folder / "test.txt",
-        "separator": "\n\n",
-        "tokenizer": tokenizer,
+        "weights": FOLDER / "stories260K.bin",
+        "tokenizer": FOLDER / "tok512.bin",
+        "texts": stories,
         "length": LENGTH,
-        "stretches": 20,
     }
-    return open_dataset(DataSpec(source="text_stream", validation=0.1, options=options))
-
-
-def write_stories(teacher: nn.Module, tokenizer: Path, file: Path, tokens: int, seed: int) -> None:
-    """Let the teacher write stories of so many tokens in all, those that it does not end left out."""
-    if file.exists():
-        return
-    known, generator, stories, written = open_tokenizer(tokenizer), torch.Generator().manual_seed(seed), [], 0
-    while written < tokens:
-        rows = generate(teacher, torch.ones(64, 1, dtype=torch.long), 4 * LENGTH, generator=generator)
-        for row in rows.tolist():
-            # A story ends where another begins; the last one of a row was cut off.
-            ends = [place for place, token in enumerate(row) if token == 1]
-            for start, end in pairwise(ends):
-                stories.append(known.decode(row[start + 1 : end], skip_special_tokens=False).strip())
-                written += end - start
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n\n".join(each.replace("\n\n", "\n") for each in stories if each), encoding="utf-8")
+    return open_dataset(DataSpec(source="written_text", validation=0.1, test=0.3, options=options))
 
 
 def learn(

@@ -127,7 +127,8 @@ def train(
         progress=Log(),
         name=name,
     )
-    best = max(done.history, key=lambda record: record.validation_score)
+    # The first one of this score, as the training chooses.
+    best = next(record for record in done.history if record.validation_score == done.score)
     facts = {
         "git_revision": git_revision(),
         "code": store.code_fingerprint("stages/distill", "augmentations", "losses")[:12],

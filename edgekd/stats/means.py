@@ -149,18 +149,19 @@ def ratio_interval(
     check_share("confidence", confidence)
     u, v = paired(numerators, denominators)
     _several(u)
-    mean_u, mean_v = float(u.mean()), float(v.mean())
-    (s_uu, s_uv), (_, s_vv) = np.cov(u, v).tolist()
+    mean_v = float(v.mean())
+    ratio = float(u.mean()) / mean_v if mean_v else math.nan
+    # With d = R - ratio and w = u - ratio v, whose mean is 0: a d^2 + 2 b d - c <= 0. In R itself digits would cancel.
+    (s_ww, s_wv), (_, s_vv) = np.cov(u - ratio * v, v).tolist()
     scale = t_quantile(u.size - 1, confidence) ** 2 / u.size
-    # a R^2 - 2 b R + c <= 0
-    a, b, c = mean_v**2 - scale * s_vv, mean_u * mean_v - scale * s_uv, mean_u**2 - scale * s_uu
+    a, b, c = mean_v**2 - scale * s_vv, scale * s_wv, scale * s_ww
     if not a > 0:
         raise MeasurementError(
             f"{what}, {mean_v:.4g}, can't be told from 0 with {100 * confidence:g} % confidence",
             next_step="take more samples, or more seeds",
         )
-    root, ratio = math.sqrt(max(b * b - a * c, 0.0)), mean_u / mean_v
-    return Interval(estimate=ratio, low=min((b - root) / a, ratio), high=max((b + root) / a, ratio))
+    root = math.sqrt(b * b + a * c)
+    return Interval(estimate=ratio, low=ratio - (b + root) / a, high=ratio + (root - b) / a)
 
 
 def paired(one: Samples, two: Samples) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

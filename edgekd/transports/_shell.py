@@ -22,6 +22,8 @@ from edgekd.transports._running import Running
 
 CONNECT_S = 30.0
 _COPY_S = 600.0
+# One client may learn that the connection is lost some time after another.
+_LOST_S = 5.0
 _MARK = "edgekd-connected"
 # Lives as long as the connection, and ends shells when told their process group. When its input ends, however this
 # process ended, all that runs there and the scratch folder go. Android hangs up on it then.
@@ -130,7 +132,7 @@ class ShellTransport(abc.ABC):
         if not shell.ended:
             self._idle.append(shell)
             return done
-        return self._connected(done)
+        return self._connected(done, cut_off=True)
 
     def _take(self) -> FarShell:
         """A shell over there that waits for a program."""
@@ -150,7 +152,7 @@ class ShellTransport(abc.ABC):
                 raise self._refusal("") from None
             raise
         if shell.ended:
-            raise self._refusal(self._connected(started).stderr)
+            raise self._refusal(self._connected(started, cut_off=True).stderr)
         shell.group = started.code
         return shell
 
@@ -224,16 +226,16 @@ class ShellTransport(abc.ABC):
                 raise
         return self._connected(finished(process.returncode, printed or b"", said))
 
-    def _connected(self, done: Finished) -> Finished:
-        """What a client said, unless it said that the connection is lost."""
-        if self._session.poll() is not None or (self._may_be_lost(done) and self._ends_soon()):
+    def _connected(self, done: Finished, *, cut_off: bool = False) -> Finished:
+        """What a client said, unless the connection is lost, as it or an answer that was cut off may tell."""
+        if self._session.poll() is not None or ((cut_off or self._may_be_lost(done)) and self._ends_soon()):
             step = f"see that it is on and in reach, then: edgekd targets check {self._target}"
             raise TargetError("the connection is lost", where=self._target, next_step=step)
         return done
 
     def _ends_soon(self) -> bool:
         try:
-            self._session.wait(timeout=1)
+            self._session.wait(timeout=_LOST_S)
         except subprocess.TimeoutExpired:
             return False
         return True
