@@ -1,13 +1,13 @@
 """DistilBERT's promise on a pair of our own: half the layers, faster, and nearly as good (Sanh et al. 2019).
 
-A BERT of six layers guesses masked tokens of some hundred thousand sentences, then learns SST-2 from there (Devlin et al.
-2019). Four students of three layers learn SST-2 by the same schedule: taught and begun as every second of its layers,
-taught without that, begun as them without being taught, and alone. Three seeds, of the teacher's second training too.
-The validation split chooses epochs; the test split is read once by each network, at the end. The first seed's pair
-becomes files, whose speeds are compared in turns.
+A BERT of six layers guesses masked tokens of a million words, then learns SST-2 from there (Devlin et al. 2019). Four
+students of three layers learn SST-2 by the same schedule: taught and begun as every second of its layers, taught
+without that, begun as them without being taught, and alone. Three seeds, of the teacher's second training too. The
+validation split chooses epochs; the test split is read once by each network, at the end. The first seed's pair becomes
+files, whose speeds are compared in turns.
 
-The folders text_sst2, text_agnews and lm_wikitext2 are asked for by EDGEKD_DATA. Of SST-2 only the training split is read
-for guessing.
+The folders text_sst2, text_agnews and lm_wikitext2 are asked for by EDGEKD_DATA. Of SST-2 only the training split is
+read for guessing.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     results, folder = Results(NAME, quick=quick, keep=True), WORK / (f"{NAME}-quick" if quick else NAME)
     text = open_text(folder)
-    data = open_data(folder, text)
+    data = open_data(folder, text.tokens.tokenizer if text.tokens else "")
     if quick:
         text, data = (replace(each, train=each.train.take(np.arange(0, len(each.train), 10))) for each in (text, data))
     pretrained = pretrain(results, text, folder / "pretraining", epochs=1 if quick else PRETRAINING.epochs)
@@ -107,11 +107,10 @@ def open_text(folder: Path) -> Dataset:
     return open_dataset(DataSpec(source="text_stream", validation=0.03, test=0.01, options=options))
 
 
-def open_data(folder: Path, text: Dataset) -> Dataset:
+def open_data(folder: Path, tokenizer: str) -> Dataset:
     """Film reviews, liked or not, as the tokens of what is guessed."""
-    assert text.tokens is not None
-    tokenizer = (folder / "tokenizer.json").absolute()
-    store.write_bytes(tokenizer, text.tokens.tokenizer.encode())
+    file = (folder / "tokenizer.json").absolute()
+    store.write_bytes(file, tokenizer.encode())
     place = Path("text_sst2")
     options = {
         "path": place / "train.tsv",
@@ -124,7 +123,7 @@ def open_data(folder: Path, text: Dataset) -> Dataset:
         "classes": ("negative", "positive"),
         "first_class": 0,
         "length": LENGTH,
-        "tokenizer": tokenizer,
+        "tokenizer": file,
     }
     return open_dataset(DataSpec(source="text", options=options))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekd import registry, store
+from edgekd.errors import ModelError
 from edgekd.metrics import better
 from edgekd.pipeline.folder import QUANTIZED, TOKENIZER
 from edgekd.pipeline.rounding import keep_rounded
@@ -271,7 +272,11 @@ def _files_of(path: Path) -> Iterator[Path]:
 def teach_parameters(space: Workspace) -> object:
     """All that teachers depend on."""
     teachers = space.recipe.teachers
-    weights = [hash_of_path(place) if place else None for spec in teachers for place in (spec.weights, spec.tokenizer)]
+    weights = [
+        _hash_of_own(place, f"teachers.{number}.{key}")
+        for number, spec in enumerate(teachers)
+        for key, place in (("weights", spec.weights), ("tokenizer", spec.tokenizer))
+    ]
     plug_ins = [("networks", spec.model) for spec in teachers if spec.source == "torch" and spec.model]
     plug_ins += [("teachers", spec.source) for spec in teachers]
     plug_ins += [each for spec in teachers for each in _plug_ins(spec.train)]
@@ -282,6 +287,16 @@ def teach_parameters(space: Workspace) -> object:
     ]
     beginnings = [_beginning(spec.train) if spec.train else None for spec in teachers]
     return [space.data_fingerprint, specs, weights, beginnings, code_of(*plug_ins)]
+
+
+def _hash_of_own(place: Path | None, key: str) -> str | None:
+    """Hash a file or folder of the user's."""
+    if place is None:
+        return None
+    if not place.exists():
+        step = f"give its place with --set {key}=..., or put its folder into the variable EDGEKD_DATA"
+        raise ModelError(f"no file or folder '{place}'", where=key, next_step=step)
+    return hash_of_path(place)
 
 
 def assist_parameters(space: Workspace) -> object:

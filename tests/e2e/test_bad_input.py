@@ -100,7 +100,11 @@ def test_what_is_wrong_with_a_recipe(arguments: list[str], said: tuple[str, ...]
 
 def test_weights_that_are_not_there(edgekd: Command, here: Path) -> None:
     run_refused(
-        edgekd, here, "--set", "teachers.0.weights='gone.safetensors'", said=("gone.safetensors", "can't read it")
+        edgekd,
+        here,
+        "--set",
+        "teachers.0.weights='gone.safetensors'",
+        said=("no file or folder 'gone.safetensors'", "--set teachers.0.weights=", "EDGEKD_DATA"),
     )
 
 
