@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import store
+from edgekd.measurements import read_measurements
 from edgekd.pipeline.folder import open_run
 from edgekd.records import Budget, Conditions, Measurement, Model, OperatorTime, Run
 from edgekd.stages.gate import gate
@@ -53,8 +54,7 @@ def write_big_run(run: Path, bench: Path, out: Path, *, files: int = 20, samples
     for step in ("teachers", "assistants", "distill"):
         measured = out / step / "measurements.json"
         if measured.exists():
-            before = store.read_json(measured, list[Measurement])
-            _finish_again(out, step, [_answers(each, samples) for each in before])
+            _finish_again(out, step, [_answers(each, samples) for each in read_measurements(measured)])
     pairs = [
         (copy, original)
         for number in range(files)
