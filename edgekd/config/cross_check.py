@@ -349,6 +349,8 @@ def _check_budgets(recipe: Recipe) -> Iterator[tuple[str, EdgekdError]]:
         if budget.metric == "agreement" and "host" not in targets:
             step = 'add "host" to benchmark.targets'
             yield f"{key}.metric", ConfigError("agreement is with what files predict on host", next_step=step)
+        if budget.metric == "teacher_agreement" and not recipe.teachers:
+            yield f"{key}.metric", ConfigError("there are no teachers", next_step="add [[teachers]], or leave it out")
         made = ("torch", *recipe.export.formats)
         if budget.format and budget.role == "student" and not _matches(budget.format, made):
             yield f"{key}.format", _unknown("exported format", budget.format, made)

@@ -14,6 +14,7 @@ from typing import Any
 from edgekd import datasets, registry, store
 from edgekd.config import common_io, load_target
 from edgekd.datasets import STANDARDISATION
+from edgekd.measurements import read_measurements
 from edgekd.pipeline.folder import TEST_SPLIT, TOOLS, open_run
 from edgekd.pipeline.gating import judge
 from edgekd.pipeline.history import remember
@@ -75,7 +76,7 @@ def _write_front_end(folder: Path, front_end: Mapping[str, Any], *, raw_input: b
 
 
 def _benchmark(space: Workspace, folder: Path) -> list[Path]:
-    from edgekd.stages.benchmark import benchmark
+    from edgekd.stages.benchmark import benchmark, teacher_agreements
 
     data = space.data
     measurements = benchmark(
@@ -91,6 +92,9 @@ def _benchmark(space: Workspace, folder: Path) -> list[Path]:
         progress=space.progress,
         on_failure=lambda _: space.open_steps.add("benchmark"),
     )
+    learned = read_measurements(space.store.stage("distill") / "measurements.json")
+    teachers = [each for each in learned if each.role == "teacher" and each.metric == "recall"]
+    measurements += tuple(teacher_agreements(measurements, teachers))
     split = {"sha256": datasets.hash_of_split(data.test.inputs, data.test.labels)}
     return [write(folder / "measurements.json", measurements), write(space.store.path / TEST_SPLIT, split)]
 

@@ -227,6 +227,7 @@ _OTHERS = (
     _share("npu_share", "share of operators that Vela gives to the Ethos-U", "exact"),
     _share("parity", "share of samples where the file predicts what the torch student predicts", "proportion"),
     _share("agreement", "share of test samples where the target predicts what the host does", "proportion"),
+    _share("teacher_agreement", "share of test samples where the file predicts what the teachers do", "proportion"),
     _number("operators", "operators of the file, all or of the kinds in `part`", "count"),
     _number("lint", "what lint found in the file for a target, all or of the rules in `part`", "count"),
 )

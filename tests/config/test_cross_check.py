@@ -160,6 +160,10 @@ def test_what_fits_together_passes() -> None:
             {"benchmark": BenchmarkSpec(targets=("pixel-8",)), "budgets": (Budget(metric="agreement", limit="99 %"),)},
             'budgets.0.metric: agreement is with what files predict on host; add "host" to benchmark.targets',
         ),
+        (
+            {"teachers": (), "distill": DistillSpec(), "budgets": (Budget(metric="teacher_agreement", limit="90 %"),)},
+            "budgets.0.metric: there are no teachers; add [[teachers]], or leave it out",
+        ),
         ({"budgets": (replace(SIZE, precision="fp16"),)}, "budgets.0.precision: unknown exported precision 'fp16'"),
         (
             {"budgets": (replace(SIZE, format="tflite"),), "export": ExportSpec(formats=("onnx",))},

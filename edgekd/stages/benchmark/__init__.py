@@ -19,6 +19,7 @@ from edgekd.errors import ModelError, TargetError
 from edgekd.progress import Progress, Silent
 from edgekd.records import BenchmarkSpec, Measurement, Model, Target, Task
 from edgekd.stages.benchmark.agreement import agreements
+from edgekd.stages.benchmark.agreement import teacher_agreements as teacher_agreements
 from edgekd.stages.benchmark.comparing import compare
 from edgekd.stages.benchmark.describe import describe_file
 from edgekd.stages.benchmark.fleet import Failures, Fleet

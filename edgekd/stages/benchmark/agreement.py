@@ -1,9 +1,9 @@
-"""How often a file predicts on a target what it predicts on this machine, sample by sample."""
+"""How often a file predicts on a target what it predicts on this machine, or what its teachers do, sample by sample."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,6 +74,41 @@ def agreements(predicted: Iterable[Predicted]) -> list[Measurement]:
             _LOG.info(words, there.score.model, there.score.target, len(equal), np.count_nonzero(equal), HOST)
             samples = tuple(map(float, equal))
             found.append(replace(there.score, metric="agreement", unit="1", samples=samples, labels=()))
+    return found
+
+
+def teacher_agreements(measured: Iterable[Measurement], teachers: Sequence[Measurement]) -> list[Measurement]:
+    """Hold what files predict against the class that most of the teachers give, the earlier one of two.
+
+    How near a student comes to its teachers is another thing than how often it is right (Stanton et al. 2021,
+    arXiv:2106.05945, section 3).
+
+    Args:
+        measured: Of files; those of `recall` hold what they predict.
+        teachers: Their `recall` on the same split.
+
+    Returns:
+        The metric `teacher_agreement`, 0 or 1 for each sample, of each file that saw all that the teachers saw.
+
+    >>> teacher = Measurement(model_sha256="5e1f", model="teacher-0", format="torch", precision="fp32", role="teacher",
+    ...                       target="training", metric="recall", unit="1", samples=(0.0, 1.0), labels=(0.0, 0.0))
+    >>> file = replace(teacher, model="student.tflite", format="tflite", role="student", samples=(1.0, 1.0))
+    >>> [each.samples for each in teacher_agreements([file], [teacher])]
+    [(0.0, 1.0)]
+    """
+    if not teachers:
+        return []
+    answers = np.stack([each.values for each in teachers])
+    votes = (answers[:, None] == answers[None, :]).sum(axis=0)
+    most = np.take_along_axis(answers, votes.argmax(axis=0)[None], axis=0)[0]
+    found = []
+    for each in measured:
+        if each.metric == "recall" and each.labels == teachers[0].labels:
+            equal = each.values == most
+            words = "%s on %s: of %d samples %d are predicted as by the teachers"
+            _LOG.info(words, each.model, each.target, len(equal), np.count_nonzero(equal))
+            samples = tuple(map(float, equal))
+            found.append(replace(each, metric="teacher_agreement", samples=samples, labels=(), parts=()))
     return found
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from edgekd import store, units
 from edgekd.datasets import Dataset, Split
+from edgekd.metrics import Scores
 from edgekd.records import Conditions, Measurement, Model, Role
 from edgekd.stages.distill.processes import Alone
 from edgekd.stages.distill.validation import BATCH, predict, scores_of
@@ -42,11 +43,15 @@ def measure_network(network: nn.Module, split: Split, data: Dataset, model: Mode
         model: Its record.
 
     Returns:
-        One measurement for each metric of the task.
+        One measurement for each metric of the task; of a classifier that teaches also `recall`, what it predicts.
     """
     device = Alone().device
     outputs = predict(network.to(device), split, data, device)
     network.cpu()
+    found = scores_of(outputs, split, data)
+    if model.role == "teacher" and data.task == "single_label":
+        predicted, labels = outputs.argmax(1).tolist(), split.labels.tolist()
+        found += (Scores(metric="recall", samples=tuple(map(float, predicted)), labels=tuple(map(float, labels))),)
     return [
         Measurement(
             model_sha256=model.sha256,
@@ -64,7 +69,7 @@ def measure_network(network: nn.Module, split: Split, data: Dataset, model: Mode
             ),
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        for scores in scores_of(outputs, split, data)
+        for scores in found
     ]
 
 

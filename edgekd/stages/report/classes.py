@@ -86,6 +86,7 @@ class ClassLine:
 
     Attributes:
         macro_f1: Mean over classes of F1; `None` of a single sample, as is `mcc`, Matthews' correlation.
+        as_teacher: On which share of the samples it predicts what the teachers do; `None` where they were not asked.
     """
 
     model: str
@@ -97,6 +98,7 @@ class ClassLine:
     reference: str
     lost: ClassFigures | None
     calibration: Figure | None
+    as_teacher: Figure | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,11 +131,18 @@ def classes_of(run: Run) -> Classes | None:
         for each in reversed(measurements)
         if each.metric == "calibration_error" and len(each.samples) >= stats.CALIBRATION_BINS
     }
+    as_teacher = {
+        (each.model_sha256, each.target): score_figure(each)
+        for each in measurements
+        if each.metric == "teacher_agreement"
+    }
     references = {key: _reference(each, list(answers.values())) for key, each in answers.items()}
     shown = _most_checked(answers, run.release)
     rows = ROWS_SHOWN // max(len(shown), 1)
     return Classes(
-        lines=tuple(_line(each, references[key], calibrations.get(key)) for key, each in answers.items()),
+        lines=tuple(
+            _line(each, references[key], calibrations.get(key), as_teacher.get(key)) for key, each in answers.items()
+        ),
         files=tuple(_in_full(answers[key], references[key], calibrations.get(key), rows) for key in shown),
     )
 
@@ -258,7 +267,9 @@ def _reference(answers: _Answers, others: Sequence[_Answers]) -> _Answers | None
     return max(found, key=nearness, default=None)
 
 
-def _line(answers: _Answers, reference: _Answers | None, calibration: Measurement | None) -> ClassLine:
+def _line(
+    answers: _Answers, reference: _Answers | None, calibration: Measurement | None, as_teacher: Figure | None
+) -> ClassLine:
     lost = None
     if reference:
         drops = np.where(answers.recalls <= 1, _recalls_in(reference, answers) - answers.recalls, -math.inf)
@@ -273,6 +284,7 @@ def _line(answers: _Answers, reference: _Answers | None, calibration: Measuremen
         reference=reference.measurement.model if reference else "",
         lost=lost,
         calibration=score_figure(calibration) if calibration else None,
+        as_teacher=as_teacher,
     )
 
 

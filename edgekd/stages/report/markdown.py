@@ -185,6 +185,7 @@ def _classes(found: Findings) -> _Part:
         *(("file", "left"), ("target", "left"), ("macro F1", "right"), ("MCC", "right")),
         *(("worst class", "left"), ("recall", "right")),
         *(("lost the most since float32", "left"), ("drop of recall", "right"), ("calibration error", "right")),
+        ("as the teacher", "right"),
     )
     rows = tuple(
         (
@@ -197,6 +198,7 @@ def _classes(found: Findings) -> _Part:
             _class(each.lost),
             _points(each.lost.drop if each.lost else None, "recall"),
             _points(each.calibration, "recall"),
+            _score(each.as_teacher, "teacher_agreement"),
         )
         for each in (found.classes.lines if found.classes else ())
     )

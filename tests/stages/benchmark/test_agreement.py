@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgekd.records import Measurement
-from edgekd.stages.benchmark.agreement import Predicted, agreements, predictions_of
+from edgekd.stages.benchmark.agreement import Predicted, agreements, predictions_of, teacher_agreements
 
 SCORE = Measurement(
     model_sha256="a", model="m.tflite", format="tflite", precision="fp32", role="student", target="host",
@@ -61,3 +62,30 @@ def test_sets_of_labels_agree_as_a_whole() -> None:
 def test_values_are_no_predictions() -> None:
     assert predictions_of(np.zeros((2, 3), np.float32), "regression") is None
     assert predictions_of(np.zeros((2, 3), np.float32), "reconstruction") is None
+
+
+def answers(rows: NDArray[np.int64], *, labels: tuple[float, ...]) -> list[Measurement]:
+    return [replace(SCORE, metric="recall", samples=tuple(map(float, row)), labels=labels) for row in rows]
+
+
+@pytest.mark.parametrize("teachers", [1, 2, 3, 5])
+def test_files_are_held_against_the_class_that_most_teachers_give(teachers: int) -> None:
+    generator = np.random.default_rng(teachers)
+    labels = tuple(map(float, generator.integers(0, 4, 200)))
+    taught, given = generator.integers(0, 4, (teachers, 200)), generator.integers(0, 4, (1, 200))
+    (file,) = answers(given, labels=labels)
+    other = replace(file, metric="calibration_error")
+    (found,) = teacher_agreements([other, file], answers(taught, labels=labels))
+    # Counter keeps the order in which it met what is equally often there.
+    expected = [
+        float(Counter(column).most_common(1)[0][0] == one) for column, one in zip(taught.T, given[0], strict=True)
+    ]
+    assert found == replace(file, metric="teacher_agreement", samples=tuple(expected), labels=())
+    assert 0 < sum(expected) < 200
+
+
+def test_files_that_saw_other_samples_are_not_held_against_teachers() -> None:
+    labels = (0.0, 1.0)
+    (file,), taught = answers(np.array([[0, 1]]), labels=labels), answers(np.array([[0, 1, 1]]), labels=(*labels, 1.0))
+    assert teacher_agreements([file], taught) == []
+    assert teacher_agreements([file], []) == []

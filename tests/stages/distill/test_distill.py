@@ -188,12 +188,19 @@ def test_accuracy_is_the_share_that_numpy_counts_sample_by_sample(data: Dataset,
     network = make(5).eval()
     save_weights(network, tmp_path / "network.safetensors")
     model = describe_weights(tmp_path / "network.safetensors", network, name="own", role="teacher", data=data)
-    (measured,) = (each for each in measure_network(network, data.train, data, model) if each.metric == "accuracy")
+    measured, told = measure_network(network, data.train, data, model)
     with torch.no_grad():
         logits = network(torch.from_numpy(data.train.inputs.astype(np.float32) / 255)).numpy()
     np.testing.assert_array_equal(measured.samples, (logits.argmax(axis=1) == data.train.labels).astype(float))
     assert 0 < np.mean(measured.samples) < 1, "both kinds are there to be told apart"
     assert (measured.metric, measured.unit, measured.role, measured.basis) == ("accuracy", "1", "teacher", "measured")
+    assert (told.metric, told.samples, told.labels) == (
+        "recall",
+        tuple(logits.argmax(axis=1).astype(float)),
+        tuple(data.train.labels.astype(float)),
+    )
+    student = measure_network(network, data.train, data, replace(model, role="student"))
+    assert [each.metric for each in student] == ["accuracy"]
     assert measured.model_sha256 == model.sha256
     assert model.parameters == 6 * 9 + 6 + 2 * 6 + 96 * 4 + 4
 
