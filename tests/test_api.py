@@ -97,6 +97,7 @@ def test_five_lines(data: edgekd.Dataset, tmp_path: Path) -> None:
     assert strict.status == "fail"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # as above
 def test_python_of_the_readme(data: edgekd.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

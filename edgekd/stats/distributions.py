@@ -101,8 +101,9 @@ def least_share(successes: int, n: int, tail: float) -> float:
     low, high, p = 0.0, 1.0, k / (n + 1)
     for _ in range(_LARGEST_STEPS):
         log_first = log_ways + k * math.log(p) + (n - k) * math.log1p(-p)
-        # So many or more, over exactly so many.
-        over = 1 + float(np.cumprod(ratios * (p / (1 - p))).sum())
+        # So many or more, over exactly so many: of a p far too large infinite, and then the range is halved.
+        with np.errstate(over="ignore"):
+            over = 1 + float(np.cumprod(ratios * (p / (1 - p))).sum())
         log_excess = log_first + math.log(over) - math.log(tail)
         low, high = (p, high) if log_excess < 0 else (low, p)
         step = log_excess * p * over / k

@@ -143,6 +143,7 @@ def test_verify_asks_the_recipe_s_teachers_again(edgekd: Call, here: Path) -> No
     assert edgekd("cache", "verify", "--json").returncode == 0
 
 
+@pytest.mark.slow
 def test_verify_needs_the_recipe_s_run(edgekd: Call) -> None:
     done = edgekd("cache", "verify", "--recipe", "clouds.toml", "--out", "elsewhere")
     assert (done.returncode, done.stdout) == (2, "")
@@ -167,6 +168,7 @@ def test_a_damaged_cache_stops_a_run_with_the_way_out(edgekd: Call, here: Path) 
     assert (here / "again/distill/student.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_clear(edgekd: Call, here: Path) -> None:
     name = name_of(here)
     size = parsed(edgekd("cache", "list", "--json"))[0]["size_bytes"]

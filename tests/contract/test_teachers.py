@@ -113,8 +113,8 @@ SOURCES: dict[str, tuple[str, str, Callable[[Path], Path]]] = {
     "keras h5": ("keras", "model.h5", keras_file),
     "SavedModel": ("keras", "saved", saved_model),
 }
-# TensorFlow takes seconds to start, in the trial's process each time.
-SLOW = ("keras", "keras h5", "SavedModel")
+# TensorFlow takes seconds to start, in the trial's process each time; LiteRT's converter too.
+SLOW = ("tflite", "keras", "keras h5", "SavedModel")
 NATIVE = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in SOURCES if name != "torch"]
 ALL = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in SOURCES]
 

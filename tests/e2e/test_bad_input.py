@@ -15,6 +15,8 @@ from edgekd.store import RunFolder
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 USER, TARGET = 2, 3
+# A command takes seconds: of mistakes of a kind one is tried each time, the others by `make test-all`.
+SLOW = pytest.mark.slow
 # Data and epochs so few that what comes before the mistake takes no time.
 QUICK = ["--set", "data.samples=120", "--set", "teachers.0.train.epochs=1", "--set", "distill.epochs=1"]
 
@@ -108,7 +110,7 @@ def test_weights_that_are_not_there(edgekd: Command, here: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "random"])
+@pytest.mark.parametrize("damage", ["truncated", pytest.param("empty", marks=SLOW), pytest.param("random", marks=SLOW)])
 def test_weights_that_are_damaged(damage: str, edgekd: Command, here: Path, model: Path) -> None:
     whole = (model.parents[1] / "teachers" / "teacher-0.safetensors").read_bytes()
     content = {"truncated": whole[: len(whole) // 2], "empty": b"", "random": np.random.default_rng(0).bytes(5000)}
@@ -116,6 +118,7 @@ def test_weights_that_are_damaged(damage: str, edgekd: Command, here: Path, mode
     run_refused(edgekd, here, "--set", "teachers.0.weights='weights.safetensors'", said=("weights.safetensors",))
 
 
+@SLOW
 def test_weights_for_other_classes(edgekd: Command, here: Path, model: Path) -> None:
     shutil.copy(model.parents[1] / "teachers" / "teacher-0.safetensors", here / "three.safetensors")
     clouds = here / "clouds.py"
@@ -125,12 +128,14 @@ def test_weights_for_other_classes(edgekd: Command, here: Path, model: Path) -> 
     run_refused(edgekd, here, "--set", "teachers.0.weights='three.safetensors'", said=said)
 
 
+@SLOW
 def test_a_network_for_another_shape(edgekd: Command, here: Path) -> None:
     own = here / "own.py"
     own.write_text(own.read_text().replace("input_shape[0]", "784"))
     run_refused(edgekd, here, said=("does not take inputs of shape (16,)", "choose a network"))
 
 
+@SLOW
 def test_a_network_for_images_on_points(edgekd: Command, here: Path) -> None:
     said = ("the data has shape (16,)", "mlp")
     run_refused(edgekd, here, "--set", "student.model='mlperf_resnet8'", said=said)
@@ -152,8 +157,12 @@ def test_an_own_network_that_can_not_be_built(edgekd: Command, here: Path) -> No
     ("body", "said"),
     [
         ("return 5", ("teacher 'own:teach' gives int; allowed: a torch.nn.Module",)),
-        ("return {}['oops']", ("own.py: your own 'teach' failed: KeyError: 'oops'; the lines above show where",)),
-        ("return nn.Linear(-1, 3)", ("own.py: your own 'teach' failed: RuntimeError: ",)),
+        pytest.param(
+            "return {}['oops']",
+            ("own.py: your own 'teach' failed: KeyError: 'oops'; the lines above show where",),
+            marks=SLOW,
+        ),
+        pytest.param("return nn.Linear(-1, 3)", ("own.py: your own 'teach' failed: RuntimeError: ",), marks=SLOW),
     ],
 )
 def test_an_own_function_that_fails(body: str, said: tuple[str, ...], edgekd: Command, here: Path) -> None:
@@ -179,6 +188,7 @@ def test_no_samples_to_validate_with(edgekd: Command, here: Path) -> None:
     run_refused(edgekd, here, "--set", "data.validation=0", said=("validation split is empty", "data.validation"))
 
 
+@SLOW
 def test_a_loss_that_is_not_a_number(edgekd: Command, here: Path) -> None:
     run_refused(
         edgekd,
@@ -188,7 +198,7 @@ def test_a_loss_that_is_not_a_number(edgekd: Command, here: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("suffix", ["onnx", "tflite"])
+@pytest.mark.parametrize("suffix", ["onnx", pytest.param("tflite", marks=SLOW)])
 @pytest.mark.parametrize("command", ["inspect", "bench"])
 def test_a_model_of_random_bytes(suffix: str, command: str, edgekd: Command, tmp_path: Path) -> None:
     (tmp_path / f"noise.{suffix}").write_bytes(np.random.default_rng(1).bytes(20_000))
@@ -218,7 +228,10 @@ def test_a_run_that_is_not_there(command: str, edgekd: Command, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("command", ["gate", "report"])
-@pytest.mark.parametrize("content", ["{", "[]", '[{"model": "x"}]', "\x00"])
+@pytest.mark.parametrize(
+    "content",
+    ["{", *(pytest.param(each, marks=SLOW) for each in ("[]", '[{"model": "x"}]', "\x00"))],
+)
 def test_a_record_that_is_damaged(command: str, content: str, edgekd: Command, tmp_path: Path) -> None:
     run = tmp_path / "run"
     (run / "benchmark").mkdir(parents=True)
@@ -274,7 +287,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", place], check=True)
 
 
-@pytest.mark.slow
+@SLOW
 def test_a_full_disk(edgekd: Command, here: Path, small_disk: Path) -> None:
     finished = edgekd("run", "tiny.toml", "--out", small_disk / "out", *QUICK, cwd=here)
     assert_refused(finished, small_disk, "the disk is full", "free some space and run the same command again")

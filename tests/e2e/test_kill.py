@@ -235,7 +235,8 @@ def test_twenty_killed_runs_with_all_of_it_end_with_the_same_bytes(
         assert_the_same(folder, reference, hashes)
 
 
-@pytest.mark.parametrize("stage", ["distill", pytest.param("export", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["distill", "export"])
 def test_ctrl_c_leaves_a_run_that_can_go_on(
     stage: str,
     edgekd: Command,

@@ -46,6 +46,7 @@ def test_an_operator_that_the_converter_lacks_is_named_with_its_layer(exporter: 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exporter", [onnx, tflite])
 def test_control_flow_is_named_with_its_line(exporter: ModuleType, tmp_path: Path) -> None:
     said = r"student: .*depends on values, in line \d+ of test__refusals\.py: 'return inputs .*torch\.where"

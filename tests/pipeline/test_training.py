@@ -116,10 +116,11 @@ def test_each_assistant_teaches_the_next(recipe: Path, run: Run) -> None:
     ("override", "made"),
     [
         ("assistants.0.hidden=[17]", ("assistants", "distill")),
-        ("assistants.1.train.epochs=3", ("assistants", "distill")),
-        ("student.hidden=[7]", ("distill",)),
-        ("distill.seeds=2", ("distill",)),  # assistants are trained once
-        ("distill.control=true", ("distill",)),
+        pytest.param("assistants.1.train.epochs=3", ("assistants", "distill"), marks=pytest.mark.slow),
+        pytest.param("student.hidden=[7]", ("distill",), marks=pytest.mark.slow),
+        # Assistants are trained once.
+        pytest.param("distill.seeds=2", ("distill",), marks=pytest.mark.slow),
+        pytest.param("distill.control=true", ("distill",), marks=pytest.mark.slow),
         # What changes no number makes nothing again.
         ("distill.cache_folder='kept'", ()),
     ],

@@ -193,6 +193,7 @@ def outputs_of(network: fx.GraphModule, images: Array) -> Array:
         return torch.cat([network(batch) for batch in batches(images)]).numpy()
 
 
+@pytest.mark.slow
 def test_sites_are_the_activations_of_the_files(exported: Exported, mixed: Exported) -> None:
     for case, left in ((exported, 0), (mixed, 1)):
         assert set(case.ranges) <= set(case.tensors["tflite"].values())
@@ -201,6 +202,8 @@ def test_sites_are_the_activations_of_the_files(exported: Exported, mixed: Expor
     assert set(exported.ranges) <= set(exported.tensors["onnx"].values())
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["int8", "qdq"])
 def test_learned_ranges_and_weights_give_the_file_of_the_simulation(exported: Exported, name: str) -> None:
     simulated = simulate(exported.folded, STATIC, ranges=exported.ranges)
@@ -214,6 +217,7 @@ def test_learned_ranges_and_weights_give_the_file_of_the_simulation(exported: Ex
     assert np.abs(given - file).mean() < 0.5 * np.abs(floats - file).mean()
 
 
+@pytest.mark.slow
 def test_concatenations_averages_and_softmax_round_as_in_the_file(mixed: Exported) -> None:
     given = outputs_of(simulate(mixed.folded, STATIC, ranges=mixed.ranges), mixed.images)
     file, floats = mixed.outputs["int8"], outputs_of(mixed.folded, mixed.images)
@@ -225,12 +229,14 @@ def test_concatenations_averages_and_softmax_round_as_in_the_file(mixed: Exporte
     assert np.abs(given - file).mean() < min(0.25 / 256, 0.75 * np.abs(floats - file).mean())
 
 
+@pytest.mark.slow
 def test_sixteen_bits_are_simulated(exported: Exported) -> None:
     given = outputs_of(simulate(exported.folded, "static_wi8_ai16", ranges=exported.ranges), exported.images)
     low, high = exported.ranges["linear"]
     assert np.abs(given - exported.outputs["int16"]).max() <= 10 * max(-low, high) / 32767
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["exported", "mixed"])
 def test_four_bit_weights_are_those_of_the_file(name: str, request: pytest.FixtureRequest) -> None:
     case: Exported = request.getfixturevalue(name)
@@ -239,11 +245,13 @@ def test_four_bit_weights_are_those_of_the_file(name: str, request: pytest.Fixtu
     assert np.abs(given - outputs_of(case.folded, case.images)).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_float16_weights_are_those_of_the_file(exported: Exported) -> None:
     given = outputs_of(simulate(exported.folded, "fp16"), exported.images)
     np.testing.assert_allclose(given, exported.outputs["half"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_layer_alone_is_rounded_where_the_file_rounds_it(exported: Exported) -> None:
     layers = {"stack2.conv1": STATIC}
     simulated = simulate(exported.folded, "fp32", ranges=exported.ranges, layers=layers)

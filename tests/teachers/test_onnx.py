@@ -37,7 +37,7 @@ def product(inputs: str = "x") -> Any:
     return helper.make_node("MatMul", [inputs, "w"], ["y"])
 
 
-@pytest.mark.parametrize("batch", ["n", 1, 4])
+@pytest.mark.parametrize("batch", ["n", *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 4))])
 def test_any_batch_goes_through_files_of_any_batch(tmp_path: Path, batch: int | str) -> None:
     teacher = load(weights=written(tmp_path / "m.onnx", [product()], [batch, 12]), outputs=3, input_shape=(12,))
     for count in (1, 3, 4, 9, 0):
@@ -59,6 +59,7 @@ def test_a_network_that_mixes_its_samples_gets_them_one_by_one(tmp_path: Path) -
     np.testing.assert_allclose(teacher(torch.from_numpy(samples)).numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_both_layouts_and_reconstructions_in_them(tmp_path: Path) -> None:
     twice = [helper.make_node("Add", ["x", "x"], ["y"])]
     samples = CHANCE.normal(size=(5, 3, 4, 6)).astype("f4")
@@ -81,6 +82,7 @@ def test_of_several_outputs_one_is_named(tmp_path: Path) -> None:
     assert getattr(first, "fingerprint")() != getattr(second, "fingerprint")()  # noqa: B009 - not nn.Module's
 
 
+@pytest.mark.slow
 def test_external_data_is_part_of_the_weights(tmp_path: Path) -> None:
     file = written(tmp_path / "m.onnx", [product()], ["n", 12])
     onnx.save(onnx.load(str(file)), str(file), save_as_external_data=True, location="m.bin", size_threshold=0)

@@ -78,6 +78,7 @@ def test_what_runs_there_is_python_of_its_age() -> None:
     ast.parse(_far_packages._LOOK, feature_version=(3, 4))  # so that an older one is told that it is too old
 
 
+@pytest.mark.slow
 def test_a_second_set_up_takes_the_place_of_the_first(
     board: Target, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
