@@ -42,7 +42,7 @@ from edgekd.stages.distill import measure_network
 NAME = "causal_lm"
 FOLDER = Path("lm_stories260k")
 STUDENT = {"layers": 3, "hidden": 48, "heads": 4, "kv_heads": 2, "intermediate": 92}
-LENGTH, STORIES = 128, 1280
+LENGTH, STORIES, SEEDS = 128, 1280, 2
 # Of other stories there are more, each seen less often.
 OTHERS, OTHERS_EPOCHS = 8192, 5
 SCHEDULE = DistillSpec(
@@ -79,7 +79,7 @@ def main() -> None:
     teacher = open_teacher()
     data = open_data(STORIES // 10 if quick else STORIES)
     keep(results, "teacher", 0, teacher, data, {})
-    for seed in range(1 if quick else 3):
+    for seed in range(1 if quick else SEEDS):
         for arm, (spec, taught) in ARMS.items():
             student = learn(data, teacher if taught else None, spec, seed, folder / f"{arm}-{seed}", quick=quick)
             keep(results, arm, seed, student.network, data, student.facts)
