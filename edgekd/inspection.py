@@ -140,6 +140,11 @@ class Anatomy:
     external: str | None = None
     signatures: tuple[Signature, ...] = ()
 
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """Names of the signatures, where there are several to choose from."""
+        return tuple(each.name for each in self.signatures) if len(self.signatures) > 1 else ()
+
     def count(self, operator: str) -> int:
         """How many times an operator is in the file."""
         return dict(self.operators).get(operator, 0)

@@ -43,7 +43,7 @@ def describe_file(path: Path) -> Model:
         outputs=anatomy.outputs,
         parameters=anatomy.parameters,
         operators=anatomy.operators,
-        signatures=tuple(each.name for each in anatomy.signatures) if len(anatomy.signatures) > 1 else (),
+        signatures=anatomy.ways,
     )
 
 

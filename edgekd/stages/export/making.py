@@ -212,6 +212,7 @@ class Job:
             outputs=file.anatomy.outputs,
             parameters=file.anatomy.parameters,
             operators=file.anatomy.operators,
+            signatures=file.anatomy.ways,
             parent_sha256=learned.sha256 if (learned := self._learned_in(file.precision)) else self.parent_sha256,
             made_by=tools_of(file.format, file.precision, self.converters),
             input_scale=self.input_scale,

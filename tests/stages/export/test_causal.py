@@ -84,6 +84,11 @@ def exported(
 
 
 @pytest.mark.slow
+def test_every_file_is_known_to_keep_a_cache(exported: Exported) -> None:
+    assert all(each.has_cache for each in exported.models)
+
+
+@pytest.mark.slow
 def test_a_file_makes_the_text_of_transformers(exported: Exported, stories: tuple[Any, list[int]]) -> None:
     network, text = stories
     file = exported.models[0]
