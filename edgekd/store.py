@@ -102,9 +102,12 @@ def fingerprint_of(measurement: Measurement) -> str:
 
 
 def _said(record: Measurement | Conditions) -> dict[str, Any]:
-    return {
-        each.name: value for each in dataclasses.fields(record) if (value := getattr(record, each.name)) != each.default
-    }
+    return {name: value for name, default in _defaults_of(type(record)) if (value := getattr(record, name)) != default}
+
+
+@functools.cache
+def _defaults_of(kind: type[Measurement | Conditions]) -> tuple[tuple[str, object], ...]:
+    return tuple((each.name, each.default) for each in dataclasses.fields(kind))
 
 
 def _digest(numbers: Sequence[float] | NDArray[np.float64]) -> str:

@@ -97,7 +97,7 @@ def _find_impossible(metric: Metric, samples: NDArray[np.float64], measurement: 
     """Say which values a metric can't have, if there are some."""
     smallest, largest = samples.min(), samples.max()
     fault = None
-    if metric.estimator == "proportion" and not np.isin(samples, FRACTION).all():
+    if metric.estimator == "proportion" and not ((samples == 0) | (samples == 1)).all():
         fault = "has samples other than 0 and 1"
     elif smallest < 0 and metric.estimator not in _SIGNED:
         fault = "has negative samples"

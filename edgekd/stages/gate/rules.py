@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import get_args
 
 from edgekd import units
@@ -32,37 +33,37 @@ class Rule:
     reference: Reference
     confidence: float
 
-    @property
+    @cached_property
     def source(self) -> units.Metric:
         """The metric whose measurements it takes."""
         return units.METRICS[self.metric.source] if self.metric.source else self.metric
 
-    @property
+    @cached_property
     def told_by(self) -> str:
         """The metric whose measurements tell of its source."""
         return self.source.told_by or self.source.name
 
-    @property
+    @cached_property
     def formula(self) -> Formula | None:
         """Of a budget on several metrics together, what to compute."""
         return parse_formula(self.budget.metric) if self.metric.estimator == "formula" else None
 
-    @property
+    @cached_property
     def is_drop(self) -> bool:
         """Whether it holds one model against another."""
         return self.metric.source is not None
 
-    @property
+    @cached_property
     def is_relative(self) -> bool:
         """Whether it is written as a share of the reference."""
         return self.is_drop and self.limit.unit == "%"
 
-    @property
+    @cached_property
     def unit(self) -> str:
         """Unit of what is observed."""
         return "1" if self.is_relative or self.limit.unit == "%" else self.metric.unit
 
-    @property
+    @cached_property
     def quantile(self) -> float:
         """Which quantile of a latency, in (0, 1); of rates the one that so many reach: p90 is the tenth from below."""
         share = float(self.statistic.removeprefix("p")) / 100
