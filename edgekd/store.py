@@ -102,7 +102,8 @@ def fingerprint_of(measurement: Measurement) -> str:
 
 
 def _said(record: Measurement | Conditions) -> dict[str, Any]:
-    return {name: value for name, default in _defaults_of(type(record)) if (value := getattr(record, name)) != default}
+    defaults = _defaults_of(type(record))  # type: ignore[arg-type]  # types are hashable
+    return {name: value for name, default in defaults if (value := getattr(record, name)) != default}
 
 
 @functools.cache

@@ -87,7 +87,7 @@ for runs in (
 def test_tokens_that_lie_there_by_chance_are_not_looked_up(tmp_path: Path) -> None:
     pytest.importorskip("tflite_micro")
     write_lookup(tmp_path / "lookup.tflite")
-    command = [sys.executable, "-c", DIRTY, tmp_path / "lookup.tflite"]
+    command = [sys.executable, "-c", DIRTY, str(tmp_path / "lookup.tflite")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == "True\n"
     assert "failed to invoke" in done.stderr, "else this test would not tell"
