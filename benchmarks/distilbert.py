@@ -259,7 +259,7 @@ def claim(results: Results, data: Dataset) -> None:
             f"share, mean of {len(student)} seeds",
             low=gain.low,
             high=gain.high,
-            bound="above 0",
+            bound="above 0, as an estimate",
             holds=gain.estimate > 0,
         )
     fewer = 1 - student[0]["encoder_parameters"] / teacher[0]["encoder_parameters"]
