@@ -16,6 +16,7 @@ from edgekd.config import read_table
 from edgekd.errors import StoreError
 from edgekd.pipeline.folder import OVERRIDES, RECIPE, is_run, open_run
 from edgekd.records import BenchmarkSpec, GateSpec, Model, Release, Run
+from edgekd.units import METRICS
 
 if TYPE_CHECKING:
     from edgekd.pipeline.baseline import Against
@@ -77,7 +78,9 @@ def unused_metrics(spec: GateSpec, tolerances: Iterable[str] = ()) -> tuple[str,
     ('calibration_error',)
     """
     said = [*(budget.metric for budget in spec.budgets), *(spec.regressions or ()), *tolerances]
-    return tuple(metric for metric in _SAMPLE_BY_SAMPLE if not any(metric in text for text in said))
+    # Of a metric itself, or of one that its measurements tell, too, such as `mcc`.
+    wanted = {each.told_by or each.name for each in METRICS.values() if any(each.name in text for text in said)}
+    return tuple(metric for metric in _SAMPLE_BY_SAMPLE if metric not in wanted)
 
 
 def judge(

@@ -10,8 +10,9 @@ import pytest
 
 from edgekd import store
 from edgekd.errors import ModelError, StoreError
-from edgekd.pipeline import open_for_gate
-from edgekd.records import Measurement
+from edgekd.pipeline import open_for_gate, unused_metrics
+from edgekd.records import Budget, GateSpec, Measurement
+from edgekd.units import METRICS
 
 MODEL = "models/mlperf_tiny/image_classification/pretrainedResnet_quant.tflite"
 
@@ -73,3 +74,20 @@ def test_names_in_a_run_are_looked_at_too(tmp_path: Path) -> None:
     )
     with pytest.raises(StoreError, match="can't be printed"):
         open_for_gate(tmp_path)
+
+
+def needs(name: str) -> str:
+    """The metric whose measurements a budget on another one is judged by."""
+    metric = METRICS[name]
+    source = METRICS[metric.source] if metric.source else metric
+    return source.told_by or source.name
+
+
+@pytest.mark.parametrize("large", ["recall", "calibration_error"])
+def test_what_is_left_unread_is_what_no_budget_is_judged_by(large: str) -> None:
+    for name in METRICS:
+        unread = unused_metrics(GateSpec(budgets=(Budget(metric=name, limit="1"),)))
+        assert (large in unread) == (needs(name) != large), name
+        by_formula = GateSpec(budgets=(Budget(metric=f"2 * {name}", limit="1"),))
+        assert unused_metrics(by_formula) == unread
+    assert {"mcc", "macro_f1", "mcc_drop"} <= {name for name in METRICS if needs(name) == "recall"}

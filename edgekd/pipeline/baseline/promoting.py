@@ -80,11 +80,12 @@ def places(run: Run) -> dict[str, Path]:
 
 def _is_kept(measurement: Measurement, spec: GateSpec) -> bool:
     metric = measurement.metric
-    asked = {
+    asked = [
         *(spec.regressions or {}),
         *(METRICS[each.metric].source for each in spec.budgets if each.metric in METRICS),
-    }
-    return metric not in _LARGE or metric in asked
+    ]
+    told_by = {METRICS[each].told_by or each for each in asked if each in METRICS}
+    return metric not in _LARGE or metric in told_by
 
 
 def _read(path: Path, kind: type[T]) -> T | None:
