@@ -32,6 +32,7 @@ from edgekd.pipeline.training import (
     teach_parameters,
 )
 from edgekd.pipeline.workspace import Step, Workspace, undated, write, write_models
+from edgekd.records import Measurement
 
 _log = logging.getLogger("edgekd")
 
@@ -92,11 +93,15 @@ def _benchmark(space: Workspace, folder: Path) -> list[Path]:
         progress=space.progress,
         on_failure=lambda _: space.open_steps.add("benchmark"),
     )
-    learned = read_measurements(space.store.stage("distill") / "measurements.json")
-    teachers = [each for each in learned if each.role == "teacher" and each.metric == "recall"]
-    measurements += tuple(teacher_agreements(measurements, teachers))
+    measurements += tuple(teacher_agreements(measurements, _answers_of_teachers(space)))
     split = {"sha256": datasets.hash_of_split(data.test.inputs, data.test.labels)}
     return [write(folder / "measurements.json", measurements), write(space.store.path / TEST_SPLIT, split)]
+
+
+def _answers_of_teachers(space: Workspace) -> list[Measurement]:
+    """What teachers of a classifier predict of the test split."""
+    learned = read_measurements(space.store.stage("distill") / "measurements.json")
+    return [each for each in learned if each.role == "teacher" and each.metric == "recall"]
 
 
 def _gate(space: Workspace, folder: Path) -> list[Path]:
@@ -245,6 +250,7 @@ STEPS = (
         # Not on all that lint says: words of a warning change no measurement.
         parameters=lambda space: [
             unfit_pairs(space),
+            [store.fingerprint_of(each) for each in _answers_of_teachers(space)],
             space.data_fingerprint,
             replace(space.recipe.benchmark, targets=()),  # what they say counts, not where their files lie
             [load_target(name) for name in space.recipe.benchmark.targets],
