@@ -272,9 +272,7 @@ def check_tokens(classifier: Classifier, tokens: Tokens, length: int, place: str
         )
     longest = getattr(config, "max_position_embeddings", None)
     if longest is not None and length > longest:
-        raise ModelError(
-            f"it takes {longest} tokens, the data's texts have {length}", where=where, next_step="lower data.length"
-        )
+        raise too_long(longest, length, where)
     beside = find_beside(place, "tokenizer.json", revision=revision)
     if beside is None or not tokens.tokenizer:
         return
@@ -285,6 +283,13 @@ def check_tokens(classifier: Classifier, tokens: Tokens, length: int, place: str
         raise ModelError(f"its tokenizer can't be read: {first_line(error)}", where=str(beside)) from None
     if known.get_vocab() != used.get_vocab():
         raise ModelError("another tokenizer than its own made the data's tokens", where=where, next_step=own)
+
+
+def too_long(most: int, length: int, where: str) -> ModelError:
+    """Say what to do about texts of more tokens than a network has positions for."""
+    return ModelError(
+        f"it takes {most} tokens, the data's texts have {length}", where=where, next_step="lower data.length"
+    )
 
 
 def try_out(classifier: Classifier, input_shape: tuple[int, ...], where: str) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgekd.errors import ModelError
 from edgekd.frameworks.language_models import llama, other_vocabulary
+from edgekd.frameworks.transformers import too_long
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,7 @@ _ALLOWED = "a checkpoint of version 0 as llama2.c's export.py writes it, in fp32
 _LARGEST = 2**24
 
 
-def load(*, weights: Path, outputs: int) -> nn.Module:
+def load(*, weights: Path, outputs: int, input_shape: tuple[int, ...] | None = None) -> nn.Module:
     """Load a checkpoint as a frozen teacher; its numbers alone are read.
 
     The file is seven int32 (width, feed-forward width, layers, heads, heads of keys and values, vocabulary, which is
@@ -33,6 +34,7 @@ def load(*, weights: Path, outputs: int) -> nn.Module:
     Args:
         weights: The .bin file.
         outputs: Size of the data's vocabulary.
+        input_shape: (T,), tokens of a sample, which must not be more than it was trained with.
 
     Returns:
         From (B, T) tokens to logits (B, T, outputs), with `hidden` and `head`.
@@ -73,6 +75,8 @@ def load(*, weights: Path, outputs: int) -> nn.Module:
         raise ModelError(f"{len(content)} bytes, its sizes make {needed}", where=where, allowed=_ALLOWED)
     if vocabulary != outputs:
         raise other_vocabulary(vocabulary, outputs, where)
+    if input_shape and input_shape[0] > context:
+        raise too_long(context, input_shape[0], where)
     network = llama(
         {
             "vocab_size": vocabulary,

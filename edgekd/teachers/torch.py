@@ -102,7 +102,7 @@ def _read(path: Path) -> object:
         raise ModelError(
             "not a file" if path.exists() else "no such file",
             where=str(path),
-            next_step="check the teacher's 'weights'",
+            next_step="check 'weights'",
         )
     try:
         with path.open("rb") as file:

@@ -37,6 +37,13 @@ def test_another_vocabulary_is_refused_with_the_ways_out(shared_data: Path) -> N
         llama2c.load(weights=shared_data / "lm_stories260k" / "stories260K.bin", outputs=4096)
 
 
+def test_longer_texts_than_it_has_positions_for_are_refused(shared_data: Path) -> None:
+    file = shared_data / "lm_stories260k" / "stories260K.bin"
+    llama2c.load(weights=file, outputs=512, input_shape=(512,))
+    with pytest.raises(ModelError, match=r"it takes 512 tokens, the data's texts have 513; lower data.length"):
+        llama2c.load(weights=file, outputs=512, input_shape=(513,))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -27,6 +27,7 @@ from edgekd.stages.export.making import Chosen, Exported, Job, Source, is_static
 from edgekd.stages.export.mixing import Mixer
 from edgekd.stages.export.requirements import (
     check_calibration,
+    check_context,
     check_inputs,
     check_spec,
     check_task,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Exported",
     "channels_first",
+    "check_context",
     "check_task",
     "check_token_spec",
     "export",

@@ -20,7 +20,7 @@ from edgekd.progress import Progress
 from edgekd.records import ExportSpec, Format
 from edgekd.stages.export.converting import Read, Written, convert, pack
 from edgekd.stages.export.making import Exported, Job, Source, prepared_source
-from edgekd.stages.export.requirements import check_inputs, check_spec, check_tokens, check_weights
+from edgekd.stages.export.requirements import check_context, check_inputs, check_spec, check_tokens, check_weights
 from edgekd.stages.export.watching import exact_session
 from edgekd.store import sha256_of
 
@@ -74,6 +74,7 @@ def export_causal(
     _check_spec(spec)
     check_weights(student)
     _check_windows("check", check)
+    check_context(spec, check.shape[1])
     # A copy: it is changed on its way into files.
     network, packed = pack(Causal(pack(student)[0], context=spec.context))
     windows = check[: _fitting(network, check)]

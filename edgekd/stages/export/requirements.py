@@ -114,6 +114,25 @@ def check_token_spec(spec: ExportSpec) -> None:
             )
 
 
+def check_context(spec: ExportSpec, length: int) -> None:
+    """Refuse texts that a TFLite file's cache can't hold; one of ONNX grows.
+
+    Raises:
+        ConfigError: They are longer than the context.
+
+    >>> check_context(ExportSpec(context=256), 600)
+    Traceback (most recent call last):
+        ...
+    edgekd.errors.ConfigError: export.context: 256 tokens, and the data's texts have 600; allowed: 600 or more, ...
+    """
+    if spec.context is not None and spec.context < length and "tflite" in spec.formats:
+        raise ConfigError(
+            f"{spec.context} tokens, and the data's texts have {length}",
+            where="export.context",
+            allowed=f"{length} or more, or shorter texts: data.length",
+        )
+
+
 def check_weights(student: nn.Module) -> None:
     """Refuse a student whose weights or statistics are not finite.
 
