@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekd import registry, store
-from edgekd.errors import ModelError
+from edgekd.errors import StoreError
 from edgekd.metrics import better
 from edgekd.pipeline.folder import QUANTIZED, TOKENIZER
 from edgekd.pipeline.rounding import keep_rounded
@@ -43,7 +43,7 @@ def teach(space: Workspace, folder: Path) -> list[Path]:
 
     models, histories = [], {}
     if space.data.tokens is not None:
-        _check_tokens(space.recipe.export)
+        _check_tokens(space.recipe.export, space.data.input_shape[0])
     if space.recipe.teachers:
         _rehearse(space)
     for index, spec in enumerate(space.recipe.teachers):
@@ -76,11 +76,12 @@ def teach(space: Workspace, folder: Path) -> list[Path]:
     ]
 
 
-def _check_tokens(spec: ExportSpec) -> None:
+def _check_tokens(spec: ExportSpec, length: int) -> None:
     """Refuse what no network of tokens can have, before it is trained; the import takes a while."""
-    from edgekd.stages.export import check_token_spec
+    from edgekd.stages.export import check_context, check_token_spec
 
     check_token_spec(spec)
+    check_context(spec, length)
 
 
 def _rehearse(space: Workspace) -> None:
@@ -291,12 +292,11 @@ def teach_parameters(space: Workspace) -> object:
 
 def _hash_of_own(place: Path | None, key: str) -> str | None:
     """Hash a file or folder of the user's."""
-    if place is None:
-        return None
-    if not place.exists():
+    try:
+        return hash_of_path(place) if place else None
+    except StoreError as error:
         step = f"give its place with --set {key}=..., or put its folder into the variable EDGEKD_DATA"
-        raise ModelError(f"no file or folder '{place}'", where=key, next_step=step)
-    return hash_of_path(place)
+        raise StoreError(error.what, where=error.where, next_step=step) from None
 
 
 def assist_parameters(space: Workspace) -> object:
